@@ -1,0 +1,96 @@
+"""The exchange of row gradients between ranks: one packed collective for all tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from distributed_il.collectives import Collectives
+from distributed_il.tables import RowGradients
+
+ID_BYTES = 8
+
+
+def reduce_rows(parts: Sequence[RowGradients]) -> RowGradients:
+    """Sums the rows of equal ids, part after part.
+
+    Args:
+        parts: Each of distinct ids.
+
+    Returns:
+        Distinct ids, ascending, each with its sum.
+    """
+    distinct, inverse = torch.unique(torch.cat([part.ids for part in parts]), return_inverse=True)
+    summed = parts[0].gradient.new_zeros((distinct.numel(), parts[0].gradient.shape[1]))
+    # One part at a time: no row is added to twice in a call, which a GPU would do in an order of its own.
+    for part, places in zip(parts, inverse.split([part.ids.numel() for part in parts]), strict=True):
+        summed.index_add_(0, places, part.gradient)
+    return RowGradients(distinct, summed)
+
+
+def exchange_rows(
+    parts: Sequence[RowGradients], *, capacity: int, collectives: Collectives
+) -> tuple[RowGradients, ...]:
+    """Averages row gradients over ranks: Σ_ranks gradient / world_size, on every rank the same bits.
+
+    Ranks send [counts | ids | rows] of all tables as one buffer of bytes, padded to `capacity` rows a table, and each
+    reduces the same gathered buffer in rank order.
+
+    Args:
+        parts: This rank's gradients, one entry a table, ids distinct.
+        capacity: Most rows that any rank may send for one table; the same number on every rank.
+        collectives: The ranks.
+
+    Returns:
+        For each table the gradient of every row that any rank touched.
+
+    Raises:
+        ValueError: A part holds more than `capacity` rows.
+    """
+    if collectives.world_size == 1:
+        return tuple(parts)
+    if any(part.ids.numel() > capacity for part in parts):
+        raise ValueError(f"a part holds more than {capacity} rows")
+    capacity += capacity % 2  # keeps every table's ids on a multiple of 8 bytes
+    gathered = collectives.all_gather(_pack(parts, capacity))
+    ranks = [_unpack(buffer, parts, capacity) for buffer in gathered]
+    reduced: list[RowGradients] = []
+    for table in range(len(parts)):
+        total = reduce_rows([rank[table] for rank in ranks])
+        reduced.append(RowGradients(total.ids, total.gradient.div_(collectives.world_size)))
+    return tuple(reduced)
+
+
+def _table_bytes(part: RowGradients, capacity: int) -> int:
+    return capacity * (ID_BYTES + part.gradient.shape[1] * part.gradient.element_size())
+
+
+def _pack(parts: Sequence[RowGradients], capacity: int) -> Tensor:
+    device = parts[0].ids.device
+    head = ID_BYTES * len(parts)
+    buffer = torch.zeros(head + sum(_table_bytes(part, capacity) for part in parts), dtype=torch.uint8, device=device)
+    buffer[:head].view(torch.int64).copy_(torch.tensor([part.ids.numel() for part in parts]))
+    for part, ids, rows in zip(parts, *_views(buffer, parts, capacity), strict=True):
+        count = part.ids.numel()
+        ids[:count] = part.ids
+        rows[:count] = part.gradient
+    return buffer
+
+
+def _unpack(buffer: Tensor, like: Sequence[RowGradients], capacity: int) -> list[RowGradients]:
+    counts = buffer[: ID_BYTES * len(like)].view(torch.int64).tolist()
+    tables = zip(counts, *_views(buffer, like, capacity), strict=True)
+    return [RowGradients(ids[:count], rows[:count]) for count, ids, rows in tables]
+
+
+def _views(buffer: Tensor, like: Sequence[RowGradients], capacity: int) -> tuple[list[Tensor], list[Tensor]]:
+    ids, rows = [], []
+    start = ID_BYTES * len(like)
+    for part in like:
+        middle, stop = start + capacity * ID_BYTES, start + _table_bytes(part, capacity)
+        ids.append(buffer[start:middle].view(torch.int64))
+        rows.append(buffer[middle:stop].view(part.gradient.dtype).view(capacity, -1))
+        start = stop
+    return ids, rows

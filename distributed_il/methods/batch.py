@@ -1,0 +1,81 @@
+"""What a method is given for one step, and what it reports of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """Unlabelled pairs drawn for a batch, `rate` of them for each labelled row.
+
+    Attributes:
+        user_ids: int64 [B·rate].
+        item_ids: int64 [B·rate].
+        weight: 1 for a pair, 0 where the user has observed every item and there was nothing to draw, float [B·rate].
+        rate: Pairs for each labelled row.
+        stand_ins: How many of them are sampled pairs that stand in for logged ones.
+        exhausted: How many could not be drawn.
+    """
+
+    user_ids: Tensor
+    item_ids: Tensor
+    weight: Tensor
+    rate: int
+    stand_ins: int = 0
+    exhausted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """This rank's part of a global batch.
+
+    Attributes:
+        user_ids: int64 [B].
+        item_ids: int64 [B].
+        labels: 0 or 1, float [B].
+        row_numbers: Global number of each row in the training data, int64 [B].
+        unlabelled: The pairs drawn for it; None where the phase uses none.
+        global_count: Labelled rows of the global batch, the same on every rank.
+        capacity: Most labelled rows that any rank has of it, the same on every rank.
+    """
+
+    user_ids: Tensor
+    item_ids: Tensor
+    labels: Tensor
+    row_numbers: Tensor
+    unlabelled: Unlabelled | None
+    global_count: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an inverse step chose, the same on every rank.
+
+    Attributes:
+        choice: 0 direct, 1 skip, 2 inverse.
+        losses: Mean log loss of the three candidates on the training-test batch, in that order.
+    """
+
+    choice: int
+    losses: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step leaves behind for monitoring.
+
+    Attributes:
+        loss_sum: Sum of this rank's labelled log losses before the update, detached scalar.
+        rows: Rows that the sum is over.
+        unlabelled_logits: Logits of the pairs whose inverse dual weights are of interest, detached [n]; or None.
+        decision: Of an inverse step; or None.
+    """
+
+    loss_sum: Tensor
+    rows: int
+    unlabelled_logits: Tensor | None = None
+    decision: Decision | None = None

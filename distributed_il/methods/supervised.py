@@ -1,0 +1,135 @@
+"""Methods that are one loss over the batch: none, ns, t_ce, r_ce, idl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distributed_il.collectives import Collectives, sum_over_ranks
+from distributed_il.config import (
+    InverseDualConfig,
+    NegativeSamplingConfig,
+    NoneConfig,
+    ReweightedConfig,
+    TruncatedConfig,
+)
+from distributed_il.learner import Learner
+from distributed_il.methods.batch import Batch, StepReport, Unlabelled
+from distributed_il.methods.protocol import Phase
+from distributed_il.objectives import (
+    inverse_dual_loss,
+    log_loss,
+    r_ce_weights,
+    t_ce_drop_rate,
+    t_ce_global_keep_mask,
+    t_ce_keep_mask,
+    t_ce_scores,
+)
+
+SupervisedConfig = NoneConfig | NegativeSamplingConfig | TruncatedConfig | ReweightedConfig | InverseDualConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    """Labelled examples of this rank, and how many all ranks have together."""
+
+    logits: Tensor
+    labels: Tensor
+    keys: Tensor  # a number for each example that no other example of the global batch has
+    global_count: float
+    capacity: int
+
+
+class Supervised:
+    """Minimises a mean log loss of the labelled rows, plus a mean loss of unlabelled pairs where there is one."""
+
+    test_share = 0.0
+
+    def __init__(self, config: SupervisedConfig) -> None:
+        """Fixes the loss.
+
+        Args:
+            config: The `method` section of the run.
+        """
+        self.config = config
+        self.sampled_negatives = getattr(config, "negatives", "labelled") == "sampled"
+        self.has_unlabelled_term = isinstance(config, NegativeSamplingConfig | InverseDualConfig)
+        uses_pairs = self.has_unlabelled_term or self.sampled_negatives
+        self.phases = (Phase("train", "all", unlabelled=uses_pairs),)
+
+    def step(self, learner: Learner, batch: Batch) -> StepReport:
+        """One step on labelled rows and unlabelled pairs together; see `Method.step`."""
+        pairs, size = batch.unlabelled, batch.labels.numel()
+        user_ids, item_ids, capacity = batch.user_ids, batch.item_ids, batch.capacity
+        if pairs is not None:
+            user_ids = torch.cat([user_ids, pairs.user_ids])
+            item_ids = torch.cat([item_ids, pairs.item_ids])
+            capacity += batch.capacity * pairs.rate
+        tiles = learner.tiles(user_ids, item_ids)
+        logits = learner.replica(tiles.users.pairs(), tiles.items.pairs())
+        examples = self._examples(batch, logits, learner.collectives)
+        losses = log_loss(examples.logits, examples.labels)
+        loss = self._labelled_mean(examples, losses, learner)
+        if self.has_unlabelled_term and pairs is not None:
+            loss = loss + self._unlabelled_mean(batch, pairs, logits[size:], learner.collectives.world_size)
+        learner.descend(loss, tiles, capacity=capacity)
+        watched = logits[size:].detach() if isinstance(self.config, InverseDualConfig) else None
+        return StepReport(losses.detach().sum(), losses.numel(), unlabelled_logits=watched)
+
+    def _examples(self, batch: Batch, logits: Tensor, collectives: Collectives) -> _Examples:
+        """The examples of the labelled term: labelled rows, or positives with sampled negatives (WSDM 2021)."""
+        size, pairs = batch.labels.numel(), batch.unlabelled
+        if not self.sampled_negatives or pairs is None:
+            return _Examples(logits[:size], batch.labels, batch.row_numbers, batch.global_count, batch.capacity)
+        rate, positive = pairs.rate, batch.labels == 1
+        used = torch.cat([positive, positive.repeat_interleave(rate) & (pairs.weight > 0)])
+        labels = torch.cat([batch.labels, torch.zeros_like(pairs.weight)])
+        draws = torch.arange(pairs.weight.numel(), device=positive.device) % rate
+        keys = batch.row_numbers * (rate + 1)
+        keys = torch.cat([keys, keys.repeat_interleave(rate) + 1 + draws])
+        count = sum_over_ranks(collectives, used.sum().to(torch.float64).reshape(1))
+        return _Examples(logits[used], labels[used], keys[used], max(float(count), 1.0), batch.capacity * (rate + 1))
+
+    def _labelled_mean(self, examples: _Examples, losses: Tensor, learner: Learner) -> Tensor:
+        """This rank's part of the labelled term's global mean, times world_size."""
+        count = examples.global_count
+        if isinstance(self.config, ReweightedConfig):
+            losses = losses * r_ce_weights(examples.logits, examples.labels, self.config.exponent)
+        elif isinstance(self.config, TruncatedConfig):
+            rate = t_ce_drop_rate(learner.step, self.config.max_drop_rate, self.config.num_gradual_steps)
+            keep, count = self._kept(self.config, examples, losses, rate, learner.collectives)
+            losses = losses * keep
+        return losses.sum() * (learner.collectives.world_size / count)
+
+    @staticmethod
+    def _kept(
+        config: TruncatedConfig, examples: _Examples, losses: Tensor, rate: float, collectives: Collectives
+    ) -> tuple[Tensor, float]:
+        """Which of this rank's examples T-CE keeps, and how many all ranks keep together, at least 1."""
+        if config.ranking == "local":
+            keep = t_ce_keep_mask(losses, examples.labels, rate)
+            kept = sum_over_ranks(collectives, keep.sum().to(torch.float64).reshape(1))
+            return keep, max(float(kept), 1.0)
+        scores = losses.new_zeros(examples.capacity, dtype=torch.float64)
+        keys = torch.full((examples.capacity,), -1, dtype=torch.int64, device=losses.device)
+        size = losses.numel()
+        scores[:size] = t_ce_scores(losses, examples.labels).to(torch.float64)
+        keys[:size] = examples.keys
+        gathered = collectives.all_gather(torch.stack([scores.view(torch.int64), keys]))
+        keep = t_ce_global_keep_mask(
+            gathered[:, 0].contiguous().view(torch.float64).view(-1), gathered[:, 1].reshape(-1), rate
+        )
+        mine = keep.view(collectives.world_size, -1)[collectives.rank, :size]
+        return mine, max(float(keep.sum()), 1.0)
+
+    def _unlabelled_mean(self, batch: Batch, pairs: Unlabelled, logits: Tensor, world_size: int) -> Tensor:
+        """This rank's part of the weighted unlabelled term's global mean, times world_size."""
+        assert isinstance(self.config, NegativeSamplingConfig | InverseDualConfig)
+        if isinstance(self.config, InverseDualConfig):
+            losses = inverse_dual_loss(logits)
+        else:
+            losses = log_loss(logits, torch.zeros_like(logits))
+        count = batch.global_count * pairs.rate
+        return (losses * pairs.weight).sum() * (self.config.unlabelled_weight * world_size / count)

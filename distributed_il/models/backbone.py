@@ -1,0 +1,84 @@
+"""The interface between embedding tables and a backbone, and how a backbone is found by name."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from distributed_il.config import ModelConfig
+from distributed_il.errors import UserError
+
+BUILT_IN = {"gmf": "distributed_il.models.gmf:GMF", "neumf": "distributed_il.models.neumf:NeuMF"}
+
+
+class Backbone(nn.Module, ABC):
+    """A dense tower over one user row and one item row for each pair.
+
+    Embeddings are no parameters of the backbone: they live in tables, of which a step gathers only the rows it
+    touches. A backbone says how wide its rows are and maps gathered rows to logits. Its own parameters form the
+    tower, which DDP wraps.
+
+    Attributes:
+        user_dim: Width of a user row.
+        item_dim: Width of an item row.
+    """
+
+    user_dim: int
+    item_dim: int
+
+    def __init__(self, embedding_dim: int) -> None:
+        """Builds the tower.
+
+        Args:
+            embedding_dim: Size of one embedding, at least 1; a row may hold several.
+        """
+        super().__init__()
+        self.embedding_dim = embedding_dim
+
+    @abstractmethod
+    def forward(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+        """Computes x = f(u, i; θ), each pair on its own.
+
+        A pair's logit must not depend on the other pairs of the batch (no batch normalisation) nor on chance (no
+        dropout): the result of a run is defined by its global batches, however many workers share them.
+
+        Args:
+            user_rows: [B, user_dim], floating point.
+            item_rows: [B, item_dim], same dtype.
+
+        Returns:
+            Logits [B], same dtype.
+        """
+
+
+def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
+    """Finds the backbone class that `config.backbone` names and builds it with weights that follow from the seed.
+
+    Args:
+        config: The `model` section of a run.
+        seed: Decides the tower's initial weights; the caller's random state is left as it was.
+
+    Raises:
+        UserError: The name is unknown, can't be imported, or is no `Backbone`.
+    """
+    target = BUILT_IN.get(config.backbone, config.backbone)
+    module_name, separator, class_name = target.partition(":")
+    if not separator:
+        raise UserError(
+            f"model.backbone is '{config.backbone}'; it must be one of {', '.join(BUILT_IN)}, or module:Class"
+        )
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"model.backbone '{config.backbone}' can't be imported ({error}); is it on every worker's path?"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Backbone)):
+        raise UserError(f"model.backbone '{config.backbone}' is no subclass of distributed_il.models.Backbone")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = cls(config.embedding_dim)
+    return backbone.to(getattr(torch, config.dtype))

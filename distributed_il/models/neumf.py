@@ -1,0 +1,40 @@
+"""Neural matrix factorisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from distributed_il.models.backbone import Backbone
+
+TOWER_LAYERS = 3
+
+
+class NeuMF(Backbone):
+    """GMF beside a three-layer perceptron: x = hᵀ[p_u ⊙ q_i, MLP([p'_u, q'_i])] + b (He et al., WWW 2017, Eq. 12).
+
+    A row holds both embeddings side by side: the first `embedding_dim` columns are GMF's, the other
+    4 · `embedding_dim` the perceptron's. Its layers halve in width down to `embedding_dim`.
+    """
+
+    def __init__(self, embedding_dim: int) -> None:
+        super().__init__(embedding_dim)
+        perceptron_dim = embedding_dim * 2 ** (TOWER_LAYERS - 1)
+        self.user_dim = self.item_dim = embedding_dim + perceptron_dim
+        layers: list[nn.Module] = []
+        for depth in range(TOWER_LAYERS):
+            width = 2 * perceptron_dim // 2**depth
+            linear = nn.Linear(width, width // 2)
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.ReLU()]
+        self.perceptron = nn.Sequential(*layers)
+        self.predict = nn.Linear(2 * embedding_dim, 1)
+        nn.init.kaiming_uniform_(self.predict.weight, a=1, nonlinearity="sigmoid")
+        nn.init.zeros_(self.predict.bias)
+
+    def forward(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+        size = self.embedding_dim
+        product = user_rows[:, :size] * item_rows[:, :size]
+        hidden = self.perceptron(torch.cat([user_rows[:, size:], item_rows[:, size:]], dim=1))
+        return self.predict(torch.cat([product, hidden], dim=1)).squeeze(-1)
