@@ -1,0 +1,24 @@
+"""Prepared datasets: a directory of sharded Parquet that describes itself."""
+
+from distributed_il.dataset.files import filesystem
+from distributed_il.dataset.manifest import SPLITS, UNCLEAR, LaneFile, Manifest, SourceFile, Split, TableFile
+from distributed_il.dataset.reader import Activity, Block, Dataset
+from distributed_il.dataset.reading import BlockReader, LocalBlockReader
+from distributed_il.dataset.writer import DatasetWriter
+
+__all__ = [
+    "SPLITS",
+    "UNCLEAR",
+    "Activity",
+    "Block",
+    "BlockReader",
+    "Dataset",
+    "DatasetWriter",
+    "LaneFile",
+    "LocalBlockReader",
+    "Manifest",
+    "SourceFile",
+    "Split",
+    "TableFile",
+    "filesystem",
+]

@@ -1,0 +1,42 @@
+"""How a dataset is built, and how the work says where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed_il.dataset import SPLITS, UNCLEAR
+from distributed_il.prepare.resolve import Policies
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage, and how many of its rows are done of how many in all; 0 where nobody knows."""
+ALL = "all"
+"""Stands for a split where the rows are still to be dealt."""
+PARTS = (*SPLITS, UNCLEAR)
+"""What rows end up in, by number."""
+TRAIN_PART, UNCLEAR_PART = 0, 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildOptions:
+    """How to build a dataset."""
+
+    name: str
+    """The dataset's name."""
+    rule: Mapping[str, Any]
+    """How raw values became labels, for the manifest."""
+    shares: tuple[float, float] = (0.6, 0.2)
+    """Shares of train and valid where rows are dealt at random."""
+    policies: Policies = field(default_factory=Policies)
+    """What to do with rows that get in each other's way."""
+    preference: bool = False
+    """Whether the tables have a column `preference`."""
+    lanes: int = 24
+    """V, lanes that rows are dealt to."""
+    row_group_rows: int = 65_536
+    """Rows of a Parquet row group."""
+    seed: int = 0
+    """Decides the random split and the order of rows."""
+    bucket_rows: int = 1_000_000
+    """Rows that are in memory together; the result does not depend on it."""

@@ -1,0 +1,84 @@
+"""Goes over the buckets of users and leaves one row of each pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from distributed_il.dataset import SPLITS
+from distributed_il.errors import UserError
+from distributed_il.prepare.build_options import ALL, PARTS, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
+from distributed_il.prepare.gather import Gathered
+from distributed_il.prepare.random_split import RandomSplit
+from distributed_il.prepare.resolve import resolve
+
+
+def clean(
+    gathered: Gathered,
+    options: BuildOptions,
+    counts: Counter[str],
+    *,
+    locate: Callable[[str, int], str],
+    progress: Progress,
+) -> list[int]:
+    """Resolves the pairs of every bucket, in place.
+
+    Unclear rows count as such only in train: unclear feedback from the time of valid or test is set aside, because
+    training must not know of it.
+
+    Args:
+        gathered: The rows; afterwards each bucket holds its labelled rows by (user, item), then its unclear ones.
+        options: Policies.
+        counts: Is added to, by `resolve` and by `unclear_rows_outside_train`.
+        locate: Where a row of a split stands in the source.
+        progress: Told how far it is.
+
+    Returns:
+        Rows of train, valid, test and unclear; where they are still to be dealt, train's is that of all labelled rows.
+
+    Raises:
+        UserError: A policy forbids what the rows hold.
+    """
+
+    def place(split: int, row: int) -> str:
+        return locate(ALL if gathered.dealt else SPLITS[split], row)
+
+    def pair(user: int, item: int) -> str:
+        return f"user {gathered.users[user].as_py()!r} and item {gathered.items[item].as_py()!r}"
+
+    rows, done = np.zeros(len(PARTS), dtype=np.int64), 0
+    for file in gathered.buckets.files:
+        records = file.take()
+        done += records.size
+        outside = (records["label"] < 0) & (records["split"] != TRAIN_PART)
+        counts["unclear_rows_outside_train"] += int(outside.sum())
+        labelled, unclear = resolve(records[~outside], options.policies, place, pair, counts)
+        unclear["split"] = UNCLEAR_PART
+        for part in (labelled, unclear):
+            file.append(part)
+            rows += np.bincount(part["split"], minlength=len(PARTS))
+        progress("resolve", done, gathered.rows)
+    return rows.tolist()
+
+
+def split_at_random(rows: list[int], options: BuildOptions) -> RandomSplit:
+    """The split of all labelled rows; `rows` as `clean` gives them is changed to what it will be."""
+    split = RandomSplit(rows[TRAIN_PART], options.shares, options.seed)
+    rows[:UNCLEAR_PART] = split.sizes
+    return split
+
+
+def require_rows(rows: list[int], rows_read: int) -> None:
+    """Refuses empty splits.
+
+    Raises:
+        UserError: A split would be empty.
+    """
+    for name, count in zip(SPLITS, rows, strict=False):
+        if count == 0:
+            raise UserError(
+                f"the split {name} gets no labelled rows, of {rows_read:,} rows read; give it some, or look at the "
+                "rule, the shares, and the policies that set rows aside"
+            )

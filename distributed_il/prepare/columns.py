@@ -1,0 +1,193 @@
+"""Turns raw columns into ids, labels and preferences, and finds the first value that is not one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute
+
+# Its functions are made when it is imported, so that no type checker sees them.
+pc: Any = pyarrow.compute
+
+IdType = Literal["auto", "integer", "string"]
+NULL_WORDS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")
+"""What stands for a missing label in text."""
+
+
+class BadValueError(Exception):
+    """A value that can't be used; whoever knows the file turns it into the message."""
+
+    def __init__(self, row: int, value: object, problem: str) -> None:
+        super().__init__(problem)
+        self.row = row
+        """Row in the piece that was being read, from 0."""
+        self.value = value
+        self.problem = problem
+        """What is wrong with it, and the cure."""
+
+
+def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
+    """Checks and converts external ids.
+
+    Args:
+        column: Integers or strings.
+        wanted: `auto`: integers as integers, strings as integers where all of them are.
+
+    Returns:
+        int64 or string, without nulls.
+
+    Raises:
+        BadValueError: An id is missing or negative, or the column holds something else.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not textual and not pa.types.is_integer(column.type):
+        raise BadValueError(0, _first(column), f"the column is of type {column.type}; ids are integers or strings")
+    _refuse(pc.is_null(column), column, "the id is missing; fill it in or remove the row")
+    if textual:
+        _refuse(pc.equal(column, ""), column, "the id is missing; fill it in or remove the row")
+        column = column.cast(pa.string())
+    if wanted == "string":
+        return column.cast(pa.string())
+    if textual:
+        numbers = _parsed(column, pa.int64())
+        if numbers is None and wanted == "auto":
+            return column
+        if numbers is None:
+            _refuse_unparsed(column, pa.int64(), "it is no integer; correct it, or set id_type to string")
+        column = numbers
+    else:
+        column = _cast_ids(column)
+    _refuse(pc.less(column, 0), column, "ids must not be negative; correct it, or set id_type to string")
+    return column
+
+
+def _cast_ids(column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        limit = pa.scalar(2**63 - 1, pa.uint64())
+        _refuse(pc.greater(column, limit), column, "the id is above 2**63 - 1; set id_type to string")
+        raise
+
+
+def read_labels(column: pa.Array) -> pa.Array:
+    """Checks labels that stand in the source.
+
+    Args:
+        column: 0, 1 or null, as integers, booleans, floats or text.
+
+    Returns:
+        int8 with nulls.
+
+    Raises:
+        BadValueError: Another value.
+    """
+    problem = "a label is 0, 1 or missing; correct it, or set rule to rating if these are ratings"
+    numbers = _numbers(column, problem)
+    wrong = pc.and_(pc.is_valid(numbers), pc.invert(pc.is_in(numbers, pa.array([0.0, 1.0]))))
+    _refuse(wrong, column, problem)
+    return numbers.cast(pa.int8())
+
+
+def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
+    """Turns ratings into labels: 1 above the threshold, else 0.
+
+    Args:
+        column: Finite numbers, or text that holds such.
+        positive_above: The threshold.
+
+    Returns:
+        int8 without nulls.
+
+    Raises:
+        BadValueError: A rating is missing or not a finite number.
+    """
+    problem = "a rating is a finite number; correct it or remove the row"
+    numbers = _numbers(column, problem)
+    _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
+    return pc.greater(numbers, positive_above).cast(pa.int8())
+
+
+def only_binary(column: pa.Array) -> bool:
+    """Whether no value but 0, 1 and missing occurs."""
+    numbers = _parsed(_without_null_words(column), pa.float64())
+    return numbers is not None and bool(
+        pc.all(pc.is_in(numbers.drop_null(), pa.array([0.0, 1.0])), min_count=0).as_py()
+    )
+
+
+def read_preferences(column: pa.Array) -> pa.Array:
+    """True preferences, float32.
+
+    Raises:
+        BadValueError: A value is missing or no number.
+    """
+    problem = "a preference is a finite number; correct it, or name another preference_column"
+    numbers = _numbers(column, problem)
+    _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
+    return numbers.cast(pa.float32(), safe=False)
+
+
+def _numbers(column: pa.Array, problem: str) -> pa.Array:
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        text = _without_null_words(column)
+        numbers = _parsed(text, pa.float64())
+        if numbers is None:
+            _refuse_unparsed(text, pa.float64(), problem)
+        return numbers
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        if pa.types.is_null(kind):
+            return pa.nulls(len(column), pa.float64())
+        raise BadValueError(0, _first(column), f"the column is of type {kind}; {problem}")
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    numbers = column.cast(pa.float64(), safe=False)
+    # pandas writes a missing number as NaN.
+    return pc.if_else(pc.fill_null(pc.is_nan(numbers), True), pa.scalar(None, pa.float64()), numbers)
+
+
+def _without_null_words(column: pa.Array) -> pa.Array:
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    missing = pc.is_in(column, pa.array(NULL_WORDS, column.type))
+    return pc.if_else(missing, pa.scalar(None, column.type), column)
+
+
+def _parsed(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    for prepared in (lambda: column, lambda: pc.utf8_trim_whitespace(column)):
+        try:
+            return prepared().cast(kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+    return None
+
+
+def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> None:
+    low, high = 0, len(column)
+    # Halving finds the first value that does not parse.
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _parsed(column.slice(low, middle - low), kind) is None:
+            high = middle
+        else:
+            low = middle
+    raise BadValueError(low, column[low].as_py(), problem)
+
+
+def _refuse(wrong: pa.Array, column: pa.Array, problem: str) -> None:
+    row = pc.index(wrong, pa.scalar(True)).as_py()
+    if row >= 0:
+        raise BadValueError(row, column[row].as_py(), problem)
+
+
+def _first(column: pa.Array) -> Any:
+    return column[0].as_py() if len(column) else None
+
+
+Reader = Callable[[pa.Array], pa.Array]
+"""Checks and converts one raw column."""

@@ -1,0 +1,81 @@
+"""From tables of raw pairs to a dataset, with memory for the vocabularies and for a bucket of rows.
+
+    chunks ─gather→ buckets of users ─clean→ one row a pair ─deal→ splits, indexes, buckets by hash ─place→ lanes
+
+Rows go through files beside the output. Buckets hold whole users in ascending order, so that a pair's rows meet and
+the pair indexes come out in order. Clean rows are numbered by (user, item), and a row's split and its place in the
+shuffled order follow from (seed, number): neither the order of the source's rows nor the size of a bucket matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+
+from distributed_il.dataset import DatasetWriter, Manifest, SourceFile
+from distributed_il.dataset.files import told_when_full
+from distributed_il.prepare.build_options import BuildOptions, Progress
+from distributed_il.prepare.clean import clean, require_rows, split_at_random
+from distributed_il.prepare.deal import deal
+from distributed_il.prepare.gather import gather
+from distributed_il.prepare.place import place
+from distributed_il.prepare.resolve import Policies
+
+
+def build_dataset(
+    output: str,
+    chunks: Iterable[tuple[str, pa.Table]],
+    options: BuildOptions,
+    *,
+    source: Iterable[SourceFile] = (),
+    num_rows: int = 0,
+    locate: Callable[[str, int], str] = lambda split, row: f"{split}, row {row + 1}",
+    progress: Progress = lambda stage, done, total: None,
+) -> Manifest:
+    """Builds a dataset from pairs with labels.
+
+    Args:
+        output: Local path or URI; it must not exist, or be an empty directory.
+        chunks: Split (`train`, `valid`, `test`; or `all` throughout, and the rows are dealt at random) and a table of
+            user and item (int64 or string), label (int8; 0, 1, or null where unclear) and with `options.preference`
+            also preference (float32). Read once.
+        options: See there.
+        source: The raw files, for the manifest; asked for when all else is done.
+        num_rows: Rows of all chunks, for `progress`; 0 if unknown.
+        locate: Where the row of that number, from 0, of a split stands in the source, for messages.
+        progress: Told how far it is.
+
+    Returns:
+        The manifest; its `counts` has `rows_read` and the rows set aside, by reason.
+
+    Raises:
+        UserError: A policy forbids what the rows hold, a split has no rows, the output is taken, the disk is full.
+    """
+    counts: Counter[str] = Counter()
+    with (
+        told_when_full(output),
+        DatasetWriter(
+            output,
+            name=options.name,
+            rule=options.rule,
+            seed=options.seed,
+            lanes=options.lanes,
+            row_group_rows=options.row_group_rows,
+        ) as writer,
+    ):
+        gathered = gather(chunks, writer.scratch, options, num_rows=num_rows, progress=progress)
+        counts["rows_read"] = gathered.rows
+        rows = clean(gathered, options, counts, locate=locate, progress=progress)
+        split = split_at_random(rows, options) if gathered.dealt else None
+        require_rows(rows, gathered.rows)
+        dealt = deal(gathered, rows, split, writer, options, counts, progress=progress)
+        place(dealt, writer, options, counts, progress=progress)
+        return writer.finish(
+            users=gathered.users,
+            items=gathered.items,
+            policies={name: getattr(options.policies, name) for name in Policies.__slots__},
+            counts=counts,
+            source=tuple(source),
+        )

@@ -1,0 +1,94 @@
+"""Simulated users and items: how active and popular they are, and what each user thinks of each item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUM_FACTORS = 8
+"""Tastes. Far fewer than the 32 columns of an embedding, so a factor model can hold them all."""
+_FACTOR_DECAY = 0.5
+"""Variance of a taste's part over that of the one before. A few tastes explain most, as in real logs, and those can be
+learned from the 43 training rows that an item of Table 1 has: GMF gets nearly half the way in AUC from user + item bias
+to the oracle (0.717, 0.78, 0.861). Tastes of more equal weight leave it less."""
+_PERSONAL_STD = 1.5
+"""Standard deviation of the personal part of a logit. It outweighs both biases, so that who learns nothing personal
+stays far below the oracle."""
+_USER_STD, _ITEM_STD = 0.7, 0.9
+"""Standard deviations of a user's and an item's bias, in logits."""
+
+_USER_EXPONENT, _ITEM_EXPONENT = 0.6, 0.7
+"""Rank-size exponents: weight ∝ (rank + offset)^−exponent, so P(count > c) ∝ c^(−1/exponent). Below 1, so that the
+least of them still has 0.4 (users) or 0.3 (items) of the mean."""
+_RANK_OFFSET = 50
+"""Flattens the head: the most popular of 131,690 items is watched by a fifth of the users, not by all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Users and items with their hidden traits.
+
+    Attributes:
+        activity: float64[U], shares of watches, sum 1.
+        popularity: float64[I], shares of watches, sum 1.
+        user_bias: float32[U].
+        item_bias: float32[I].
+        user_factors: float32[U, NUM_FACTORS].
+        item_factors: float32[I, NUM_FACTORS].
+    """
+
+    activity: NDArray[np.float64]
+    popularity: NDArray[np.float64]
+    user_bias: NDArray[np.float32]
+    item_bias: NDArray[np.float32]
+    user_factors: NDArray[np.float32]
+    item_factors: NDArray[np.float32]
+
+    def logits(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-odds of liking, up to the offset that is common to all: a_u + c_i + p_u · q_i.
+
+        Args:
+            users: int64[n].
+            items: int64[n].
+
+        Returns:
+            float64[n].
+        """
+        personal = np.einsum("nk,nk->n", self.user_factors[users], self.item_factors[items])
+        return (self.user_bias[users] + self.item_bias[items] + personal).astype(np.float64)
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """σ(x), a probability from log-odds.
+
+    Args:
+        logits: float64[n], above −700.
+    """
+    return 1.0 / (1.0 + np.exp(-logits))
+
+
+def draw_population(rng: np.random.Generator, num_users: int, num_items: int) -> Population:
+    """Draws users and items; who is active or popular is independent of what they like or are.
+
+    Args:
+        rng: Source of randomness.
+        num_users: At least 1.
+        num_items: At least 1.
+    """
+    variances = _FACTOR_DECAY ** np.arange(NUM_FACTORS)
+    scales = np.sqrt(_PERSONAL_STD) * (variances / variances.sum()) ** 0.25
+    return Population(
+        activity=rng.permutation(_power_law(num_users, _USER_EXPONENT)),
+        popularity=rng.permutation(_power_law(num_items, _ITEM_EXPONENT)),
+        user_bias=(_USER_STD * rng.standard_normal(num_users)).astype(np.float32),
+        item_bias=(_ITEM_STD * rng.standard_normal(num_items)).astype(np.float32),
+        user_factors=(scales * rng.standard_normal((num_users, NUM_FACTORS))).astype(np.float32),
+        item_factors=(scales * rng.standard_normal((num_items, NUM_FACTORS))).astype(np.float32),
+    )
+
+
+def _power_law(size: int, exponent: float) -> NDArray[np.float64]:
+    weights = (np.arange(size) + 1.0 + _RANK_OFFSET) ** -exponent
+    return weights / weights.sum()

@@ -1,0 +1,92 @@
+"""Rows on disk while a dataset is prepared: fixed-width records in files, and files for buckets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Records = NDArray[np.void]
+"""Structured array of `record_type`."""
+CHUNK_ROWS = 1 << 20
+"""Rows handled at a time where they need not be together."""
+
+
+def record_type(preference: bool) -> np.dtype[np.void]:
+    """The fields of a record.
+
+    Args:
+        preference: Whether the true preference is among them.
+
+    Returns:
+        user, item, label (−1 where unclear), split (its number), `key` (first the row's number in its split, for
+        messages; later the hash that the order follows from), and preference.
+    """
+    fields: list[tuple[str, str]] = [("user", "<i4"), ("item", "<i4"), ("label", "i1"), ("split", "i1"), ("key", "<u8")]
+    return np.dtype(fields + [("preference", "<f4")] * preference)
+
+
+class RecordFile:
+    """Records in a file, appended and read back in the same order."""
+
+    def __init__(self, path: Path, dtype: np.dtype[np.void]) -> None:
+        """Starts empty; the file appears with the first record."""
+        self._path, self._dtype = path, dtype
+        self.rows = 0
+
+    def append(self, records: Records) -> None:
+        """Adds records at the end."""
+        if records.size:
+            # Not tofile: it hides why a write failed.
+            with self._path.open("ab") as file:
+                file.write(np.ascontiguousarray(records).view(np.uint8).data)
+            self.rows += records.size
+
+    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Records]:
+        """The records, so many at a time."""
+        if self.rows:
+            with self._path.open("rb") as file:
+                while (records := np.fromfile(file, dtype=self._dtype, count=rows)).size:
+                    yield records
+
+    def take(self) -> Records:
+        """All records at once; the file is removed."""
+        records = next(self.chunks(self.rows), np.zeros(0, dtype=self._dtype))
+        self._path.unlink(missing_ok=True)
+        self.rows = 0
+        return records
+
+    def remove(self) -> None:
+        """Removes the file."""
+        self._path.unlink(missing_ok=True)
+
+
+class Buckets:
+    """Files for records that belong together; within a bucket records keep their order."""
+
+    def __init__(self, directory: Path, count: int, dtype: np.dtype[np.void]) -> None:
+        """Makes `count` empty buckets in a new directory."""
+        directory.mkdir()
+        self.files = [RecordFile(directory / f"{number:05d}", dtype) for number in range(count)]
+
+    def distribute(self, records: Records, buckets: NDArray[Any]) -> None:
+        """Appends each record to its bucket.
+
+        Args:
+            records: [n].
+            buckets: Integers [n], each below the number of buckets.
+        """
+        if len(self.files) == 1:
+            self.files[0].append(records)
+            return
+        # numpy sorts 16-bit integers in linear time.
+        order = np.argsort(buckets.astype(np.uint16), kind="stable")
+        ends = np.cumsum(np.bincount(buckets, minlength=len(self.files)))
+        records = records.take(order)  # several times faster than records[order]
+        start = 0
+        for file, end in zip(self.files, ends.tolist(), strict=True):
+            file.append(records[start:end])
+            start = end
