@@ -1,0 +1,248 @@
+"""From the blocks of a dataset to the batches of a pass: shuffled in lanes, dealt to steps, joined by pairs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distributed_il.dataset import Block, BlockReader, Dataset
+from distributed_il.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
+from distributed_il.methods import Batch, Phase, Subset, Unlabelled
+from distributed_il.sampling import UnlabelledPairs, UnlabelledSampler
+
+Int64 = NDArray[np.int64]
+WINDOW_STEPS = 16
+COLUMNS = ("user_id", "item_id", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Labelled rows of one lane.
+
+    Attributes:
+        numbers: Global row numbers, int64 [n].
+        user_ids: int32 or int64 [n].
+        item_ids: int32 or int64 [n].
+        labels: 0 or 1, [n].
+    """
+
+    numbers: Int64
+    user_ids: NDArray[np.integer]
+    item_ids: NDArray[np.integer]
+    labels: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return self.numbers.size
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Rows:
+        """The rows at some places."""
+        return Rows(self.numbers[index], self.user_ids[index], self.item_ids[index], self.labels[index])
+
+    @classmethod
+    def join(cls, parts: list[Rows]) -> Rows:
+        """One after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.numbers for part in parts]),
+            np.concatenate([part.user_ids for part in parts]),
+            np.concatenate([part.item_ids for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+        )
+
+
+class TrainingRows:
+    """A rank's share of the training rows, pass after pass."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        reader: BlockReader,
+        sampler: UnlabelledSampler | None,
+        *,
+        seed: int,
+        test_share: float,
+        global_batch: int,
+        rank: int,
+        world_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """Lays out the passes; nothing is read yet.
+
+        Args:
+            dataset: The prepared dataset.
+            reader: How its blocks are read.
+            sampler: Draws unlabelled pairs; None where no phase uses them.
+            seed: Seed of the run.
+            test_share: Share of training-test; 0 for none.
+            global_batch: G, labelled rows of a step over all workers.
+            rank: This worker.
+            world_size: Workers.
+            dtype: Of labels and pair weights.
+            device: Where batches go.
+        """
+        self._dataset, self._reader, self._sampler = dataset, reader, sampler
+        self._seed, self._global_batch = seed, global_batch
+        self._world_size, self._lanes = world_size, lanes_of_rank(dataset.lanes, rank, world_size)
+        self._slots = TestSlots(seed, test_share) if test_share else None
+        self._dtype, self._device = dtype, device
+        self._test_rows: dict[int, Rows] | None = None
+
+    def schedule(self, subset: Subset) -> Schedule:
+        """The global batches of a pass over a subset, the same on every rank."""
+        total = self._dataset.rows("train")
+        test = self._slots.rows(total, self._dataset.lanes) if self._slots else 0
+        rows = {"all": total, "train": total - test, "test": test}[subset]
+        return Schedule(rows, self._global_batch, self._dataset.lanes, self._world_size)
+
+    def batches(self, phase: Phase, *, round: int, start_step: int = 0) -> Iterator[list[Batch]]:
+        """Reads one pass, in windows of consecutive batches.
+
+        Args:
+            phase: Which rows, and whether pairs are drawn for them.
+            round: The round, from 0; it decides order and pairs.
+            start_step: Steps of the pass to leave out, because they were taken before.
+        """
+        schedule = self.schedule(phase.subset)
+        skip = {lane: schedule.lane_rows_before(start_step, lane) for lane in self._lanes}
+        if phase.subset == "test":
+            source = self._test_pass(round, skip)
+        else:
+            source = self._stream(phase.subset, round, skip)
+        queues = _LaneQueues(source, self._lanes)
+        for first in range(start_step, schedule.steps, WINDOW_STEPS):
+            steps = range(first, min(first + WINDOW_STEPS, schedule.steps))
+            yield self._window(queues, schedule, steps, phase, round)
+
+    def _window(self, queues: _LaneQueues, schedule: Schedule, steps: range, phase: Phase, round: int) -> list[Batch]:
+        parts: list[Rows] = []
+        step_of: list[Int64] = []
+        for lane in self._lanes:
+            start, stop = (schedule.lane_rows_before(step, lane) for step in (steps.start, steps.stop))
+            parts.append(queues.take(lane, stop - start))
+            step_of.append((np.arange(start, stop) * schedule.num_lanes + lane) // schedule.global_batch)
+        steps_of_rows = np.concatenate(step_of)
+        order = np.argsort(steps_of_rows, kind="stable")
+        rows = Rows.join(parts).take(order)
+        user_ids = rows.user_ids.astype(np.int64)
+        bounds = np.searchsorted(steps_of_rows[order], np.arange(steps.start, steps.stop + 1)).tolist()
+        columns = (
+            self._tensor(user_ids),
+            self._tensor(rows.item_ids.astype(np.int64)),
+            self._tensor(rows.labels).to(self._dtype),
+            self._tensor(rows.numbers),
+        )
+        pairs = self._draw(user_ids, rows.numbers, round) if phase.unlabelled else None
+        return [
+            Batch(
+                *(column[start:stop] for column in columns),
+                unlabelled=None if pairs is None else self._unlabelled(pairs, start, stop),
+                global_count=schedule.global_count(step),
+                capacity=schedule.capacity(step),
+            )
+            for step, start, stop in zip(steps, bounds[:-1], bounds[1:], strict=True)
+        ]
+
+    def _draw(self, user_ids: Int64, numbers: Int64, round: int) -> UnlabelledPairs:
+        if self._sampler is None:
+            raise ValueError("the phase draws unlabelled pairs, but no sampler was given")
+        return self._sampler.draw(user_ids, numbers, round)
+
+    def _unlabelled(self, pairs: UnlabelledPairs, start: int, stop: int) -> Unlabelled:
+        assert self._sampler is not None
+        rate = self._sampler.rate
+        part = slice(start * rate, stop * rate)
+        valid = pairs.valid[part]
+        return Unlabelled(
+            self._tensor(pairs.user_ids[part]),
+            self._tensor(pairs.item_ids[part]),
+            self._tensor(valid).to(self._dtype),
+            rate,
+            stand_ins=int(np.count_nonzero(pairs.stood_in[part])),
+            exhausted=valid.size - int(np.count_nonzero(valid)),
+        )
+
+    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    def _stream(self, subset: Subset, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
+        """Shuffled blocks of the own lanes, all lanes' first blocks before their second ones."""
+        lanes = {lane: self._dataset.blocks("train", lane) for lane in self._lanes}
+        order = block_order(max((len(blocks) for blocks in lanes.values()), default=0), seed=self._seed, round=round)
+        wanted: list[Block] = []
+        dropped: list[int] = []
+        for turn in order:
+            for lane, blocks in lanes.items():
+                if turn >= len(blocks):
+                    continue
+                kept = self._kept_rows(blocks[turn], subset)
+                if skip[lane] >= kept:
+                    skip[lane] -= kept
+                    continue
+                wanted.append(blocks[turn])
+                dropped.append(skip[lane])
+                skip[lane] = 0
+        for block, columns, drop in zip(wanted, self._reader.read(wanted, COLUMNS), dropped, strict=True):
+            rows = self._subset_rows(block, columns, subset)
+            yield block.lane, rows.take(row_order(rows.numbers, seed=self._seed, round=round)[drop:])
+
+    def _test_pass(self, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
+        """Training-test rows, read once and kept: their pass is short and comes every round."""
+        if self._test_rows is None:
+            self._test_rows = self._read_test_rows()
+        for lane, rows in self._test_rows.items():
+            yield lane, rows.take(row_order(rows.numbers, seed=self._seed, round=round)[skip[lane] :])
+
+    def _read_test_rows(self) -> dict[int, Rows]:
+        parts: dict[int, list[Rows]] = {lane: [] for lane in self._lanes}
+        wanted = [block for lane in self._lanes for block in self._dataset.blocks("train", lane)]
+        for block, columns in zip(wanted, self._reader.read(wanted, COLUMNS), strict=True):
+            parts[block.lane].append(self._subset_rows(block, columns, "test"))
+        return {lane: Rows.join(rows) for lane, rows in parts.items() if rows}
+
+    def _kept_rows(self, block: Block, subset: Subset) -> int:
+        if subset == "all" or self._slots is None:
+            return block.rows
+        before, after = (self._slots.count_before(place) for place in (block.start, block.start + block.rows))
+        return after - before if subset == "test" else block.rows - (after - before)
+
+    def _subset_rows(self, block: Block, columns: dict[str, NDArray[np.integer]], subset: Subset) -> Rows:
+        places = np.arange(block.start, block.start + block.rows, dtype=np.int64)
+        rows = Rows(places * self._dataset.lanes + block.lane, columns["user_id"], columns["item_id"], columns["label"])
+        if subset == "all" or self._slots is None:
+            return rows
+        test = self._slots.mask(block.start, block.start + block.rows)
+        return rows.take(test if subset == "test" else ~test)
+
+
+class _LaneQueues:
+    """Rows that were read but not yet dealt to a step, by lane."""
+
+    def __init__(self, source: Iterator[tuple[int, Rows]], lanes: range) -> None:
+        self._source = source
+        self._queues: dict[int, deque[Rows]] = {lane: deque() for lane in lanes}
+
+    def take(self, lane: int, count: int) -> Rows:
+        """The next `count` rows of a lane; reads on until they are there."""
+        queue = self._queues[lane]
+        parts: list[Rows] = []
+        while count:
+            while not queue:
+                found, rows = next(self._source)
+                self._queues[found].append(rows)
+            rows = queue.popleft()
+            if len(rows) > count:
+                queue.appendleft(rows.take(slice(count, None)))
+                rows = rows.take(slice(count))
+            parts.append(rows)
+            count -= len(rows)
+        return Rows.join(parts) if parts else _EMPTY
+
+
+_EMPTY = Rows(*(np.empty(0, dtype=np.int64) for _ in range(4)))

@@ -1,0 +1,26 @@
+"""`distributed-il evaluate`: a trained model, measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distributed_il.cli.metric_table import metric_table
+from distributed_il.cli.options import read_options
+
+ABOUT = "Measures a trained model again on a split of the dataset that it was trained on."
+
+
+def run(argv: Sequence[str]) -> None:
+    """Evaluates a checkpoint and prints its metrics beside the trivial rows.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: See `distributed_il.evaluation.evaluate`.
+    """
+    from distributed_il.evaluation import EvaluateConfig, evaluate
+
+    config = EvaluateConfig(**read_options("evaluate", ABOUT, argv, lambda _: {"": EvaluateConfig}))
+    result = evaluate(config)
+    print(metric_table(config.split, {f"{config.checkpoint} checkpoint": result[config.split], **result["trivial"]}))

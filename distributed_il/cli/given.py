@@ -1,0 +1,136 @@
+"""What a user gave, and where: configuration files, environment variables and flags, the later ones prevailing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import yaml
+
+from distributed_il.errors import UserError
+
+ENVIRONMENT_PREFIX = "DISTRIBUTED_IL_"
+_SWITCHES = {"-h": "--help", "--help": "--help", "--print_config": "--print_config"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key with its value, as it was given.
+
+    Attributes:
+        key: Dotted: `run.seed`.
+        value: A plain value from a file; text from a flag or the environment; None for a flag without a value.
+        place: For messages: the file, the variable or the flag.
+    """
+
+    key: str
+    value: Any
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Everything given to one command.
+
+    Attributes:
+        files: Paths of configuration files, in order.
+        from_files: Their settings.
+        texts: Settings from the environment, then from flags.
+        switches: `--help` and `--print_config`, where given.
+    """
+
+    files: tuple[str, ...]
+    from_files: tuple[Setting, ...]
+    texts: tuple[Setting, ...]
+    switches: tuple[str, ...]
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """All of them; of several with the same key, the last prevails."""
+        return self.from_files + self.texts
+
+    def last(self, key: str) -> Setting | None:
+        """The setting that prevails for a key; None where it was not given."""
+        return next((setting for setting in reversed(self.settings) if setting.key == key), None)
+
+
+def variable_prefix(command: str) -> str:
+    """How the names of a command's environment variables begin: `DISTRIBUTED_IL_TRAIN__`."""
+    return f"{ENVIRONMENT_PREFIX}{command.upper()}__"
+
+
+def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Given:
+    """Collects what was given, without a view of which keys there are.
+
+    Args:
+        command: The command's name.
+        argv: Its arguments.
+        environ: Variables; `DISTRIBUTED_IL_TRAIN__RUN__SEED` is `run.seed` of `train`.
+
+    Raises:
+        UserError: An argument is no flag, or a file can't be read as a mapping.
+    """
+    switches = tuple(_SWITCHES[token] for token in argv if token in _SWITCHES)
+    flags = tuple(_flags([token for token in argv if token not in _SWITCHES]))
+    prefix = variable_prefix(command)
+    variables = tuple(
+        Setting(name.removeprefix(prefix).lower().replace("__", "."), value, name)
+        for name, value in sorted(environ.items())
+        if name.startswith(prefix)
+    )
+    files: list[str] = []
+    for setting in (*variables, *flags):
+        if setting.key == "config":
+            if not setting.value:
+                raise UserError(f"{setting.place} needs the path of a YAML file")
+            files.append(setting.value)
+    contents = {path: _read(path) for path in files}
+    from_files = tuple(setting for path in files for setting in _flatten(contents[path], path))
+    texts = tuple(setting for setting in (*variables, *flags) if setting.key != "config")
+    # An empty file is fine with us, but not with jsonargparse.
+    return Given(tuple(path for path in files if contents[path]), from_files, texts, switches)
+
+
+def _flags(tokens: Sequence[str]) -> Iterator[Setting]:
+    position = 0
+    while position < len(tokens):
+        token = tokens[position]
+        position += 1
+        if not token.startswith("--") or token == "--":
+            raise UserError(f"'{token}' is not expected here; settings are given as --section.field=value")
+        name, equals, value = token.partition("=")
+        if equals:
+            yield Setting(name[2:], value, name)
+        elif position < len(tokens) and not tokens[position].startswith("--"):
+            yield Setting(name[2:], tokens[position], name)
+            position += 1
+        else:
+            yield Setting(name[2:], None, name)
+
+
+def _read(path: str) -> Mapping[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            content: Any = yaml.safe_load(file)
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--config {path} is not UTF-8 text: {error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise UserError(f"--config {path} holds no settings; write them as `section: {{field: value}}`")
+    return cast("Mapping[str, Any]", content)
+
+
+def _flatten(content: Mapping[str, Any], path: str, prefix: str = "") -> Iterator[Setting]:
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flatten(cast("Mapping[str, Any]", value), path, f"{key}.")
+        else:
+            yield Setting(key, value, path)

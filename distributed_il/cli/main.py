@@ -1,0 +1,82 @@
+"""`distributed-il COMMAND …`: finds the command, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from distributed_il import __version__
+from distributed_il.cli.names import suggestion
+from distributed_il.errors import UserError
+
+
+class Command(NamedTuple):
+    """A command, imported only when it is called: `--help` need not wait for torch and Ray."""
+
+    module: str
+    about: str
+
+
+COMMANDS = {
+    "prepare": Command("distributed_il.cli.prepare", "turns raw feedback into a dataset"),
+    "simulate": Command("distributed_il.cli.simulate", "simulates micro-video logs as a dataset"),
+    "train": Command("distributed_il.cli.train", "trains a recommender on a dataset"),
+    "evaluate": Command("distributed_il.cli.evaluate", "measures a trained model again"),
+}
+
+INTERRUPTED = 130
+REFUSED = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: Arguments after the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0; 2 where the user has something to cure; 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # As an exception, so that a command that is half done removes what it wrote.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        command, rest = _choose(arguments)
+        importlib.import_module(COMMANDS[command].module).run(rest)
+    except UserError as error:
+        print(f"distributed-il: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as left:  # --help, --version and --print_config end so, and a run that SIGTERM stopped
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0
+
+
+def _choose(arguments: list[str]) -> tuple[str, list[str]]:
+    first, *rest = arguments or ["--help"]
+    if first in COMMANDS:
+        return first, rest
+    if not first.startswith("-"):
+        raise UserError(f"there is no command '{first}'{suggestion(first, COMMANDS)}; there are {', '.join(COMMANDS)}")
+    parser = argparse.ArgumentParser(
+        prog="distributed-il",
+        usage="%(prog)s COMMAND [--config FILE] [--section.field=value …]",
+        description="Trains recommenders from extremely sparse feedback by inverse learning, on Ray.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<10} {command.about}" for name, command in COMMANDS.items())
+        + "\n\n`distributed-il COMMAND --help` explains a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=True,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    if first not in ("-h", "--help", "--version"):
+        raise UserError(f"a command comes first, before {first}: one of {', '.join(COMMANDS)}")
+    parser.parse_args([first])
+    raise AssertionError("unreachable: help and version leave")

@@ -1,0 +1,34 @@
+"""Metrics as people read them: a row for each predictor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = ("auc", "gauc", "ndcg@10", "ndcg@20", "mrr", "logloss", "ece")
+
+
+def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lays out metrics in columns, and under them how many rows and users they rest on.
+
+    Args:
+        split: What the metrics are of.
+        predictors: Metrics by name, the model's first.
+    """
+    names = {name: name.replace("_", " ") for name in predictors}
+    width = max(len(split), *map(len, names.values()))
+    lines = [f"{split:<{width}}" + "".join(f"{column:>9}" for column in COLUMNS)]
+    for name, metrics in predictors.items():
+        lines.append(f"{names[name]:<{width}}" + "".join(f"{_number(metrics.get(column)):>9}" for column in COLUMNS))
+    model = next(iter(predictors.values()))
+    if "rows" in model:
+        lines.append(
+            f"{model['rows']:,} rows, {model['positives_share']:.1%} positive; {model['users']:,} users, and "
+            f"{model['users_left_out']:,} left out of per-user metrics, whose rows are all of one class"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -1,0 +1,152 @@
+"""From what was given to values of the right names and types: jsonargparse, with messages for people."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from distributed_il.cli.given import Given, Setting, collect, variable_prefix
+from distributed_il.cli.names import suggestion
+from distributed_il.errors import UserError
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+Sections = Mapping[str, type[Any]]
+"""Dataclass of each section; the one named "" has its fields at the top."""
+
+_TYPE_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text (in quotes where it looks like a number)",
+}
+
+
+def read_options(
+    command: str,
+    about: str,
+    argv: Sequence[str],
+    sections: Callable[[Given], Sections],
+    belongs_elsewhere: Callable[[str], str] = lambda key: "",
+    names: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
+) -> dict[str, Any]:
+    """Reads configuration files, environment variables and flags; each prevails over those before it.
+
+    Args:
+        command: The command's name.
+        about: What it does, for `--help`.
+        argv: Its arguments.
+        sections: The sections that there are, which may depend on what was given.
+        belongs_elsewhere: Told an unknown key, says where it would be right, or nothing.
+        names: Sections that stand for one dataclass of several, which their field `name` tells apart: all its values.
+
+    Returns:
+        Nested values, defaults filled in.
+
+    Raises:
+        UserError: A key is unknown or missing, or a value has the wrong type.
+        SystemExit: `--help` or `--print_config` was asked for and done.
+    """
+    given = collect(command, argv)
+    chosen = sections(given)
+    kinds = _kinds(chosen)
+    _refuse_unknown(given, kinds, chosen, belongs_elsewhere)
+    parser = _parser(command, about, chosen, names)
+    texts = [f"--{setting.key}={_text(setting, kinds)}" for setting in given.texts]
+    try:
+        values = parser.parse_args([*(f"--config={path}" for path in given.files), *texts, *given.switches]).as_dict()
+    except argparse.ArgumentError as error:
+        raise UserError(_message(str(error), given, kinds)) from error
+    return {name: value for name, value in values.items() if name in chosen or name in kinds}
+
+
+def _kinds(sections: Sections) -> dict[str, Any]:
+    """The type of every key."""
+    kinds: dict[str, Any] = {}
+    for section, cls in sections.items():
+        hints = get_type_hints(cls)
+        prefix = f"{section}." if section else ""
+        kinds |= {f"{prefix}{field.name}": hints[field.name] for field in dataclasses.fields(cls)}
+    return kinds
+
+
+def _refuse_unknown(
+    given: Given, kinds: Mapping[str, Any], sections: Sections, belongs_elsewhere: Callable[[str], str]
+) -> None:
+    for setting in given.settings:
+        key = setting.key
+        if key in kinds:
+            continue
+        if key in sections:
+            example = next(name for name in kinds if name.startswith(f"{key}."))
+            raise UserError(f"{setting.place}: '{key}' is a section; give its fields, such as {example}")
+        cure = belongs_elsewhere(key) or suggestion(key, [*kinds, "config", "print_config", "help"])
+        raise UserError(f"{setting.place}: there is no setting '{key}'{cure}")
+
+
+def _parser(command: str, about: str, sections: Sections, names: Mapping[str, Sequence[str]]) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=f"distributed-il {command}",
+        usage=f"distributed-il {command} [--config FILE] [--print_config] [--key=value …]",
+        description=f"{about}\n\nFlags prevail over environment variables ({variable_prefix(command)}…, upper case, "
+        "two underscores for a dot), and these over --config files.",
+        exit_on_error=False,
+        default_env=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings; may be given several times.")
+    for section, cls in sections.items():
+        skip: set[str | int] = set()
+        if section in names:
+            # A file may name another than the one that prevails, so every name has to pass here.
+            skip.add("name")
+            default = next(field.default for field in dataclasses.fields(cls) if field.name == "name")
+            kind = Literal[tuple(names[section])]
+            parser.add_argument(f"--{section}.name", type=kind, default=default, help=f"Which {section}.")
+        parser.add_class_arguments(cls, section or None, skip=skip)
+    for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
+        if action.dest in sections:  # a file for one section: one way more than anybody needs
+            action.help = argparse.SUPPRESS
+    return parser
+
+
+def _text(setting: Setting, kinds: Mapping[str, Any]) -> str:
+    if setting.value is None:
+        if kinds[setting.key] is bool:
+            return "true"
+        raise UserError(f"{setting.place} needs a value: {_describe(kinds[setting.key])}")
+    return setting.value
+
+
+def _message(error: str, given: Given, kinds: Mapping[str, Any]) -> str:
+    """Says in our words what jsonargparse says in its own."""
+    missing = re.search(r"arguments are required: (.*)", error)
+    if missing:
+        keys = missing[1].replace("--", "").split(", ")
+        verb, flags = ("is", "it") if len(keys) == 1 else ("are", "them")
+        return f"{' and '.join(keys)} {verb} missing; give {flags} as {' '.join(f'--{key}=…' for key in keys)}"
+    wrong = re.search(r'Parser key "([^"]+)"', error)
+    setting = _culprit(given, wrong[1], error) if wrong else None
+    if setting is None:
+        return error
+    return f"{setting.place}: {setting.key} is {setting.value!r}; it must be {_describe(kinds[setting.key])}"
+
+
+def _culprit(given: Given, key: str, error: str) -> Setting | None:
+    """The setting that an error is about: of several with its key the one whose value it quotes."""
+    settings = [setting for setting in given.settings if setting.key == key]
+    quoted = [setting for setting in settings if f"Got value: {setting.value}" in error]
+    return next(iter(quoted or settings), None)
+
+
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join("null" if part is type(None) else _describe(part) for part in get_args(kind))
+    return _TYPE_NAMES.get(kind, str(kind))

@@ -1,0 +1,79 @@
+"""`distributed-il train`: one run, from a dataset to a measured model."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from distributed_il.cli.given import Given
+from distributed_il.cli.metric_table import metric_table
+from distributed_il.cli.options import Sections, read_options
+from distributed_il.config import TrainConfig
+from distributed_il.config_file import METHODS, SECTIONS, config_from_dict, method_class
+
+ABOUT = (
+    f"Trains a recommender on a prepared dataset, by one of the methods {', '.join(METHODS)}. "
+    "`--method.name=t_ce --help` shows the settings of that method."
+)
+_DEFAULT_METHOD = "ig"
+
+
+def run(argv: Sequence[str]) -> None:
+    """Trains, and prints the model's test metrics beside the trivial rows.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: See `distributed_il.launch.launch`.
+    """
+    config = read_train_config(argv)
+    # A backbone named module:Class may lie where the command is given; Ray hands this path on to the workers.
+    sys.path.insert(0, os.getcwd())
+    from distributed_il.launch import launch
+
+    result = launch(config)
+    print(metric_table("test", {f"{config.model.backbone} {config.method.name}": result["test"], **result["trivial"]}))
+    print(f"\nRun:         {config.run.dir} (metrics.json, config.yaml, checkpoints)")
+    print(f"TensorBoard: {_tensorboard()} --logdir {config.run.dir}/tensorboard")
+
+
+def _tensorboard() -> str:
+    """The command as it can be typed here: by its name only where this environment is active."""
+    program = Path(sys.executable).with_name("tensorboard")
+    if shutil.which("tensorboard") == str(program) or not program.exists():
+        return "tensorboard"
+    return os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)
+
+
+def read_train_config(argv: Sequence[str]) -> TrainConfig:
+    """The run that the arguments describe.
+
+    Args:
+        argv: Arguments of `train`.
+
+    Raises:
+        UserError: A setting is unknown, missing or wrong.
+    """
+    names = {"method": tuple(METHODS)}
+    return config_from_dict(read_options("train", ABOUT, argv, _sections, _of_another_method, names))
+
+
+def _sections(given: Given) -> Sections:
+    """The sections, with that of the method which was named: which settings there are depends on it."""
+    name = given.last("method.name")
+    return {**SECTIONS, "method": method_class(str(name.value) if name else _DEFAULT_METHOD)}
+
+
+def _of_another_method(key: str) -> str:
+    section, _, field = key.partition(".")
+    if section != "method":
+        return ""
+    owners = [name for name, cls in METHODS.items() if field in {known.name for known in dataclasses.fields(cls)}]
+    if not owners:
+        return ""
+    return f" here: it belongs to {' and '.join(owners)}; choose with --method.name={owners[0]}"

@@ -1,0 +1,89 @@
+"""Measures a trained model again, from its checkpoint: in this process, without Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from distributed_il.checkpoint import CheckpointStore
+from distributed_il.collectives import LocalCollectives
+from distributed_il.config import TrainConfig
+from distributed_il.config_file import config_from_dict
+from distributed_il.dataset import Dataset, LocalBlockReader
+from distributed_il.errors import UserError
+from distributed_il.learner import Learner
+from distributed_il.split_scores import SplitReader, gather_scores, mean_log_loss
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """Which model to measure on which rows."""
+
+    run_dir: str
+    """Directory (or pyarrow URI) of the run."""
+    data: str | None = None
+    """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
+    split: Literal["valid", "test"] = "test"
+    """Which rows."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Which model: that of the best round by validation loss, or the last one."""
+
+
+def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | None) -> tuple[Learner, Dataset]:
+    """Loads a checkpoint with the dataset that it belongs to.
+
+    Args:
+        run_dir: Directory or URI of the run.
+        checkpoint: `best` or `last`.
+        data: The dataset; None for the one that the run names.
+
+    Returns:
+        The model, every row up to date, and the dataset.
+
+    Raises:
+        UserError: There is no such checkpoint, or it was trained on other data.
+    """
+    store = CheckpointStore(run_dir)
+    manifest = store.manifest(checkpoint)
+    if manifest is None:
+        raise UserError(f"{run_dir} holds no checkpoint named {checkpoint}; give the run.dir of a run that was trained")
+    config: TrainConfig = config_from_dict(manifest["config"])
+    dataset = Dataset.open(data or config.data.path)
+    if dataset.fingerprint != manifest["dataset"]:
+        raise UserError(
+            f"{dataset.path} is not the dataset that {manifest['place']} was trained on (fingerprint "
+            f"{dataset.fingerprint[:12]} instead of {manifest['dataset'][:12]}); name the right one with --data"
+        )
+    learner = Learner(
+        config.model,
+        config.optimizer,
+        num_users=dataset.num_users,
+        num_items=dataset.num_items,
+        seed=config.run.seed,
+        collectives=LocalCollectives(),
+        device=torch.device("cpu"),
+    )
+    store.restore(manifest, learner)
+    learner.settle()
+    return learner, dataset
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Computes a model's metrics on a split, with the two trivial predictors on the same rows.
+
+    Args:
+        config: Which model and rows.
+
+    Returns:
+        `{split: {...}, "trivial": {...}}` as in metrics.json.
+
+    Raises:
+        UserError: There is no such checkpoint, or it was trained on other data.
+    """
+    learner, dataset = load_model(config.run_dir, config.checkpoint, config.data)
+    split = SplitReader(dataset, LocalBlockReader(dataset), config.split, rank=0, world_size=1)
+    _, logits = mean_log_loss(learner, split, learner.collectives)
+    scores = gather_scores(split, logits, learner.collectives, learner.device)
+    return {config.split: scores.metrics(), "trivial": scores.trivial_metrics(dataset)}

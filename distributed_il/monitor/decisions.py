@@ -1,0 +1,70 @@
+"""The decisions of a run: exact shares, and a curve thinned to a size that can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES = ("direct", "skip", "inverse")
+MOST_POINTS = 20_000
+
+
+class DecisionHistory:
+    """Every decision counts; every `stride`-th stays as a point, and the stride doubles when there are too many.
+
+    Attributes:
+        counts: Decisions for direct, skip and inverse, int64 [3].
+    """
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self.counts = np.zeros(len(NAMES), dtype=np.int64)
+        self._stride = 1
+        self._points: list[tuple[int, int, float]] = []
+
+    @property
+    def total(self) -> int:
+        """Decisions so far."""
+        return int(self.counts.sum())
+
+    def append(self, step: int, choice: int, losses: Sequence[float]) -> None:
+        """Takes in one decision.
+
+        Args:
+            step: Optimiser step at which it fell.
+            choice: 0 direct, 1 skip, 2 inverse.
+            losses: Training-test losses of the three candidates.
+        """
+        if self.total % self._stride == 0:
+            self._points.append((step, choice, losses[choice]))
+            if len(self._points) > MOST_POINTS:
+                self._points = self._points[::2]
+                self._stride *= 2
+        self.counts[choice] += 1
+
+    def shares(self) -> dict[str, float]:
+        """Share of each decision; 0 before the first."""
+        return {name: float(count / max(self.total, 1)) for name, count in zip(NAMES, self.counts, strict=True)}
+
+    def curve(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]:
+        """Steps int64 [n], losses of the chosen candidates float64 [n] and choices int8 [n] of the points kept."""
+        steps, choices, losses = zip(*self._points, strict=True) if self._points else ((), (), ())
+        return np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64), np.array(choices, dtype=np.int8)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays that `from_state` goes on from."""
+        steps, losses, choices = self.curve()
+        stride = np.array([self._stride], dtype=np.int64)
+        return {"counts": self.counts.copy(), "stride": stride, "steps": steps, "losses": losses, "choices": choices}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[np.generic]]) -> DecisionHistory:
+        """Rebuilds a history from `state`."""
+        history = cls()
+        history.counts = np.array(state["counts"], dtype=np.int64)
+        history._stride = int(state["stride"][0])
+        columns = (state[name].tolist() for name in ("steps", "choices", "losses"))
+        history._points = list(zip(*columns, strict=True))
+        return history

@@ -1,0 +1,143 @@
+"""What is checked before a run begins, so that it fails at once, on the driver, with nothing half-written."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import ray
+from pyarrow import fs as pafs
+
+from distributed_il.checkpoint import CheckpointStore
+from distributed_il.config import TrainConfig
+from distributed_il.dataset import SPLITS, Dataset
+from distributed_il.dataset.files import filesystem
+from distributed_il.errors import UserError
+from distributed_il.resume import check_same_run
+
+_OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
+_PROBE_TIMEOUT_S = 120.0
+
+
+def check_run(config: TrainConfig) -> Dataset:
+    """Checks all that can be checked without Ray.
+
+    Args:
+        config: The run, with absolute paths.
+
+    Returns:
+        Its dataset.
+
+    Raises:
+        UserError: The dataset is not there or too small, the workers do not fit its lanes, `run.dir` is somebody
+            else's or can't be written, or its checkpoint belongs to another run.
+    """
+    dataset = Dataset.open(config.data.path)
+    _check_workers(config.run.workers, dataset)
+    _check_place(config)
+    manifest = CheckpointStore(config.run.dir).manifest("last")
+    if manifest is not None:
+        check_same_run(config, dataset, manifest)
+    with _probe(config.run.dir):
+        pass
+    return dataset
+
+
+def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
+    """Checks that the nodes of the cluster see the run's directory and the dataset, and that GPUs are there.
+
+    Args:
+        config: The run, with absolute paths.
+        dataset: Its data.
+
+    Raises:
+        UserError: A node does not see what this process sees, or there are too few GPUs.
+    """
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    if config.run.use_gpu and gpus < config.run.workers:
+        raise UserError(
+            f"run.use_gpu asks for one GPU a worker, {config.run.workers} in all, and Ray sees {gpus}; lower "
+            "run.workers, or set run.use_gpu to false"
+        )
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0)]
+    if len(nodes) < 2:
+        return
+    with _probe(config.run.dir) as name:
+        look = ray.remote(num_cpus=0, max_retries=0)(_look)
+        answers = {
+            node["NodeManagerAddress"]: look.options(label_selector={"ray.io/node-id": node["NodeID"]}).remote(
+                config.run.dir, name, config.data.path, dataset.fingerprint
+            )
+            for node in nodes
+        }
+        for address, answer in answers.items():
+            complaint = ray.get(answer, timeout=_PROBE_TIMEOUT_S)
+            if complaint is not None:
+                raise UserError(f"node {address}: {complaint}")
+
+
+def _check_workers(workers: int, dataset: Dataset) -> None:
+    lanes = dataset.lanes
+    if lanes % workers:
+        fitting = [count for count in range(1, lanes + 1) if lanes % count == 0]
+        nearest = [max(count for count in fitting if count < workers)]
+        nearest += [count for count in fitting if count > workers][:1]
+        raise UserError(
+            f"run.workers is {workers}, which does not divide the dataset's {lanes} lanes; the nearest that do are "
+            f"{' and '.join(map(str, nearest))}"
+        )
+    for split in SPLITS:
+        if dataset.rows(split) < workers:
+            raise UserError(
+                f"{dataset.path}: split {split} has {dataset.rows(split)} rows, fewer than run.workers ({workers}); "
+                "take fewer workers, or prepare more data"
+            )
+
+
+def _check_place(config: TrainConfig) -> None:
+    """Refuses a directory that holds other things than a run; the dataset's own directory is welcome."""
+    fs, root = filesystem(config.run.dir)
+    found = fs.get_file_info(root)
+    if found.type == pafs.FileType.File:
+        raise UserError(f"run.dir {config.run.dir} is a file; give a directory")
+    if found.type == pafs.FileType.NotFound or filesystem(config.data.path)[1] == root:
+        return
+    names = {entry.base_name for entry in fs.get_file_info(pafs.FileSelector(root))}
+    if names and not names & _OURS:
+        raise UserError(
+            f"run.dir {config.run.dir} is not empty and holds no run, but {', '.join(sorted(names)[:3])}; give a new "
+            "directory, or that of a run to go on with"
+        )
+
+
+@contextmanager
+def _probe(run_dir: str) -> Generator[str]:
+    """A small file in the run's directory, for as long as the block lasts."""
+    fs, root = filesystem(run_dir)
+    name = f".probe-{uuid.uuid4().hex}"
+    try:
+        fs.create_dir(root, recursive=True)
+        with fs.open_output_stream(f"{root}/{name}") as stream:
+            stream.write(b"probe")
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"run.dir {run_dir} can't be written ({error}); choose a place you may write to") from error
+    try:
+        yield name
+    finally:
+        fs.delete_file(f"{root}/{name}")
+
+
+def _look(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
+    """Runs on each node; returns what is wrong there."""
+    fs, root = filesystem(run_dir)
+    if fs.get_file_info(f"{root}/{probe}").type != pafs.FileType.File:
+        return f"run.dir {run_dir} is not the directory that the driver sees; put it on storage that all nodes share"
+    try:
+        found = Dataset.open(data_path).fingerprint
+    except UserError as error:
+        return f"{error} (the driver sees it; put data.path on storage that all nodes share)"
+    if found != fingerprint:
+        return f"data.path {data_path} holds another dataset than the driver sees; put it on storage that all share"
+    return None

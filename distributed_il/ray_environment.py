@@ -1,0 +1,38 @@
+"""Environment variables that Ray is to find. Import this module before Ray: some are read at that moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+QUIET = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # prints come once
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers stay where module:Class is found
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a run's end and a lost worker are noticed within this time
+}
+"""For every Ray that is worked on."""
+PRIVATE = {
+    # Read tasks ask for no CPU, so Ray would end their processes after a second without work, and every pass would
+    # wait seconds for new ones; 64 idle processes may stay instead of one a CPU.
+    "RAY_num_workers_soft_limit": "64",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody reclaims this machine
+}
+"""For a Ray of one machine that lives as long as one run."""
+
+# On a machine of few cores Ray warns on standard output of more processes than cores, which is what is wanted here.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started")
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Generator[None]:
+    """Sets the variables that the user has not set, and takes them back."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

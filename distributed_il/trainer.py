@@ -1,0 +1,298 @@
+"""A run: rounds of passes, validation, the stop rule, checkpoints, and the final metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from distributed_il.batches import TrainingRows
+from distributed_il.checkpoint import CheckpointStore, Name, RunState
+from distributed_il.collectives import Collectives
+from distributed_il.config import TrainConfig
+from distributed_il.config_file import config_to_dict
+from distributed_il.dataset import BlockReader, Dataset
+from distributed_il.lanes import Schedule
+from distributed_il.learner import Learner
+from distributed_il.methods import Phase, make_method
+from distributed_il.monitor import Monitor
+from distributed_il.prefetch import Prefetcher
+from distributed_il.progress import Progress
+from distributed_il.replicas import check_replicas
+from distributed_il.resume import check_same_run
+from distributed_il.run_report import write_beginning, write_end
+from distributed_il.sampling import UnlabelledSampler
+from distributed_il.split_scores import SplitReader, gather_scores, mean_log_loss
+from distributed_il.telemetry import Telemetry
+
+PREFETCHED_WINDOWS = 4
+MOST_STEPS_BETWEEN_REPORTS = 100
+REPORTS_PER_PASS = 20
+
+
+class Stopped(Exception):
+    """The run was asked to stop; its state is in the last checkpoint."""
+
+
+@dataclasses.dataclass(slots=True)
+class Course:
+    """Where a run stands.
+
+    Attributes:
+        round: Rounds finished.
+        phase: Passes of the present round finished.
+        step: Steps of the present pass taken.
+        best_round: Round of lowest validation loss, from 1; 0 before the first.
+        best_loss: That loss.
+        history: Validation metrics of each round.
+    """
+
+    round: int = 0
+    phase: int = 0
+    step: int = 0
+    best_round: int = 0
+    best_loss: float = math.inf
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def finished(self, config: TrainConfig) -> bool:
+        """Whether the stop rule says so."""
+        return self.round >= config.run.max_rounds or self.round - self.best_round >= config.run.patience
+
+
+class Trainer:
+    """One rank of a run. All ranks build it with the same arguments and call `run` together."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        *,
+        reader: BlockReader,
+        collectives: Collectives,
+        monitor: Monitor,
+        on_progress: Callable[[Progress], None],
+        should_stop: Callable[[], bool],
+        device: torch.device,
+    ) -> None:
+        """Builds the model, or loads it from the run's last checkpoint.
+
+        Args:
+            config: The run.
+            dataset: Its data.
+            reader: How blocks are read.
+            collectives: The ranks.
+            monitor: TensorBoard on rank 0, nothing elsewhere.
+            on_progress: Told on rank 0 what the progress line shows.
+            should_stop: Asked at each report; one rank's yes stops all after a checkpoint.
+            device: Where the model lives.
+
+        Raises:
+            UserError: The run's checkpoint belongs to other data or settings, or is damaged.
+        """
+        self.config, self.dataset, self.collectives, self.monitor = config, dataset, collectives, monitor
+        self.device = device
+        rank, world = collectives.rank, collectives.world_size
+        self.method = make_method(config.method)
+        self.learner = Learner(
+            config.model,
+            config.optimizer,
+            num_users=dataset.num_users,
+            num_items=dataset.num_items,
+            seed=config.run.seed,
+            collectives=collectives,
+            device=device,
+        )
+        self.rows = TrainingRows(
+            dataset,
+            reader,
+            self._sampler(),
+            seed=config.run.seed,
+            test_share=self.method.test_share,
+            global_batch=config.run.global_batch_size,
+            rank=rank,
+            world_size=world,
+            dtype=getattr(torch, config.model.dtype),
+            device=device,
+        )
+        self.splits = {
+            name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
+        }
+        self.telemetry = Telemetry(config, self.learner, collectives, monitor, on_progress, should_stop)
+        self.store = CheckpointStore(config.run.dir)
+        self.course = Course()
+        self._resume()
+
+    def run(self) -> dict[str, Any]:
+        """Trains until the stop rule, then tests the best round.
+
+        Returns:
+            What metrics.json holds; the same dictionary on rank 0 only, elsewhere empty.
+
+        Raises:
+            Stopped: The run was asked to stop.
+            UserError: A loss is not finite.
+        """
+        self.fit()
+        return self._finish()
+
+    def fit(self) -> dict[str, Any]:
+        """Trains until the stop rule and leaves the test split unread, for a choice among settings.
+
+        Returns:
+            `valid`, the metrics of the best round, and `run`, as in metrics.json; on rank 0 only, elsewhere empty.
+
+        Raises:
+            Stopped: The run was asked to stop.
+            UserError: A loss is not finite.
+        """
+        if self.collectives.rank == 0:
+            write_beginning(self.config, self.dataset, self.monitor, resumed=self.learner.step > 0)
+        while not self.course.finished(self.config):
+            self._round()
+        if self.collectives.rank:
+            return {}
+        best = dict(self.course.history[self.course.best_round - 1])
+        del best["round"], best["step"]
+        return {"valid": best, "run": self._facts()}
+
+    def _round(self) -> None:
+        course = self.course
+        if course.phase == 0 and course.step == 0:
+            self.telemetry.start_round()
+        while course.phase < len(self.method.phases):
+            self._pass(self.method.phases[course.phase])
+            course.phase, course.step = course.phase + 1, 0
+        if course.round == 0:
+            self.telemetry.first_weights = self.telemetry.weights
+        improved = self._validate()
+        course.round, course.phase = course.round + 1, 0
+        self._checkpoint(("last", "best") if improved else ("last",))
+
+    def _pass(self, phase: Phase) -> None:
+        course, schedule = self.course, self.rows.schedule(phase.subset)
+        report_every = min(MOST_STEPS_BETWEEN_REPORTS, max(1, schedule.steps // REPORTS_PER_PASS))
+        # Every rank starts each pass together, whatever reading or validation took it.
+        self.collectives.barrier()
+        self.telemetry.start_pass()
+        windows = self.rows.batches(phase, round=course.round, start_step=course.step)
+        with Prefetcher(windows, depth=PREFETCHED_WINDOWS) as ready:
+            for window in ready:
+                for batch in window:
+                    self.telemetry.add(batch, self.method.step(self.learner, batch))
+                    course.step += 1
+                    self._after_step(phase, schedule, report_every, ready.waited_s)
+
+    def _after_step(self, phase: Phase, schedule: Schedule, report_every: int, waited_s: float) -> None:
+        course, every = self.course, self.config.run.checkpoint_every_steps
+        save = every is not None and self.learner.step % every == 0 and course.step < schedule.steps
+        if save or course.step % report_every == 0 or course.step == schedule.steps:
+            stop = self.telemetry.flush(phase, waited_s=waited_s)
+            if save or stop:
+                self._checkpoint(("last",))
+            if stop:
+                raise Stopped
+        self.telemetry.tell(phase, round=course.round, step=course.step, steps=schedule.steps)
+
+    def _validate(self) -> bool:
+        """Measures the validation split; returns whether its loss is the lowest so far."""
+        self.learner.settle()
+        course, split = self.course, self.splits["valid"]
+        loss, logits = mean_log_loss(self.learner, split, self.collectives)
+        scores = gather_scores(split, logits, self.collectives, self.device)
+        metrics: dict[str, Any] = {}
+        if self.collectives.rank == 0:
+            metrics = scores.metrics()
+            values = {f"valid/{name}": float(value) for name, value in metrics.items()}
+            loss_sum, rows = self.telemetry.round_loss
+            values["train/loss_round"] = loss_sum / rows if rows else math.nan
+            self.monitor.scalars(values, self.learner.step)
+        course.history.append({"round": course.round + 1, "step": self.learner.step, **metrics})
+        improved = loss < course.best_loss
+        if improved:
+            course.best_round, course.best_loss = course.round + 1, loss
+        self.telemetry.best_loss = course.best_loss
+        return improved
+
+    def _finish(self) -> dict[str, Any]:
+        """Tests the best round and writes the run's results."""
+        best = self.store.manifest("best")
+        assert best is not None
+        self.store.restore(best, self.learner)
+        self.learner.settle()
+        found: dict[str, Any] = {}
+        for name, split in self.splits.items():
+            _, logits = mean_log_loss(self.learner, split, self.collectives)
+            found[name] = gather_scores(split, logits, self.collectives, self.device)
+        throughput = self.telemetry.throughput()
+        if self.collectives.rank:
+            return {}
+        result = {
+            "valid": found["valid"].metrics(),
+            "test": found["test"].metrics(),
+            "trivial": found["test"].trivial_metrics(self.dataset),
+            "run": {**self._facts(), "throughput": throughput},
+        }
+        write_end(self.config, result, self.course.history, self.telemetry, self.monitor)
+        return result
+
+    def _facts(self) -> dict[str, Any]:
+        course, telemetry = self.course, self.telemetry
+        drawn, stand_ins, exhausted = telemetry.pairs.tolist()
+        return {
+            "method": dataclasses.asdict(self.config.method),
+            "backbone": self.config.model.backbone,
+            "dataset": self.dataset.fingerprint,
+            "rounds": course.round,
+            "best_round": course.best_round,
+            "optimizer_steps": course.history[-1]["step"] if course.history else 0,
+            "decisions": telemetry.decisions.shares() if telemetry.decisions.total else None,
+            "unlabelled_pairs": {"drawn": drawn, "stand_ins": stand_ins, "exhausted": exhausted},
+        }
+
+    def _checkpoint(self, names: tuple[Name, ...]) -> None:
+        """Saves the run's state after making sure that all ranks hold the same model."""
+        check_replicas(self.learner, self.collectives)
+        if self.collectives.rank == 0:
+            facts, arrays = self.telemetry.state()
+            course = dataclasses.asdict(self.course)
+            if math.isinf(course["best_loss"]):
+                course["best_loss"] = None
+            about = {
+                "config": config_to_dict(self.config),
+                "dataset": self.dataset.fingerprint,
+                "num_users": self.dataset.num_users,
+                "num_items": self.dataset.num_items,
+            }
+            state = RunState({"course": course, "telemetry": facts}, arrays)
+            self.store.save(self.learner, state, round=self.course.round, about=about, names=names)
+            self.monitor.flush()
+        self.collectives.barrier()
+
+    def _resume(self) -> None:
+        manifest = self.store.manifest("last")
+        if manifest is None:
+            return
+        check_same_run(self.config, self.dataset, manifest)
+        state = self.store.restore(manifest, self.learner)
+        course = dict(state.facts["course"])
+        if course["best_loss"] is None:
+            course["best_loss"] = math.inf
+        self.course = Course(**course)
+        self.telemetry.restore(state.facts["telemetry"], state.arrays)
+        self.telemetry.best_loss = self.course.best_loss if self.course.best_round else None
+
+    def _sampler(self) -> UnlabelledSampler | None:
+        if not any(phase.unlabelled for phase in self.method.phases):
+            return None
+        wanted = self.config.unlabelled
+        return UnlabelledSampler(
+            self.dataset.observed(),
+            self.dataset.num_items,
+            seed=self.config.run.seed,
+            source=wanted.source,
+            logged=None if wanted.source == "sampled" else self.dataset.logged(),
+            rate=wanted.rate,
+        )
