@@ -1,0 +1,181 @@
+"""none, ns, t_ce, r_ce and idl against losses written out over whole models."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from dense_reference import DenseReference, WholeModel, dual_losses, log_losses
+from random_batches import random_batch
+
+from distributed_il.collectives import LocalCollectives
+from distributed_il.config import (
+    InverseDualConfig,
+    MethodConfig,
+    ModelConfig,
+    NegativeSamplingConfig,
+    NoneConfig,
+    OptimizerConfig,
+    ReweightedConfig,
+    TruncatedConfig,
+)
+from distributed_il.learner import Learner
+from distributed_il.methods import Batch, Unlabelled, make_method
+
+DenseLoss = Callable[[WholeModel, Batch, int], torch.Tensor]
+USERS, ITEMS = 30, 40
+
+
+def pairs_of(batch: Batch) -> Unlabelled:
+    assert batch.unlabelled is not None
+    return batch.unlabelled
+
+
+def labelled(model: WholeModel, batch: Batch) -> torch.Tensor:
+    return log_losses(model(batch.user_ids, batch.item_ids), batch.labels)
+
+
+def pair_logits(model: WholeModel, batch: Batch) -> torch.Tensor:
+    pairs = pairs_of(batch)
+    return model(pairs.user_ids, pairs.item_ids)
+
+
+def none_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    return labelled(model, batch).mean()
+
+
+def ns_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    """Label 0 for unlabelled pairs, at weight 0.5; a pair that could not be drawn weighs 0."""
+    negatives = F.softplus(pair_logits(model, batch)) * pairs_of(batch).weight
+    return labelled(model, batch).mean() + 0.5 * negatives.mean()
+
+
+def idl_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    dual = dual_losses(pair_logits(model, batch)) * pairs_of(batch).weight
+    return labelled(model, batch).mean() + 0.5 * dual.mean()
+
+
+def r_ce_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    """ŷ^β on positives, (1 − ŷ)^β on negatives, β = 0.3."""
+    logits = model(batch.user_ids, batch.item_ids)
+    probability = torch.sigmoid(logits).detach()
+    weight = torch.where(batch.labels == 1, probability, 1 - probability) ** 0.3
+    return (weight * log_losses(logits, batch.labels)).mean()
+
+
+def t_ce_loss(model: WholeModel, batch: Batch, step: int) -> torch.Tensor:
+    """Without the ⌊rate · B⌋ rows of largest loss × label; rate = 0.3 · min(1, step/20).
+
+    Where positives are too few, negatives (0 all) make up the number, those of the largest row numbers.
+    """
+    losses = labelled(model, batch)
+    dropped = int(0.3 * min(1.0, step / 20) * losses.numel() + 1e-9)
+    by_score = sorted(
+        range(losses.numel()), key=lambda k: (float(losses[k].detach() * batch.labels[k]), int(batch.row_numbers[k]))
+    )
+    return losses[by_score[: len(by_score) - dropped]].mean()
+
+
+def sampled_none_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    """WSDM 2021: positives, and their pairs as negatives; labelled negatives are left out."""
+    positive = batch.labels == 1
+    pairs = pairs_of(batch)
+    used = positive.repeat_interleave(pairs.rate) & (pairs.weight > 0)
+    positives, negatives = labelled(model, batch)[positive], F.softplus(pair_logits(model, batch))[used]
+    return torch.cat([positives, negatives]).mean()
+
+
+CASES: dict[str, tuple[MethodConfig, DenseLoss]] = {
+    "none": (NoneConfig(), none_loss),
+    "none, sampled negatives": (NoneConfig(negatives="sampled"), sampled_none_loss),
+    "ns": (NegativeSamplingConfig(unlabelled_weight=0.5), ns_loss),
+    "t_ce": (TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=20), t_ce_loss),
+    "r_ce": (ReweightedConfig(exponent=0.3), r_ce_loss),
+    "idl": (InverseDualConfig(unlabelled_weight=0.5), idl_loss),
+}
+
+
+def make_learner(backbone: str) -> Learner:
+    return Learner(
+        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
+        OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3),
+        num_users=USERS,
+        num_items=ITEMS,
+        seed=8,
+        collectives=LocalCollectives(),
+        device=torch.device("cpu"),
+    )
+
+
+@pytest.mark.parametrize("backbone", ["gmf", "neumf"])
+@pytest.mark.parametrize("case", CASES)
+def test_100_steps_equal_the_dense_loss(case: str, backbone: str) -> None:
+    config, dense_loss = CASES[case]
+    method = make_method(config)
+    learner = make_learner(backbone)
+    reference = DenseReference(learner)
+    uses_pairs = method.phases[0].unlabelled
+    rng = np.random.default_rng(2)
+    for step in range(100):
+        batch = random_batch(
+            rng, rows=24, num_users=USERS, num_items=ITEMS, rate=2 if uses_pairs else 0, invalid_share=0.1
+        )
+        loss = dense_loss(reference.model, batch, step)
+        users, items = batch.user_ids, batch.item_ids
+        if uses_pairs:
+            users, items = torch.cat([users, pairs_of(batch).user_ids]), torch.cat([items, pairs_of(batch).item_ids])
+        reference.descend(loss, users, items)
+        report = method.step(learner, batch)
+        assert report.decision is None
+        assert torch.isfinite(report.loss_sum)
+    assert learner.step == 100
+    assert reference.distance(learner) < 1e-11
+
+
+def test_the_reported_loss_is_the_log_loss_of_the_labelled_rows_before_the_step() -> None:
+    learner = make_learner("gmf")
+    reference = DenseReference(learner)
+    batch = random_batch(np.random.default_rng(0), rows=24, num_users=USERS, num_items=ITEMS, rate=1)
+    report = make_method(InverseDualConfig()).step(learner, batch)
+    assert report.rows == 24
+    assert float(report.loss_sum) == pytest.approx(float(labelled(reference.model, batch).detach().sum()), rel=1e-12)
+    assert report.unlabelled_logits is not None
+    torch.testing.assert_close(report.unlabelled_logits, pair_logits(reference.model, batch).detach())
+
+
+def test_t_ce_drops_equal_losses_by_row_number_so_that_dealing_does_not_matter() -> None:
+    """Six positives of six items with equal embeddings: equal losses, and item rows that tell who was dropped."""
+    learner = make_learner("gmf")
+    learner.items.weight[:] = learner.items.weight[0]
+    batch = random_batch(np.random.default_rng(0), rows=6, num_users=USERS, num_items=ITEMS)
+    batch = dataclasses.replace(
+        batch,
+        user_ids=torch.zeros(6, dtype=torch.int64),
+        item_ids=torch.arange(6),
+        labels=torch.ones(6, dtype=torch.float64),
+        row_numbers=torch.tensor([50, 10, 40, 0, 30, 20]),
+    )
+    learner.step = 1  # the rate has risen by then
+    before = learner.items.packed.clone()
+    make_method(TruncatedConfig(max_drop_rate=0.34, num_gradual_steps=1)).step(learner, batch)
+    moments = learner.items.packed[:6, 4:8]
+    # A row that was dropped has no gradient but λw.
+    decay_only = 0.1 * 1e-3 * before[:6, :4]
+    dropped = [k for k in range(6) if torch.allclose(moments[k], decay_only[k], rtol=1e-9, atol=0)]
+    assert dropped == [0, 2]  # ⌊0.34 · 6⌋ = 2, row numbers 50 and 40
+
+
+def test_only_methods_of_unlabelled_pairs_ask_for_them() -> None:
+    asked = {case: make_method(config).phases[0].unlabelled for case, (config, _) in CASES.items()}
+    assert asked == {
+        "none": False,
+        "none, sampled negatives": True,
+        "ns": True,
+        "t_ce": False,
+        "r_ce": False,
+        "idl": True,
+    }

@@ -1,0 +1,110 @@
+"""GMF and NeuMF against their equations written out, and how a backbone is found by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from distributed_il.config import ModelConfig
+from distributed_il.errors import UserError
+from distributed_il.models import GMF, Backbone, NeuMF, load_backbone
+
+BACKBONES = ["gmf", "neumf", "backbones:Biased", "backbones:DotProduct"]
+
+
+def load(name: str, *, dim: int = 4, seed: int = 1, dtype: str = "float64") -> Backbone:
+    return load_backbone(ModelConfig(backbone=name, embedding_dim=dim, dtype=dtype), seed=seed)
+
+
+def rows(backbone: Backbone, count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    dtype = next(backbone.parameters(), torch.zeros((), dtype=torch.float64)).dtype
+    user_rows = torch.randn(count, backbone.user_dim, generator=generator, dtype=torch.float64)
+    item_rows = torch.randn(count, backbone.item_dim, generator=generator, dtype=torch.float64)
+    return user_rows.to(dtype), item_rows.to(dtype)
+
+
+def test_gmf_by_hand() -> None:
+    """h = (1, −2), b = 0.5: (1·3)·1 + (2·4)·(−2) + 0.5 = 3 − 16 + 0.5; (0.5·2)·1 + (−1·1)·(−2) + 0.5 = 3.5."""
+    gmf = load("gmf", dim=2)
+    assert isinstance(gmf, GMF)
+    with torch.no_grad():
+        gmf.predict.weight.copy_(torch.tensor([[1.0, -2.0]]))
+        gmf.predict.bias.fill_(0.5)
+    users = torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64)
+    items = torch.tensor([[3.0, 4.0], [2.0, 1.0]], dtype=torch.float64)
+    assert gmf(users, items).tolist() == [-12.5, 3.5]
+
+
+def test_neumf_is_its_equation() -> None:
+    """x = hᵀ[p_u ⊙ q_i, φ₃(φ₂(φ₁([p'_u, q'_i])))] + b with φ(z) = max(0, Wz + c)."""
+    neumf = load("neumf", dim=3)
+    assert isinstance(neumf, NeuMF)
+    user_rows, item_rows = rows(neumf, 5)
+    named = dict(neumf.named_parameters())
+    expected = []
+    for p, q in zip(user_rows, item_rows, strict=True):
+        hidden = torch.cat([p[3:], q[3:]])
+        for layer in (0, 2, 4):
+            hidden = (named[f"perceptron.{layer}.weight"] @ hidden + named[f"perceptron.{layer}.bias"]).clamp(min=0)
+        both = torch.cat([p[:3] * q[:3], hidden])
+        expected.append(named["predict.weight"][0] @ both + named["predict.bias"][0])
+    torch.testing.assert_close(neumf(user_rows, item_rows), torch.stack(expected))
+
+
+def test_neumf_has_three_layers_that_halve_down_to_the_embedding() -> None:
+    neumf = load("neumf", dim=32)
+    shapes = {name: tuple(parameter.shape) for name, parameter in neumf.named_parameters()}
+    assert neumf.user_dim == neumf.item_dim == 32 + 128
+    assert [shapes[f"perceptron.{layer}.weight"] for layer in (0, 2, 4)] == [(128, 256), (64, 128), (32, 64)]
+    assert shapes["predict.weight"] == (1, 64)
+    assert load("gmf", dim=32).user_dim == 32
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_logits_are_one_for_each_pair_and_each_pair_stands_alone(name: str) -> None:
+    backbone = load(name)
+    user_rows, item_rows = rows(backbone, 6)
+    logits = backbone(user_rows, item_rows)
+    assert logits.shape == (6,)
+    assert logits.dtype == torch.float64
+    for k in range(6):
+        torch.testing.assert_close(backbone(user_rows[k : k + 1], item_rows[k : k + 1])[0], logits[k])
+    assert backbone(user_rows[:0], item_rows[:0]).shape == (0,)
+    assert torch.equal(backbone(user_rows, item_rows), logits)  # no chance in it
+
+
+def test_gmf_starts_as_plain_matrix_factorisation() -> None:
+    gmf = load("gmf")
+    user_rows, item_rows = rows(gmf, 5)
+    torch.testing.assert_close(gmf(user_rows, item_rows).detach(), (user_rows * item_rows).sum(dim=1))
+
+
+def test_the_seed_decides_the_tower_and_the_global_random_state_stays() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first, second, other = load("neumf"), load("neumf"), load("neumf", seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    for ours, same in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(ours, same)
+    assert any(not torch.equal(ours, o) for ours, o in zip(first.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_tower_has_the_dtype_asked_for(dtype: str) -> None:
+    assert {parameter.dtype for parameter in load("neumf", dtype=dtype).parameters()} == {getattr(torch, dtype)}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gmff", "it must be one of gmf, neumf, or module:Class"),
+        ("no_such_module:Net", "can't be imported"),
+        ("backbones:NoSuchClass", "can't be imported"),
+        ("torch.nn:Linear", "is no subclass of"),
+        ("torch:zeros", "is no subclass of"),
+    ],
+)
+def test_a_name_that_leads_to_no_backbone_is_answered(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(name)

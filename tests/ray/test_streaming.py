@@ -1,0 +1,104 @@
+"""Ray Data delivers exactly the blocks asked for, in order, and ends when it is told to."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distributed_il.dataset import Block, BlockReader, Dataset, LocalBlockReader
+from distributed_il.errors import UserError
+from distributed_il.streaming import RayBlockReader
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
+
+COLUMNS = ("user_id", "item_id", "label")
+
+
+def interleaved(dataset: Dataset) -> list[Block]:
+    """Blocks of several lanes in turn, in no order that a reader could guess."""
+    blocks = [block for lane in range(dataset.lanes) for block in dataset.blocks("train", lane)]
+    return [blocks[place] for place in np.random.default_rng(1).permutation(len(blocks))]
+
+
+def assert_delivers(reader: BlockReader, dataset: Dataset, blocks: list[Block]) -> None:
+    expected = list(LocalBlockReader(dataset).read(blocks, COLUMNS))
+    found = list(reader.read(blocks, COLUMNS))
+    assert len(found) == len(expected)
+    for mine, right in zip(found, expected, strict=True):
+        assert list(mine) == list(COLUMNS)
+        for name in COLUMNS:
+            assert mine[name].dtype == right[name].dtype
+            np.testing.assert_array_equal(mine[name], right[name])
+
+
+def executions() -> list[str]:
+    """Threads of Ray Data executions that are still running in this process."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("StreamingExecutor")]
+
+
+@pytest.mark.parametrize(("tasks_at_once", "rows_per_task"), [(1, 1), (3, 2_500), (2, 1_000_000)])
+def test_blocks_come_in_the_order_asked_for_pass_after_pass(
+    dataset: Dataset, tasks_at_once: int, rows_per_task: int
+) -> None:
+    reader = RayBlockReader(dataset, tasks_at_once=tasks_at_once, rows_per_task=rows_per_task)
+    blocks = interleaved(dataset)
+    assert_delivers(reader, dataset, blocks)
+    assert_delivers(reader, dataset, blocks[::-1])
+
+
+def test_a_read_ahead_of_less_than_a_block_still_delivers_all(dataset: Dataset) -> None:
+    assert_delivers(RayBlockReader(dataset, read_ahead_bytes=1), dataset, interleaved(dataset))
+
+
+def test_only_the_columns_asked_for_come(dataset: Dataset) -> None:
+    block = dataset.blocks("train", 0)[0]
+    (arrays,) = RayBlockReader(dataset).read([block], ["label"])
+    assert list(arrays) == ["label"]
+
+
+def test_no_blocks_are_no_work(dataset: Dataset) -> None:
+    assert list(RayBlockReader(dataset).read([], COLUMNS)) == []
+
+
+def test_a_pass_left_early_ends_its_execution_and_the_next_one_is_whole(dataset: Dataset) -> None:
+    reader = RayBlockReader(dataset, rows_per_task=1)
+    blocks = interleaved(dataset)
+    left = reader.read(blocks, COLUMNS)
+    first = next(left)
+    assert executions()
+    left.close()
+    assert not executions()
+    np.testing.assert_array_equal(first["item_id"], next(LocalBlockReader(dataset).read(blocks, COLUMNS))["item_id"])
+    assert_delivers(reader, dataset, blocks)
+
+
+def test_two_reads_at_once_do_not_mix(dataset: Dataset) -> None:
+    blocks = interleaved(dataset)
+    one, other = (RayBlockReader(dataset).read(part, COLUMNS) for part in (blocks, blocks[::-1]))
+    expected = list(LocalBlockReader(dataset).read(blocks, COLUMNS))
+    for place, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+        np.testing.assert_array_equal(mine["item_id"], expected[place]["item_id"])
+        np.testing.assert_array_equal(theirs["item_id"], expected[-1 - place]["item_id"])
+
+
+def test_a_damaged_file_is_named_in_plain_words(dataset: Dataset, tmp_path: Path) -> None:
+    block = dataset.blocks("train", 0)[0]
+    file = Path(dataset.full_path(block.path))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    try:
+        with pytest.raises(UserError) as caught:
+            list(RayBlockReader(dataset).read([dataset.blocks("train", 1)[0], block], COLUMNS))
+    finally:
+        file.write_bytes(whole)
+    assert str(file) in str(caught.value)
+    assert "attempt" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_column_is_named(dataset: Dataset) -> None:
+    with pytest.raises(UserError, match="no column nope"):
+        list(RayBlockReader(dataset).read([dataset.blocks("train", 0)[0]], ["nope"]))

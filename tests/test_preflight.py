@@ -1,0 +1,81 @@
+"""What a run refuses before it begins, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distributed_il.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.dataset import Dataset
+from distributed_il.errors import UserError
+from distributed_il.preflight import check_run
+
+MakeDataset = Callable[..., Dataset]
+
+
+def config_of(dataset: Dataset, run_dir: Path, *, workers: int = 2) -> TrainConfig:
+    return TrainConfig(data=DataConfig(path=dataset.path), run=RunConfig(dir=str(run_dir), workers=workers))
+
+
+def test_a_sound_run_is_given_its_dataset_and_leaves_no_probe(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    found = check_run(config_of(tiny_dataset, tmp_path / "run"))
+    assert found.fingerprint == tiny_dataset.fingerprint
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_missing_dataset_is_named(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    config = dataclasses.replace(config_of(tiny_dataset, tmp_path / "run"), data=DataConfig(path=str(tmp_path / "no")))
+    with pytest.raises(UserError, match="distributed-il prepare"):
+        check_run(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("workers", "nearest"), [(5, "4 and 6"), (7, "6 and 8"), (13, "12 and 24"), (25, "24$"), (100, "24$")]
+)
+def test_workers_that_do_not_divide_the_lanes_are_told_which_do(
+    tiny_dataset: Dataset, tmp_path: Path, workers: int, nearest: str
+) -> None:
+    with pytest.raises(UserError, match=f"24 lanes; .* {nearest}"):
+        check_run(config_of(tiny_dataset, tmp_path / "run", workers=workers))
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_rows_than_workers_are_refused(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    dataset = make_dataset(train=40, valid=3, test=40, unclear=0)
+    with pytest.raises(UserError, match=r"split valid has 3 rows, fewer than run.workers \(4\)"):
+        check_run(config_of(dataset, tmp_path / "run", workers=4))
+
+
+def test_a_file_in_place_of_the_run_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(UserError, match="is a file"):
+        check_run(config_of(tiny_dataset, tmp_path / "run"))
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_somebody_elses_directory_is_refused_and_left_alone(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+    with pytest.raises(UserError, match=r"holds no run, but thesis\.tex"):
+        check_run(config_of(tiny_dataset, tmp_path / "run"))
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("left", ["config.yaml", "ray", "checkpoints"])
+def test_the_directory_of_an_interrupted_run_is_welcome(tiny_dataset: Dataset, tmp_path: Path, left: str) -> None:
+    (tmp_path / "run" / left).mkdir(parents=True)
+    check_run(config_of(tiny_dataset, tmp_path / "run"))
+
+
+def test_a_run_may_live_beside_its_data(tiny_dataset: Dataset) -> None:
+    check_run(config_of(tiny_dataset, Path(tiny_dataset.path)))
+
+
+def test_a_place_that_cannot_be_written_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="can't be written"):
+        check_run(config_of(tiny_dataset, tmp_path / "file" / "run"))
