@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -22,7 +22,8 @@ class Collectives(Protocol):
         rank: This process, 0 to world_size − 1.
         world_size: Processes in the run.
         seconds: Time spent inside collectives so far, waiting for slower ranks included, in seconds.
-        sent_bytes: Bytes that this rank has handed to collectives so far.
+        sent_bytes: Bytes that this rank has handed to collectives so far. A tensor for all ranks counts once; of an
+            all_to_all, the parts for other ranks count, those of a size exchange included.
     """
 
     rank: int
@@ -36,6 +37,22 @@ class Collectives(Protocol):
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """Sums over ranks in place and returns the tensor, bit-identical on every rank."""
+        ...
+
+    def all_to_all(self, parts: Sequence[Tensor], counts: Sequence[int] | None = None) -> list[Tensor]:
+        """Sends `parts[r]` to rank r and returns what each rank has sent here, in rank order.
+
+        Args:
+            parts: One tensor [rows, ...] for each rank; on all ranks of one dtype and one shape behind the first
+                dimension, which may differ and may be 0.
+            counts: Rows that arrive from each rank, where the caller knows them; None exchanges them first.
+
+        Returns:
+            One tensor [counts[r], ...] from each rank r.
+
+        Raises:
+            ValueError: `parts` or `counts` do not name every rank once.
+        """
         ...
 
     def barrier(self) -> None:
@@ -58,6 +75,10 @@ class LocalCollectives:
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         return tensor
+
+    def all_to_all(self, parts: Sequence[Tensor], counts: Sequence[int] | None = None) -> list[Tensor]:
+        check_parts(1, parts, counts)
+        return list(parts)
 
     def barrier(self) -> None:
         return
@@ -85,15 +106,33 @@ class DistributedCollectives:
         self._account(started, tensor)
         return tensor
 
+    def all_to_all(self, parts: Sequence[Tensor], counts: Sequence[int] | None = None) -> list[Tensor]:
+        check_parts(self.world_size, parts, counts)
+        rows = [part.shape[0] for part in parts]
+        if counts is None:
+            sizes = torch.tensor(rows, device=parts[0].device).split(1)
+            counts = torch.cat(self.all_to_all(sizes, [1] * self.world_size)).tolist()
+        started = time.perf_counter()
+        arrived = parts[0].new_empty((sum(counts), *parts[0].shape[1:]))
+        dist.all_to_all_single(arrived, torch.cat(tuple(parts)), list(counts), rows)
+        self._account(started, *parts[: self.rank], *parts[self.rank + 1 :])
+        return list(arrived.split(list(counts)))
+
     def barrier(self) -> None:
         started = time.perf_counter()
         dist.barrier()
-        self._account(started, None)
+        self._account(started)
 
-    def _account(self, started: float, tensor: Tensor | None) -> None:
+    def _account(self, started: float, *sent: Tensor) -> None:
         self.seconds += time.perf_counter() - started
-        if tensor is not None:
-            self.sent_bytes += tensor.numel() * tensor.element_size()
+        self.sent_bytes += sum(tensor.numel() * tensor.element_size() for tensor in sent)
+
+
+def check_parts(world_size: int, parts: Sequence[Tensor], counts: Sequence[int] | None) -> None:
+    """Raises ValueError unless parts, and counts where given, are one for each rank."""
+    if len(parts) != world_size or (counts is not None and len(counts) != world_size):
+        found = f"{len(parts)} parts" + ("" if counts is None else f" and {len(counts)} counts")
+        raise ValueError(f"{found} for {world_size} ranks; it takes one for each")
 
 
 def sum_over_ranks(collectives: Collectives, values: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from distributed_il.collectives import check_parts
 
 T = TypeVar("T")
 
@@ -16,7 +18,7 @@ T = TypeVar("T")
 class ThreadCollectives:
     """One rank; each collective waits for all, and all read what all have left on the table."""
 
-    def __init__(self, rank: int, world_size: int, barrier: threading.Barrier, table: list[Tensor]) -> None:
+    def __init__(self, rank: int, world_size: int, barrier: threading.Barrier, table: list[Any]) -> None:
         self.rank, self.world_size = rank, world_size
         self.seconds, self.sent_bytes = 0.0, 0
         self._barrier, self._table = barrier, table
@@ -32,6 +34,19 @@ class ThreadCollectives:
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         return tensor.copy_(self.all_gather(tensor).sum(dim=0))
 
+    def all_to_all(self, parts: Sequence[Tensor], counts: Sequence[int] | None = None) -> list[Tensor]:
+        check_parts(self.world_size, parts, counts)
+        others = [part for rank, part in enumerate(parts) if rank != self.rank]
+        self.sent_bytes += sum(part.numel() * part.element_size() for part in others)
+        if counts is None:
+            self.sent_bytes += 8 * len(others)
+        self._table[self.rank] = [part.clone() for part in parts]
+        self._barrier.wait(timeout=60)
+        arrived = [sent[self.rank] for sent in self._table]
+        self._barrier.wait(timeout=60)
+        assert counts is None or list(counts) == [part.shape[0] for part in arrived]
+        return arrived
+
     def barrier(self) -> None:
         self._barrier.wait(timeout=60)
 
@@ -39,7 +54,7 @@ class ThreadCollectives:
 def run_on_threads(world_size: int, function: Callable[[ThreadCollectives], T]) -> list[T]:
     """Calls `function(collectives)` on every rank and returns what the ranks returned; the first error is raised."""
     barrier = threading.Barrier(world_size)
-    table = [torch.empty(0)] * world_size
+    table: list[Any] = [None] * world_size
 
     def rank_of(rank: int) -> T:
         try:
