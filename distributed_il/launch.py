@@ -23,6 +23,7 @@ from distributed_il.config import TrainConfig
 from distributed_il.errors import UserError
 from distributed_il.mailbox import Mailbox
 from distributed_il.preflight import check_cluster, check_run
+from distributed_il.process_environment import process_environment
 from distributed_il.progress import ProgressLine
 from distributed_il.worker import train_loop
 
@@ -86,21 +87,11 @@ def make_trainer(config: TrainConfig, mailbox: Mailbox) -> TorchTrainer:
             name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}",
             storage_path=f"{run.dir}/ray",
             failure_config=FailureConfig(max_failures=run.max_failures),
-            worker_runtime_env={"env_vars": _worker_environment(run.threads_per_worker)},
+            worker_runtime_env={"env_vars": process_environment(run.threads_per_worker)},
             logging_config=LoggingConfig(log_level="WARNING"),
             callbacks=[FailureNotes(mailbox)],
         ),
     )
-
-
-def _worker_environment(threads: int) -> dict[str, str]:
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        # Temporaries of a step are reused instead of returned to the system at each step. Plain numbers: the C
-        # library reads "1G" as one byte.
-        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-    }
 
 
 class FailureNotes(UserCallback):
