@@ -147,24 +147,29 @@ class UnlabelledSampler:
         _check_rows(user_ids, row_numbers)
         users, rows, draws = self._repeat(user_ids, row_numbers)
         hashes = hash_u64(self.seed, UNLABELLED, round, rows, draws)
+        if self.source == "sampled" or self.logged is None:
+            items, valid = self._sampled(users, hashes)
+            return UnlabelledPairs(users, items, valid, np.zeros(users.size, dtype=np.bool_))
+        wanted = np.ones(users.size, dtype=np.bool_)
+        if self.source == "both":
+            wanted = (hash_u64(self.seed, MIX, round, rows, draws) >> np.uint64(63)).astype(np.bool_)
+        available = self.logged.degrees(users)
+        is_logged = wanted & (available > 0)
+        taken, others = np.flatnonzero(is_logged), np.flatnonzero(~is_logged)
+        items, valid = np.empty_like(users), np.ones(users.size, dtype=np.bool_)
+        # The same hash serves: of the logged and the sampled item only one is ever used.
+        offsets = uniform_below(hashes[taken], available[taken])
+        items[taken] = self.logged.items[self.logged.indptr[users[taken]] + offsets]
+        items[others], valid[others] = self._sampled(users[others], hashes[others])
+        return UnlabelledPairs(users, items, valid, wanted & ~is_logged & valid)
+
+    def _sampled(self, users: Int64, hashes: NDArray[np.uint64]) -> tuple[Int64, Bool]:
+        """An unobserved item of each user, and whether there is one; 0 where there is none."""
         missing = self.num_items - self.observed.degrees(users)
         valid = missing > 0
-        ranks = uniform_below(hashes, np.maximum(missing, 1))
-        items = nth_missing_item(self.observed, users, ranks)
-        stood_in = np.zeros(users.size, dtype=np.bool_)
-        if self.source != "sampled" and self.logged is not None:
-            wanted = np.ones(users.size, dtype=np.bool_)
-            if self.source == "both":
-                wanted = (hash_u64(self.seed, MIX, round, rows, draws) >> np.uint64(63)).astype(np.bool_)
-            available = self.logged.degrees(users)
-            taken = np.flatnonzero(wanted & (available > 0))
-            # The same hash serves: of the logged and the sampled item only one is ever used.
-            offsets = uniform_below(hashes[taken], available[taken])
-            items[taken] = self.logged.items[self.logged.indptr[users[taken]] + offsets]
-            valid[taken] = True
-            stood_in = wanted & (available == 0) & valid
+        items = nth_missing_item(self.observed, users, uniform_below(hashes, np.maximum(missing, 1)))
         items[~valid] = 0
-        return UnlabelledPairs(users, items, valid, stood_in)
+        return items, valid
 
     def _repeat(self, user_ids: Int64, row_numbers: Int64) -> tuple[Int64, Int64, Int64 | int]:
         if self.rate == 1:
@@ -182,30 +187,31 @@ def nth_missing_item(observed: PairIndex, user_ids: Int64, ranks: Int64) -> Int6
     Args:
         observed: The observed pairs.
         user_ids: int64 [B].
-        ranks: int64 [B], each at least 0 and below the number of the user's missing items; beyond it the answer is
-            no item of the catalogue.
+        ranks: int64 [B], each at least 0 and below the number of the user's missing items, which is at most 2**31;
+            at that number the answer is no item of the catalogue.
 
     Returns:
         int64 [B].
     """
     starts = observed.indptr[user_ids]
-    lengths = observed.indptr[user_ids + 1] - starts
+    # Places count from the user's first item. They and items fit 32 bits, which move faster than 64.
+    lengths = (observed.indptr[user_ids + 1] - starts).astype(np.int32)
     longest = int(lengths.max(initial=0))
     if longest == 0:
         return ranks.copy()
     items = observed.items
-    shift = ranks - starts
-    # `before` is the last place known to hold items[j] − j ≤ r, one before the segment at first. A length of 0 or 1
-    # makes the half 0, and the last round, with the half rounded up, settles the one place that is left.
-    before = starts - 1
+    narrow = ranks.astype(np.int32)
+    # `before` is the last place known to hold items[j] − j ≤ r, −1 at first. A length of 0 or 1 makes the half 0, and
+    # the last round, with the half rounded up, settles the one place that is left.
+    before = np.full(starts.size, -1, dtype=np.int32)
     for _ in range((longest - 1).bit_length()):
         half = lengths >> 1
         probe = before + half
-        before += half * (items.take(probe, mode="clip") <= probe + shift)
-        lengths = lengths - half
+        before += half * (items.take(starts + probe, mode="clip") <= probe + narrow)
+        lengths -= half
     probe = before + lengths
-    before += lengths * (items.take(probe, mode="clip") <= probe + shift)
-    return ranks + (before + 1 - starts)
+    before += lengths * (items.take(starts + probe, mode="clip") <= probe + narrow)
+    return ranks + (before + 1)
 
 
 def _check_rows(user_ids: Int64, row_numbers: Int64) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from distributed_il.counters import MIX, UNLABELLED, hash_u64
 from distributed_il.errors import UserError
 from distributed_il.sampling import PairIndex, UnlabelledPairs, UnlabelledSampler, nth_missing_item
 
@@ -106,7 +107,28 @@ def test_nth_missing_item_in_a_long_list() -> None:
     assert nth_missing_item(index, np.zeros_like(ranks), ranks).tolist() == (3 + 7 * ranks).tolist()
 
 
+def test_nth_missing_item_at_the_end_of_the_widest_catalogue() -> None:
+    last = 2**31 - 1
+    index = PairIndex.from_pairs(np.array([0, 0, 1]), np.array([0, last - 1, last]), num_users=2)
+    # User 0 lacks 1 … last − 2 and then last; user 1 lacks 0 … last − 1.
+    users, ranks = np.array([0, 0, 0, 1, 1]), np.array([0, last - 3, last - 2, 0, last - 1])
+    assert nth_missing_item(index, users, ranks).tolist() == [1, last - 2, last, 0, last - 1]
+
+
 # Draws
+
+
+@pytest.mark.parametrize("source", ["sampled", "logged", "both"])
+def test_a_draw_is_the_hash_of_its_row_times_the_number_of_choices(source: str) -> None:
+    users, numbers = np.arange(5).repeat(40), np.arange(200)
+    pairs = sampler(source, seed=9).draw(users, numbers, round=3)
+    for row, user in enumerate(users.tolist()):
+        chosen, coin = (int(hash_u64(9, stream, 3, row, 0)) for stream in (UNLABELLED, MIX))
+        wanted = source == "logged" or (source == "both" and coin >> 63 == 1)
+        choices = LOGGED[user] if wanted and LOGGED[user] else missing(OBSERVED[user])
+        assert pairs.valid[row] == bool(choices)
+        assert pairs.item_ids[row] == (choices[chosen * len(choices) >> 64] if choices else 0)
+        assert pairs.stood_in[row] == (wanted and not LOGGED[user] and bool(choices))
 
 
 def test_sampled_items_are_never_observed() -> None:
