@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from distributed_il.dataset import Block, BlockReader, Dataset
 from distributed_il.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
-from distributed_il.methods import Batch, Phase, Subset, Unlabelled
+from distributed_il.methods import Batch, Phase, Subset
 from distributed_il.sampling import UnlabelledPairs, UnlabelledSampler
+from distributed_il.windows import BatchMaker, WindowRows
 
 Int64 = NDArray[np.int64]
 WINDOW_STEPS = 16
@@ -91,7 +92,7 @@ class TrainingRows:
         self._seed, self._global_batch = seed, global_batch
         self._world_size, self._lanes = world_size, lanes_of_rank(dataset.lanes, rank, world_size)
         self._slots = TestSlots(seed, test_share) if test_share else None
-        self._dtype, self._device = dtype, device
+        self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device)
         self._test_rows: dict[int, Rows] | None = None
 
     def schedule(self, subset: Subset) -> Schedule:
@@ -131,45 +132,21 @@ class TrainingRows:
         order = np.argsort(steps_of_rows, kind="stable")
         rows = Rows.join(parts).take(order)
         user_ids = rows.user_ids.astype(np.int64)
-        bounds = np.searchsorted(steps_of_rows[order], np.arange(steps.start, steps.stop + 1)).tolist()
-        columns = (
-            self._tensor(user_ids),
-            self._tensor(rows.item_ids.astype(np.int64)),
-            self._tensor(rows.labels).to(self._dtype),
-            self._tensor(rows.numbers),
+        window = WindowRows(
+            rows.numbers,
+            user_ids,
+            rows.item_ids.astype(np.int64),
+            rows.labels,
+            np.searchsorted(steps_of_rows[order], np.arange(steps.start, steps.stop + 1)).tolist(),
+            self._draw(user_ids, rows.numbers, round) if phase.unlabelled else None,
+            self._sampler.rate if self._sampler else 0,
         )
-        pairs = self._draw(user_ids, rows.numbers, round) if phase.unlabelled else None
-        return [
-            Batch(
-                *(column[start:stop] for column in columns),
-                unlabelled=None if pairs is None else self._unlabelled(pairs, start, stop),
-                global_count=schedule.global_count(step),
-                capacity=schedule.capacity(step),
-            )
-            for step, start, stop in zip(steps, bounds[:-1], bounds[1:], strict=True)
-        ]
+        return self._maker.batches(window, steps, schedule, phase)
 
     def _draw(self, user_ids: Int64, numbers: Int64, round: int) -> UnlabelledPairs:
         if self._sampler is None:
             raise ValueError("the phase draws unlabelled pairs, but no sampler was given")
         return self._sampler.draw(user_ids, numbers, round)
-
-    def _unlabelled(self, pairs: UnlabelledPairs, start: int, stop: int) -> Unlabelled:
-        assert self._sampler is not None
-        rate = self._sampler.rate
-        part = slice(start * rate, stop * rate)
-        valid = pairs.valid[part]
-        return Unlabelled(
-            self._tensor(pairs.user_ids[part]),
-            self._tensor(pairs.item_ids[part]),
-            self._tensor(valid).to(self._dtype),
-            rate,
-            stand_ins=int(np.count_nonzero(pairs.stood_in[part])),
-            exhausted=valid.size - int(np.count_nonzero(valid)),
-        )
-
-    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _stream(self, subset: Subset, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
         """Shuffled blocks of the own lanes, all lanes' first blocks before their second ones."""

@@ -31,7 +31,7 @@ from distributed_il.learner import Learner
 from distributed_il.run_files import write_aside
 from distributed_il.tables import EmbeddingTable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PART_ROWS = 2**20
 Name = Literal["last", "best"]
 
@@ -81,7 +81,7 @@ class CheckpointStore:
         files = {
             **self._save_table(place, "users", learner.users),
             **self._save_table(place, "items", learner.items),
-            "tower": self._write(place, "tower.safetensors", save_tensors(_tower_tensors(learner))),
+            "tower": self._write(place, "tower.safetensors", save_tensors(_on_cpu(learner.tower.state()))),
             "state": self._write(place, "state.safetensors", save_arrays(_contiguous(state.arrays))),
         }
         manifest = {
@@ -143,7 +143,9 @@ class CheckpointStore:
         self._load_table(place, "users", learner.users)
         self._load_table(place, "items", learner.items)
         learner.step = manifest["step"]
-        _restore_tower(learner, load_tensors(self._read(f"{place}/tower.safetensors")))
+        tower = load_tensors(self._read(f"{place}/tower.safetensors"))
+        for name, tensor in learner.tower.state().items():
+            tensor.copy_(tower[name])
         return RunState(manifest["facts"], load_arrays(self._read(f"{place}/state.safetensors")))
 
     def _save_table(self, place: str, name: str, table: EmbeddingTable) -> dict[str, int]:
@@ -191,31 +193,6 @@ def _contiguous(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _tower_tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    """Parameters by name, with their moments where a step was taken."""
-    tensors: dict[str, torch.Tensor] = {}
-    moments = learner.tower_optimizer.state if learner.tower_optimizer else {}
-    for name, parameter in learner.tower.named_parameters():
-        tensors[name] = parameter.detach().cpu().contiguous()
-        for key, value in moments.get(parameter, {}).items():
-            tensors[f"{name}#{key}"] = value.detach().cpu().contiguous()
-    for name, buffer in learner.tower.named_buffers():
-        tensors[f"{name}#buffer"] = buffer.cpu().contiguous()
-    return tensors
-
-
-def _restore_tower(learner: Learner, tensors: Mapping[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in learner.tower.named_parameters():
-            parameter.copy_(tensors[name])
-            moments = {
-                key.partition("#")[2]: value.clone() for key, value in tensors.items() if key.startswith(f"{name}#")
-            }
-            if learner.tower_optimizer is not None and moments:
-                learner.tower_optimizer.state[parameter] = {
-                    # Adam's own step count stays on the CPU unless it is fused; it moves with the parameter there.
-                    key: value.to(parameter.device)
-                    for key, value in moments.items()
-                }
-        for name, buffer in learner.tower.named_buffers():
-            buffer.copy_(tensors[f"{name}#buffer"])
+def _on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    # A clone each: safetensors refuses views that share storage.
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

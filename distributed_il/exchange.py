@@ -11,6 +11,8 @@ from distributed_il.collectives import Collectives
 from distributed_il.tables import RowGradients
 
 ID_BYTES = 8
+GATHERED_DENSE_BYTES = 1 << 20
+"""Up to so many bytes over all ranks a dense gradient is gathered with the rows: one collective less."""
 
 
 def reduce_rows(parts: Sequence[RowGradients]) -> RowGradients:
@@ -31,51 +33,72 @@ def reduce_rows(parts: Sequence[RowGradients]) -> RowGradients:
 
 
 def exchange_rows(
-    parts: Sequence[RowGradients], *, capacity: int, collectives: Collectives
-) -> tuple[RowGradients, ...]:
-    """Averages row gradients over ranks: Σ_ranks gradient / world_size, on every rank the same bits.
+    parts: Sequence[RowGradients], dense: Tensor | None, *, capacity: int, collectives: Collectives
+) -> tuple[tuple[RowGradients, ...], Tensor | None]:
+    """Averages gradients over ranks: Σ_ranks gradient / world_size, on every rank the same bits.
 
-    Ranks send [counts | ids | rows] of all tables as one buffer of bytes, padded to `capacity` rows a table, and each
-    reduces the same gathered buffer in rank order.
+    Ranks send [counts | ids and rows of each table | dense] as one buffer of bytes, padded to `capacity` rows a table,
+    and each reduces the same gathered buffer in rank order. A dense gradient that is large is reduced apart.
 
     Args:
         parts: This rank's gradients, one entry a table, ids distinct.
+        dense: A gradient that every rank has whole, [P]; None if there is none.
         capacity: Most rows that any rank may send for one table; the same number on every rank.
         collectives: The ranks.
 
     Returns:
-        For each table the gradient of every row that any rank touched.
+        For each table the gradient of every row that any rank touched, and the dense gradient.
 
     Raises:
         ValueError: A part holds more than `capacity` rows.
     """
-    if collectives.world_size == 1:
-        return tuple(parts)
+    world = collectives.world_size
+    if world == 1:
+        return tuple(parts), dense
     if any(part.ids.numel() > capacity for part in parts):
         raise ValueError(f"a part holds more than {capacity} rows")
+    alone = dense is not None and dense.numel() * dense.element_size() * world > GATHERED_DENSE_BYTES
+    packed = None if alone else dense
     capacity += capacity % 2  # keeps every table's ids on a multiple of 8 bytes
-    gathered = collectives.all_gather(_pack(parts, capacity))
+    gathered = collectives.all_gather(_pack(parts, packed, capacity))
     ranks = [_unpack(buffer, parts, capacity) for buffer in gathered]
     reduced: list[RowGradients] = []
     for table in range(len(parts)):
         total = reduce_rows([rank[table] for rank in ranks])
-        reduced.append(RowGradients(total.ids, total.gradient.div_(collectives.world_size)))
-    return tuple(reduced)
+        reduced.append(RowGradients(total.ids, total.gradient.div_(world)))
+    if dense is None:
+        return tuple(reduced), None
+    if alone:
+        return tuple(reduced), collectives.all_reduce_sum(dense.clone()).div_(world)
+    start = _start_of_dense(parts, capacity)
+    stop = start + dense.numel() * dense.element_size()
+    return tuple(reduced), gathered[:, start:stop].view(dense.dtype).sum(
+        dim=0
+    ).div_(world)
 
 
 def _table_bytes(part: RowGradients, capacity: int) -> int:
     return capacity * (ID_BYTES + part.gradient.shape[1] * part.gradient.element_size())
 
 
-def _pack(parts: Sequence[RowGradients], capacity: int) -> Tensor:
-    device = parts[0].ids.device
+def _start_of_dense(parts: Sequence[RowGradients], capacity: int) -> int:
+    end = ID_BYTES * len(parts) + sum(_table_bytes(part, capacity) for part in parts)
+    return end + -end % ID_BYTES
+
+
+def _pack(parts: Sequence[RowGradients], dense: Tensor | None, capacity: int) -> Tensor:
+    start = _start_of_dense(parts, capacity)
+    size = start + (0 if dense is None else dense.numel() * dense.element_size())
+    # What lies beyond the counts is never read, so the buffer need not be cleared.
+    buffer = torch.empty(size + -size % ID_BYTES, dtype=torch.uint8, device=parts[0].ids.device)
     head = ID_BYTES * len(parts)
-    buffer = torch.zeros(head + sum(_table_bytes(part, capacity) for part in parts), dtype=torch.uint8, device=device)
     buffer[:head].view(torch.int64).copy_(torch.tensor([part.ids.numel() for part in parts]))
     for part, ids, rows in zip(parts, *_views(buffer, parts, capacity), strict=True):
         count = part.ids.numel()
         ids[:count] = part.ids
         rows[:count] = part.gradient
+    if dense is not None:
+        buffer[start:size].view(dense.dtype).copy_(dense)
     return buffer
 
 

@@ -1,45 +1,29 @@
-"""The model that is being trained: two tables, a tower, one optimiser, the same on every rank."""
+"""The model that is being trained: rows, a tower, one optimiser, over all ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from distributed_il.collectives import Collectives
 from distributed_il.config import ModelConfig, OptimizerConfig
 from distributed_il.counters import INIT, hash_u64
-from distributed_il.exchange import exchange_rows
-from distributed_il.models import Backbone, load_backbone
-from distributed_il.row_adam import BETA1, BETA2, EPSILON
-from distributed_il.tables import EmbeddingTable, RowGradients, Tile
-
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """The user rows and item rows that a batch touches."""
-
-    users: Tile
-    items: Tile
-
-    @property
-    def leaves(self) -> list[Tensor]:
-        """The weights that gradients flow to: users, items."""
-        return [self.users.weight, self.items.weight]
+from distributed_il.models import load_backbone
+from distributed_il.passes import EagerPasses, Passes, PassResult
+from distributed_il.plan import PairPlan
+from distributed_il.replicated_rows import ReplicatedRows
+from distributed_il.row_store import Gradients, RowStore, Tiles
+from distributed_il.tables import EmbeddingTable
+from distributed_il.tower import Tower
 
 
 class Learner:
-    """Tables, tower and optimiser of one replica.
+    """Rows, tower and optimiser of one rank.
 
     Attributes:
-        users: The user table.
-        items: The item table.
-        tower: The backbone with the tower's parameters.
-        replica: The tower as labelled steps call it: wrapped by DDP where there are several ranks.
-        tower_optimizer: Adam on the tower's parameters; None for a tower without any.
+        rows: The embedding rows of all ranks.
+        tower: The backbone with its parameters, the same on every rank.
+        passes: The arithmetic of a step, eager or compiled.
         step: Optimiser steps taken so far.
     """
 
@@ -54,7 +38,7 @@ class Learner:
         collectives: Collectives,
         device: torch.device,
     ) -> None:
-        """Builds the same initial weights on every rank.
+        """Builds the same initial weights whatever the number of ranks.
 
         Args:
             model: The `model` section of the run.
@@ -63,105 +47,92 @@ class Learner:
             num_items: Rows of the item table.
             seed: Decides the initial weights.
             collectives: The ranks.
-            device: Where tables and tower live.
+            device: Where rows and tower live.
         """
         self.optimizer, self.collectives, self.device = optimizer, collectives, device
         seeds = [int(hash_u64(seed, INIT, part)) % 2**62 for part in range(3)]
-        self.tower: Backbone = load_backbone(model, seed=seeds[0]).to(device)
         dtype = getattr(torch, model.dtype)
-        self.users = EmbeddingTable(
-            num_users, self.tower.user_dim, std=model.init_std, seed=seeds[1], dtype=dtype, device=device
-        )
-        self.items = EmbeddingTable(
-            num_items, self.tower.item_dim, std=model.init_std, seed=seeds[2], dtype=dtype, device=device
-        )
-        self.step = 0
-        self.parameters = list(self.tower.parameters())
-        self.tower_optimizer = (
-            torch.optim.Adam(
-                self.parameters,
-                lr=optimizer.learning_rate,
-                betas=(BETA1, BETA2),
-                eps=EPSILON,
-                weight_decay=optimizer.weight_decay,
-                fused=True,
-            )
-            if self.parameters
-            else None
-        )
-        self.replica: torch.nn.Module = (
-            DistributedDataParallel(self.tower, gradient_as_bucket_view=True)
-            if collectives.world_size > 1 and self.parameters
-            else self.tower
+        self.tower = Tower(
+            load_backbone(model, seed=seeds[0]), dtype=dtype, device=device, world_size=collectives.world_size
         )
 
-    def tiles(self, user_ids: Tensor, item_ids: Tensor) -> Tiles:
+        def table(total: int, dim: int, seed: int) -> EmbeddingTable:
+            return EmbeddingTable(total, dim, std=model.init_std, seed=seed, dtype=dtype, device=device)
+
+        backbone = self.tower.module
+        self.rows: RowStore = ReplicatedRows(
+            table(num_users, backbone.user_dim, seeds[1]),
+            table(num_items, backbone.item_dim, seeds[2]),
+            optimizer,
+            collectives,
+        )
+        self.passes: Passes = EagerPasses()
+        self.step = 0
+
+    @property
+    def users(self) -> EmbeddingTable:
+        """The user rows held here."""
+        return self.rows.users
+
+    @property
+    def items(self) -> EmbeddingTable:
+        """The item rows held here."""
+        return self.rows.items
+
+    def tiles(self, plan: PairPlan, *, whole: bool = True) -> Tiles:
         """Gathers the rows of some pairs as leaves for autograd.
 
         Args:
-            user_ids: int64 [B].
-            item_ids: int64 [B].
+            plan: The pairs of this rank.
+            whole: Whether an Adam step on these rows follows.
         """
-        return Tiles(
-            self.users.tile(user_ids, step=self.step, optimizer=self.optimizer),
-            self.items.tile(item_ids, step=self.step, optimizer=self.optimizer),
-        )
+        return self.rows.tiles(plan, step=self.step, whole=whole)
 
-    def exchange(self, tiles: Tiles, gradients: Sequence[Tensor], *, capacity: int) -> tuple[RowGradients, ...]:
-        """Averages the row gradients of a batch over ranks.
-
-        Args:
-            tiles: The batch's rows.
-            gradients: Of `tiles.leaves`.
-            capacity: Most pairs that any rank has in this batch.
-        """
-        parts = [RowGradients(tiles.users.ids, gradients[0]), RowGradients(tiles.items.ids, gradients[1])]
-        return exchange_rows(parts, capacity=capacity, collectives=self.collectives)
-
-    def average_tower(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Averages gradients of the tower over ranks where DDP had no part in the backward pass.
-
-        Args:
-            gradients: One for each parameter.
-        """
-        if self.collectives.world_size == 1 or not gradients:
-            return list(gradients)
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        self.collectives.all_reduce_sum(flat).div_(self.collectives.world_size)
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+    def logits(self, tiles: Tiles) -> Tensor:
+        """Logits of a batch's pairs for a loss that `descend` is given: [B]."""
+        tower = self.tower.replica or self.tower.module
+        return tower(tiles.users.pairs(), tiles.items.pairs())
 
     def descend(self, loss: Tensor, tiles: Tiles, *, capacity: int) -> None:
-        """Takes one labelled step: backward (DDP averages the tower), exchange of rows, Adam.
+        """Takes one labelled step: backward (DDP averages a large tower), exchange of rows, Adam.
 
         Args:
             loss: This rank's part of the global mean, times world_size: DDP and the exchange average over ranks.
             tiles: The rows that the loss was computed from.
             capacity: Most pairs that any rank has in this batch.
         """
-        for parameter in self.parameters:
-            parameter.grad = None
+        if self.tower.replica is None:
+            leaves = tiles.leaves
+            users, items, *tower = torch.autograd.grad(
+                loss, [*leaves, *self.tower.parameters], allow_unused=True, materialize_grads=True
+            )
+            self.apply(self.rows.reduce(tiles, (users, items), self.tower.flatten(tower), capacity=capacity), tiles)
+            return
         loss.backward()
-        gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in tiles.leaves]
-        self.adam_step(self.exchange(tiles, gradients, capacity=capacity))
+        users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in tiles.leaves)
+        rows = self.rows.reduce(tiles, (users, items), None, capacity=capacity)
+        self.apply(Gradients(rows.users, rows.items, self.tower.take_gradient()), tiles)
 
-    def adam_step(self, rows: Sequence[RowGradients], tower: Sequence[Tensor] | None = None) -> None:
-        """Takes one Adam step on rows and tower from gradients of the global batch.
+    def reduce(self, found: PassResult, tiles: Tiles, *, capacity: int) -> Gradients:
+        """Averages what a pass found over ranks.
 
         Args:
-            rows: Gradients of users and items.
-            tower: Gradients of the tower; None where DDP has left them in the parameters.
+            found: Gradients of this rank, times world_size.
+            tiles: The rows of the pass.
+            capacity: Most pairs that any rank has in this batch.
+        """
+        return self.rows.reduce(tiles, (found.users, found.items), self.tower.flatten(found.tower), capacity=capacity)
+
+    def apply(self, gradients: Gradients, tiles: Tiles) -> None:
+        """Takes one Adam step on rows and tower.
+
+        Args:
+            gradients: Of the global batch.
+            tiles: The rows of this rank's batch, as they stand.
         """
         self.step += 1
-        users, items = rows
-        self.users.adam_step(users, step=self.step, optimizer=self.optimizer)
-        self.items.adam_step(items, step=self.step, optimizer=self.optimizer)
-        if self.tower_optimizer is None:
-            return
-        if tower is not None:
-            for parameter, gradient in zip(self.parameters, tower, strict=True):
-                parameter.grad = gradient
-        self.tower_optimizer.step()
+        self.rows.adam_step(gradients, step=self.step, tiles=tiles)
+        self.tower.adam_step(gradients.tower, step=self.step, optimizer=self.optimizer)
 
     def settle(self) -> None:
         """Brings every row up to date, so that whole tables can be read."""
@@ -170,7 +141,7 @@ class Learner:
 
     @torch.no_grad()
     def score(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
-        """Logits of pairs; call `settle` first.
+        """Logits of pairs; call `settle` first. With sharded rows every rank must call it, with pairs or without.
 
         Args:
             user_ids: int64 [B].
@@ -179,7 +150,4 @@ class Learner:
         Returns:
             Logits [B].
         """
-        return self.tower(
-            self.users.weight.index_select(0, user_ids),
-            self.items.weight.index_select(0, item_ids),
-        )
+        return self.tower.module(*self.rows.weights(user_ids, item_ids))

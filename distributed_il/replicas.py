@@ -15,10 +15,7 @@ def fingerprint(learner: Learner) -> Tensor:
     Returns:
         int64 [tensors], sums of bit patterns, wrapping.
     """
-    tensors = [learner.users.packed, learner.items.packed, *(p.detach() for p in learner.parameters)]
-    if learner.tower_optimizer is not None:
-        # By name: a restored optimiser holds its moments in whatever order they were read in.
-        tensors += [value for state in learner.tower_optimizer.state.values() for _, value in sorted(state.items())]
+    tensors = [learner.users.packed, learner.items.packed, learner.tower.packed]
     return torch.stack([_bits(tensor) for tensor in tensors])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from distributed_il.config import OptimizerConfig
+from distributed_il.plan import RowPlan
 from distributed_il.row_adam import Rows, adam_update, catch_up
 
 INIT_CHUNK_ROWS = 65_536
@@ -18,18 +19,18 @@ class Tile:
     """The distinct rows of one table that a batch touches.
 
     Attributes:
-        ids: Distinct row numbers, ascending, int64 [U].
-        inverse: Position in `ids` of each pair's row, int64 [B].
+        plan: Which rows, and which of them each pair uses.
         weight: Weights of the rows, [U, dim]; a leaf that gradients flow to.
+        packed: The whole rows that `weight` is a view of, [U, 3·dim]; None where only weights were gathered.
     """
 
-    ids: Tensor
-    inverse: Tensor
+    plan: RowPlan
     weight: Tensor
+    packed: Tensor | None = None
 
     def pairs(self) -> Tensor:
         """Repeats the rows for the pairs of the batch: [U, dim] → [B, dim]."""
-        return self.weight.index_select(0, self.inverse)
+        return self.weight.index_select(0, self.plan.inverse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +50,50 @@ class EmbeddingTable:
     """One entity's embeddings with their Adam moments, interleaved [w|m|v] so that a row is one visit to memory.
 
     Attributes:
-        num_rows: Rows of the table.
+        num_rows: Rows held here.
         dim: Width of a row's weights.
         packed: [num_rows, 3·dim]; plain tensor, no Parameter, so that DDP leaves it alone.
         last_step: Step to which each row is brought up to date, int32 [num_rows]; used by `missed_steps: catch_up`.
+        first: Global number of the first row held here.
+        stride: The rows held here are first, first + stride, first + 2 · stride, …
     """
 
     def __init__(
-        self, num_rows: int, dim: int, *, std: float, seed: int, dtype: torch.dtype, device: torch.device
+        self,
+        total_rows: int,
+        dim: int,
+        *,
+        std: float,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        first: int = 0,
+        stride: int = 1,
     ) -> None:
-        """Draws normal weights; each chunk of rows has a generator of its own, so a part can be drawn alone.
+        """Draws normal weights; each chunk of rows has a generator of its own, so that any part has the whole's rows.
 
         Args:
-            num_rows: Rows, at least 1.
+            total_rows: Rows of the whole table, at least 1.
             dim: Width of a row.
             std: Standard deviation of the initial weights.
             seed: Decides them.
             dtype: Floating-point type of weights and moments.
             device: Where the table lives.
+            first: First row to hold.
+            stride: Distance of the rows to hold; 1 for all.
         """
-        self.num_rows, self.dim = num_rows, dim
-        self.packed = torch.zeros((num_rows, 3 * dim), dtype=dtype, device=device)
-        self.last_step = torch.zeros(num_rows, dtype=torch.int32, device=device)
-        for start in range(0, num_rows, INIT_CHUNK_ROWS):
-            stop = min(start + INIT_CHUNK_ROWS, num_rows)
+        self.num_rows, self.dim = len(range(first, total_rows, stride)), dim
+        self.first, self.stride = first, stride
+        self.packed = torch.zeros((self.num_rows, 3 * dim), dtype=dtype, device=device)
+        self.last_step = torch.zeros(self.num_rows, dtype=torch.int32, device=device)
+        filled = 0
+        for start in range(0, total_rows, INIT_CHUNK_ROWS):
+            stop = min(start + INIT_CHUNK_ROWS, total_rows)
             generator = torch.Generator().manual_seed((seed + start) % 2**63)
             weight = torch.empty((stop - start, dim), dtype=dtype).normal_(0, std, generator=generator)
-            self.packed[start:stop, :dim] = weight.to(device)
+            weight = weight[(first - start) % stride :: stride]
+            self.packed[filled : filled + len(weight), :dim] = weight.to(device)
+            filled += len(weight)
 
     def gather(self, ids: Tensor, *, step: int, optimizer: OptimizerConfig) -> Tensor:
         """Copies rows out, brought up to `step` where the optimiser catches up.
@@ -93,54 +111,68 @@ class EmbeddingTable:
             self._catch_up(packed, self.last_step.index_select(0, ids), step, optimizer)
         return packed
 
-    def write(self, ids: Tensor, packed: Tensor, *, step: int) -> None:
+    def write(self, ids: Tensor, packed: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
         """Writes whole rows back, up to date as of `step`.
 
         Args:
             ids: Distinct row numbers, int64 [U].
             packed: [U, 3·dim].
             step: Optimiser steps taken so far.
+            optimizer: The `optimizer` section of the run.
         """
-        self.packed.index_copy_(0, ids, packed)
-        self.last_step.index_fill_(0, ids, step)
+        _write_rows(self.packed, ids, packed)
+        if optimizer.missed_steps == "catch_up":
+            self.last_step.index_fill_(0, ids, step)
 
-    def tile(self, ids: Tensor, *, step: int, optimizer: OptimizerConfig) -> Tile:
+    def tile(self, plan: RowPlan, *, step: int, optimizer: OptimizerConfig, whole: bool) -> Tile:
         """Gathers the distinct rows of a batch as a leaf for autograd.
 
         Args:
-            ids: A row number for each pair, repeats allowed, int64 [B].
+            plan: The rows, numbered as they are held here.
             step: Optimiser steps taken so far.
             optimizer: The `optimizer` section of the run.
+            whole: Gather the moments too, because an Adam step on these rows follows.
         """
-        distinct, inverse = torch.unique(ids, return_inverse=True)
-        if optimizer.missed_steps == "catch_up":
-            weight = self.gather(distinct, step=step, optimizer=optimizer)[:, : self.dim].contiguous()
-        else:
-            weight = self.packed[:, : self.dim].index_select(0, distinct)
-        return Tile(distinct, inverse, weight.requires_grad_())
+        if whole or optimizer.missed_steps == "catch_up":
+            packed = self.gather(plan.ids, step=step, optimizer=optimizer)
+            return Tile(plan, packed[:, : self.dim].detach().requires_grad_(), packed)
+        return Tile(plan, self.weight.index_select(0, plan.ids).requires_grad_())
 
-    def shift(self, ids: Tensor, delta: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
-        """Adds to the weights of rows and leaves their moments alone.
+    def shift(
+        self, ids: Tensor, delta: Tensor, *, sign: float, step: int, optimizer: OptimizerConfig, tile: Tile | None
+    ) -> None:
+        """Adds sign · delta to the weights of rows and leaves their moments alone.
 
         Args:
             ids: Distinct row numbers, int64 [U].
             delta: [U, dim].
+            sign: −1 or 1.
             step: Optimiser steps taken so far.
             optimizer: The `optimizer` section of the run.
+            tile: What was gathered of exactly these rows since they were last written; None if nothing was.
         """
-        packed = self.gather(ids, step=step, optimizer=optimizer)
-        packed[:, : self.dim] += delta
-        self.write(ids, packed, step=step)
+        if optimizer.missed_steps == "catch_up":
+            packed = tile.packed if tile else None
+            packed = self.gather(ids, step=step, optimizer=optimizer) if packed is None else packed
+            packed[:, : self.dim].add_(delta, alpha=sign)
+            self.write(ids, packed, step=step, optimizer=optimizer)
+            return
+        weight = tile.weight.detach() if tile else self.weight.index_select(0, ids)
+        _write_rows(self.weight, ids, torch.add(weight, delta, alpha=sign))
 
-    def adam_step(self, gradients: RowGradients, *, step: int, optimizer: OptimizerConfig) -> None:
+    def adam_step(
+        self, gradients: RowGradients, *, step: int, optimizer: OptimizerConfig, packed: Tensor | None = None
+    ) -> None:
         """Takes one Adam step on the rows that have a gradient.
 
         Args:
             gradients: Of the global batch.
             step: t, counted from 1: this step's number.
             optimizer: The `optimizer` section of the run.
+            packed: These rows as they stand, [U, 3·dim], if they are at hand; overwritten.
         """
-        packed = self.gather(gradients.ids, step=step - 1, optimizer=optimizer)
+        if packed is None:
+            packed = self.gather(gradients.ids, step=step - 1, optimizer=optimizer)
         adam_update(
             Rows.of(packed),
             gradients.gradient,
@@ -148,7 +180,7 @@ class EmbeddingTable:
             learning_rate=optimizer.learning_rate,
             weight_decay=optimizer.weight_decay,
         )
-        self.write(gradients.ids, packed, step=step)
+        self.write(gradients.ids, packed, step=step, optimizer=optimizer)
 
     def settle(self, *, step: int, optimizer: OptimizerConfig) -> None:
         """Brings every row up to `step`, chunk by chunk, before the whole table is read."""
@@ -173,3 +205,12 @@ class EmbeddingTable:
             learning_rate=optimizer.learning_rate,
             weight_decay=optimizer.weight_decay,
         )
+
+
+def _write_rows(table: Tensor, ids: Tensor, rows: Tensor) -> None:
+    """table[ids] = rows, for distinct ids."""
+    if table.device.type == "cpu":
+        # numpy's write takes two thirds of index_copy_'s time.
+        table.numpy()[ids.numpy()] = rows.numpy()
+    else:
+        table.index_copy_(0, ids, rows)

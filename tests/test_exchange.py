@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from thread_ranks import run_on_threads
 
+from distributed_il import exchange
 from distributed_il.collectives import LocalCollectives
 from distributed_il.exchange import exchange_rows, reduce_rows
 from distributed_il.tables import RowGradients
@@ -59,7 +60,7 @@ def test_every_rank_gets_the_mean_of_all_ranks(
     ]
     capacity = max(1, *counts) + spare
     results = run_on_threads(
-        world_size, lambda ranks: exchange_rows(parts[ranks.rank], capacity=capacity, collectives=ranks)
+        world_size, lambda ranks: exchange_rows(parts[ranks.rank], None, capacity=capacity, collectives=ranks)[0]
     )
     for table in range(len(dims)):
         expected = torch.stack([dense(parts[rank][table]) for rank in range(world_size)]).sum(dim=0) / world_size
@@ -76,7 +77,7 @@ def test_one_buffer_travels_for_all_tables() -> None:
 
     def exchange(ranks):
         parts = [random_part(generator, 3, 5, torch.float32), random_part(generator, 1, 2, torch.float32)]
-        exchange_rows(parts, capacity=3, collectives=ranks)
+        exchange_rows(parts, None, capacity=3, collectives=ranks)
         return ranks.sent_bytes
 
     assert run_on_threads(2, exchange) == [2 * 8 + 4 * 28 + 4 * 16] * 2
@@ -84,11 +85,30 @@ def test_one_buffer_travels_for_all_tables() -> None:
 
 def test_one_process_keeps_its_gradients() -> None:
     part = random_part(torch.Generator().manual_seed(0), 4, 3, torch.float64)
-    (kept,) = exchange_rows([part], capacity=1, collectives=LocalCollectives())
+    (kept,), _ = exchange_rows([part], None, capacity=1, collectives=LocalCollectives())
     assert kept is part
 
 
 def test_more_rows_than_the_capacity_are_refused_before_anything_is_sent() -> None:
     part = random_part(torch.Generator().manual_seed(0), 4, 3, torch.float64)
     with pytest.raises(ValueError, match="more than 3 rows"):
-        run_on_threads(2, lambda ranks: exchange_rows([part], capacity=3, collectives=ranks))
+        run_on_threads(2, lambda ranks: exchange_rows([part], None, capacity=3, collectives=ranks))
+
+
+@pytest.mark.parametrize("limit", [exchange.GATHERED_DENSE_BYTES, 0], ids=["gathered with the rows", "reduced apart"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_dense_gradient_is_averaged_too(dtype: torch.dtype, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks hold r + 1 in all of 5 places: the mean of 1, 2 and 3 is 2."""
+    monkeypatch.setattr(exchange, "GATHERED_DENSE_BYTES", limit)
+    parts = [random_part(torch.Generator().manual_seed(rank), 3, 5, dtype) for rank in range(3)]
+    results = run_on_threads(
+        3,
+        lambda ranks: exchange_rows(
+            [parts[ranks.rank]], torch.full((5,), ranks.rank + 1, dtype=dtype), capacity=3, collectives=ranks
+        ),
+    )
+    expected = torch.stack([dense(part) for part in parts]).sum(dim=0) / 3
+    for (rows,), averaged in results:
+        assert averaged is not None
+        assert averaged.tolist() == [2.0] * 5
+        torch.testing.assert_close(dense(rows), expected)

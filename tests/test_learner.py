@@ -13,6 +13,7 @@ from distributed_il.collectives import Collectives, LocalCollectives
 from distributed_il.config import ModelConfig, NoneConfig, OptimizerConfig
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
+from distributed_il.plan import plan_pairs
 
 USERS, ITEMS = 12, 15
 
@@ -56,19 +57,17 @@ def test_the_seed_decides_the_start_on_every_rank() -> None:
 @pytest.mark.parametrize("backbone", ["gmf", "neumf", "backbones:Biased", "backbones:DotProduct"])
 def test_tables_are_as_wide_as_the_backbone_says_and_of_one_dtype(backbone: str, dtype: str) -> None:
     learner = make_learner(backbone, dtype=dtype)
-    assert learner.users.weight.shape == (USERS, learner.tower.user_dim)
-    assert learner.items.weight.shape == (ITEMS, learner.tower.item_dim)
-    assert {t.dtype for t in (learner.users.packed, learner.items.packed, *learner.parameters)} == {
+    assert learner.users.weight.shape == (USERS, learner.tower.module.user_dim)
+    assert learner.items.weight.shape == (ITEMS, learner.tower.module.item_dim)
+    assert {t.dtype for t in (learner.users.packed, learner.items.packed, learner.tower.packed)} == {
         getattr(torch, dtype)
     }
 
 
 def test_tables_are_no_parameters() -> None:
     learner = make_learner("neumf")
-    assert sum(parameter.numel() for parameter in learner.parameters) == sum(
-        parameter.numel() for parameter in learner.replica.parameters()
-    )
-    assert make_learner("backbones:DotProduct").tower_optimizer is None
+    assert learner.tower.size == sum(parameter.numel() for parameter in learner.tower.module.parameters())
+    assert make_learner("backbones:DotProduct").tower.size == 0
 
 
 def test_scores_are_the_towers_logits_of_whole_rows() -> None:
@@ -96,8 +95,8 @@ def test_rows_and_tower_take_one_adam(backbone: str) -> None:
         torch.nn.functional.binary_cross_entropy_with_logits(dense(users, items), labels).backward()
         adam.step()
         for learner in learners:
-            tiles = learner.tiles(users, items)
-            logits = learner.replica(tiles.users.pairs(), tiles.items.pairs())
+            tiles = learner.tiles(plan_pairs(users, items))
+            logits = learner.logits(tiles)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
             learner.descend(loss, tiles, capacity=60)
     for learner in learners:

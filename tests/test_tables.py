@@ -9,6 +9,7 @@ import torch
 
 from distributed_il import tables
 from distributed_il.config import OptimizerConfig
+from distributed_il.plan import RowPlan
 from distributed_il.tables import EmbeddingTable, RowGradients
 
 LAZY = OptimizerConfig(learning_rate=1e-2, weight_decay=1e-2)
@@ -19,6 +20,10 @@ def make_table(
     num_rows: int = 10, dim: int = 3, *, seed: int = 1, dtype: torch.dtype = torch.float64
 ) -> EmbeddingTable:
     return EmbeddingTable(num_rows, dim, std=0.5, seed=seed, dtype=dtype, device=torch.device("cpu"))
+
+
+def row_plan(ids: torch.Tensor) -> RowPlan:
+    return RowPlan(*torch.unique(ids, return_inverse=True))
 
 
 def test_weights_are_normal_by_the_seed_and_moments_are_0() -> None:
@@ -43,8 +48,8 @@ def test_a_chunk_of_rows_can_be_drawn_alone(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_tile_holds_distinct_rows_and_gives_each_pair_its_own() -> None:
     table = make_table()
     ids = torch.tensor([7, 2, 7, 0])
-    tile = table.tile(ids, step=0, optimizer=LAZY)
-    assert tile.ids.tolist() == [0, 2, 7]
+    tile = table.tile(row_plan(ids), step=0, optimizer=LAZY, whole=False)
+    assert tile.plan.ids.tolist() == [0, 2, 7]
     assert torch.equal(tile.pairs(), table.weight[ids])
     assert tile.weight.is_leaf
     tile.pairs().sum().backward()
@@ -56,7 +61,7 @@ def test_a_tile_holds_distinct_rows_and_gives_each_pair_its_own() -> None:
 
 
 def test_an_empty_tile() -> None:
-    tile = make_table().tile(torch.zeros(0, dtype=torch.int64), step=0, optimizer=LAZY)
+    tile = make_table().tile(row_plan(torch.zeros(0, dtype=torch.int64)), step=0, optimizer=LAZY, whole=True)
     assert tile.weight.shape == (0, 3)
     assert tile.pairs().shape == (0, 3)
 
@@ -88,7 +93,7 @@ def test_a_shift_moves_weights_and_leaves_moments() -> None:
     table.adam_step(RowGradients(torch.arange(10), torch.ones(10, 3, dtype=torch.float64)), step=1, optimizer=LAZY)
     before = table.packed.clone()
     delta = torch.full((2, 3), 0.125, dtype=torch.float64)
-    table.shift(torch.tensor([3, 5]), delta, step=1, optimizer=LAZY)
+    table.shift(torch.tensor([3, 5]), delta, sign=1, step=1, optimizer=LAZY, tile=None)
     expected = before.clone()
     expected[3, :3] += 0.125
     expected[5, :3] += 0.125
@@ -102,7 +107,7 @@ def test_a_row_pays_its_debt_when_it_is_next_touched() -> None:
     for table in (late, settled):
         table.adam_step(gradient, step=1, optimizer=CATCHING_UP)
     after_one = late.packed[2].clone()
-    seen = late.tile(torch.tensor([2]), step=11, optimizer=CATCHING_UP).weight.detach()[0]
+    seen = late.tile(row_plan(torch.tensor([2])), step=11, optimizer=CATCHING_UP, whole=False).weight.detach()[0]
     settled.settle(step=11, optimizer=CATCHING_UP)
     assert torch.equal(seen, settled.weight[2])
     assert not torch.equal(seen, after_one[:3])
@@ -119,7 +124,7 @@ def test_a_shift_pays_the_debt_once() -> None:
     for table in (shifted, plain):
         table.adam_step(gradient, step=1, optimizer=CATCHING_UP)
     nothing = torch.zeros(1, 3, dtype=torch.float64)
-    shifted.shift(torch.tensor([2]), nothing, step=6, optimizer=CATCHING_UP)
+    shifted.shift(torch.tensor([2]), nothing, sign=-1, step=6, optimizer=CATCHING_UP, tile=None)
     for table in (shifted, plain):
         table.adam_step(gradient, step=7, optimizer=CATCHING_UP)
     assert torch.equal(shifted.packed[2], plain.packed[2])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from distributed_il.plan import PairPlan
+
 
 @dataclass(frozen=True, slots=True)
 class Unlabelled:
@@ -18,6 +20,7 @@ class Unlabelled:
         rate: Pairs for each labelled row.
         stand_ins: How many of them are sampled pairs that stand in for logged ones.
         exhausted: How many could not be drawn.
+        plan: Of these pairs, if it was made ahead.
     """
 
     user_ids: Tensor
@@ -26,6 +29,7 @@ class Unlabelled:
     rate: int
     stand_ins: int = 0
     exhausted: int = 0
+    plan: PairPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Batch:
         unlabelled: The pairs drawn for it; None where the phase uses none.
         global_count: Labelled rows of the global batch, the same on every rank.
         capacity: Most labelled rows that any rank has of it, the same on every rank.
+        plan: Of its rows, followed by the unlabelled pairs where the phase joins them; if it was made ahead.
     """
 
     user_ids: Tensor
@@ -49,6 +54,7 @@ class Batch:
     unlabelled: Unlabelled | None
     global_count: int
     capacity: int
+    plan: PairPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)

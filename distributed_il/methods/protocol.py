@@ -19,11 +19,13 @@ class Phase:
         name: What people see.
         subset: Which labelled training rows it goes over: all, training-train or training-test.
         unlabelled: Whether its batches carry unlabelled pairs.
+        joined: Whether rows and pairs go through the model together.
     """
 
     name: str
     subset: Subset
     unlabelled: bool
+    joined: bool = False
 
 
 class Method(Protocol):

@@ -17,6 +17,7 @@ from distributed_il.config import (
 )
 from distributed_il.learner import Learner
 from distributed_il.methods.batch import Batch, StepReport, Unlabelled
+from distributed_il.methods.plain_step import plain_step
 from distributed_il.methods.protocol import Phase
 from distributed_il.objectives import (
     inverse_dual_loss,
@@ -27,6 +28,7 @@ from distributed_il.objectives import (
     t_ce_keep_mask,
     t_ce_scores,
 )
+from distributed_il.plan import PairPlan, plan_pairs
 
 SupervisedConfig = NoneConfig | NegativeSamplingConfig | TruncatedConfig | ReweightedConfig | InverseDualConfig
 
@@ -56,19 +58,19 @@ class Supervised:
         self.config = config
         self.sampled_negatives = getattr(config, "negatives", "labelled") == "sampled"
         self.has_unlabelled_term = isinstance(config, NegativeSamplingConfig | InverseDualConfig)
+        self.is_plain = isinstance(config, NoneConfig) and not self.sampled_negatives
         uses_pairs = self.has_unlabelled_term or self.sampled_negatives
-        self.phases = (Phase("train", "all", unlabelled=uses_pairs),)
+        self.phases = (Phase("train", "all", unlabelled=uses_pairs, joined=uses_pairs),)
 
     def step(self, learner: Learner, batch: Batch) -> StepReport:
         """One step on labelled rows and unlabelled pairs together; see `Method.step`."""
-        pairs, size = batch.unlabelled, batch.labels.numel()
-        user_ids, item_ids, capacity = batch.user_ids, batch.item_ids, batch.capacity
+        if self.is_plain:
+            return plain_step(learner, batch)
+        pairs, size, capacity = batch.unlabelled, batch.labels.numel(), batch.capacity
         if pairs is not None:
-            user_ids = torch.cat([user_ids, pairs.user_ids])
-            item_ids = torch.cat([item_ids, pairs.item_ids])
             capacity += batch.capacity * pairs.rate
-        tiles = learner.tiles(user_ids, item_ids)
-        logits = learner.replica(tiles.users.pairs(), tiles.items.pairs())
+        tiles = learner.tiles(_joined_plan(batch))
+        logits = learner.logits(tiles)
         examples = self._examples(batch, logits, learner.collectives)
         losses = log_loss(examples.logits, examples.labels)
         loss = self._labelled_mean(examples, losses, learner)
@@ -133,3 +135,13 @@ class Supervised:
             losses = log_loss(logits, torch.zeros_like(logits))
         count = batch.global_count * pairs.rate
         return (losses * pairs.weight).sum() * (self.config.unlabelled_weight * world_size / count)
+
+
+def _joined_plan(batch: Batch) -> PairPlan:
+    """The plan of the rows, followed by their unlabelled pairs."""
+    if batch.plan is not None:
+        return batch.plan
+    pairs = batch.unlabelled
+    if pairs is None:
+        return plan_pairs(batch.user_ids, batch.item_ids)
+    return plan_pairs(torch.cat([batch.user_ids, pairs.user_ids]), torch.cat([batch.item_ids, pairs.item_ids]))

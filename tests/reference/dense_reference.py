@@ -28,7 +28,7 @@ class WholeModel(nn.Module):
         super().__init__()
         self.users = nn.Parameter(learner.users.weight.detach().clone())
         self.items = nn.Parameter(learner.items.weight.detach().clone())
-        self.tower = copy.deepcopy(learner.tower)
+        self.tower = copy.deepcopy(learner.tower.module)
 
     def forward(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
         return self.tower(self.users[user_ids], self.items[item_ids])
@@ -124,7 +124,7 @@ class DenseReference:
     def distance(self, learner: Learner) -> float:
         """Largest difference between any weight of this θ and a learner's."""
         pairs = [(self.model.users, learner.users.weight), (self.model.items, learner.items.weight)]
-        pairs += zip(self.model.tower.parameters(), learner.parameters, strict=True)
+        pairs += zip(self.model.tower.parameters(), learner.tower.parameters, strict=True)
         return max(float((ours - theirs).detach().abs().max()) for ours, theirs in pairs)
 
     def moment_distance(self, learner: Learner) -> float:

@@ -181,7 +181,7 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
         losses=[decision.losses for decision in decisions],
         users=learner.users.packed.clone(),
         items=learner.items.packed.clone(),
-        tower=torch.cat([parameter.detach().reshape(-1) for parameter in learner.parameters] or [torch.zeros(0)]),
+        tower=learner.tower.flat.clone(),
         loss_sums=torch.stack([report.loss_sum for report in reports]),
         rows=[report.rows for report in reports],
     )
@@ -202,13 +202,11 @@ def run_cases(collectives: Collectives, dataset: str) -> dict[str, Any]:
 def _flips(collectives: Collectives) -> dict[str, str]:
     """On the last rank one bit at a time is flipped, in weights, moments, tower and the tower's moments."""
     _, learner = train(CASES["ig"], collectives, "")
-    assert learner.tower_optimizer is not None
-    moments = next(iter(learner.tower_optimizer.state.values()))["exp_avg_sq"]
     places = {
         "user weight": learner.users.packed[3, 1:2],
         "item moment": learner.items.packed[ITEMS - 1, -1:],
-        "tower": learner.parameters[0].detach().view(-1)[:1],
-        "tower moment": moments.view(-1)[-1:],
+        "tower": learner.tower.flat[:1],
+        "tower moment": learner.tower.rows.second[0, -1:],
     }
     messages: dict[str, str] = {}
     for name, place in places.items():

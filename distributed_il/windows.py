@@ -1,0 +1,135 @@
+"""A window's batches: rows and pairs of consecutive steps, turned into tensors and index plans at one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distributed_il.lanes import Schedule
+from distributed_il.methods import Batch, Phase, Unlabelled
+from distributed_il.plan import PairPlan, RowPlan, plan_window
+from distributed_il.sampling import UnlabelledPairs
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRows:
+    """The labelled rows of consecutive steps, step after step, and the pairs drawn for them.
+
+    Attributes:
+        numbers: Global row numbers, int64 [n].
+        user_ids: int64 [n].
+        item_ids: int64 [n].
+        labels: 0 or 1, [n].
+        bounds: Where each step begins, [S + 1].
+        pairs: `rate` unlabelled pairs for each row, in the order of the rows; None where the phase uses none.
+        rate: Pairs for each row.
+    """
+
+    numbers: Int64
+    user_ids: Int64
+    item_ids: Int64
+    labels: NDArray[np.integer]
+    bounds: Sequence[int]
+    pairs: UnlabelledPairs | None
+    rate: int
+
+
+class BatchMaker:
+    """Makes batches of windows."""
+
+    def __init__(self, num_users: int, num_items: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        """Fixes what all batches share.
+
+        Args:
+            num_users: Rows of the user table.
+            num_items: Rows of the item table.
+            dtype: Of labels and pair weights.
+            device: Where batches go.
+        """
+        self._num_users, self._num_items = num_users, num_items
+        self._dtype, self._device = dtype, device
+
+    def batches(self, rows: WindowRows, steps: range, schedule: Schedule, phase: Phase) -> list[Batch]:
+        """Cuts a window into batches, each with its plan.
+
+        Args:
+            rows: The window.
+            steps: Its steps.
+            schedule: Of the pass.
+            phase: Whether rows and pairs go through the model together.
+        """
+        columns = [self._tensor(column) for column in (rows.user_ids, rows.item_ids)]
+        columns += [self._tensor(rows.labels).to(self._dtype), self._tensor(rows.numbers)]
+        joined = phase.joined and rows.pairs is not None
+        plans = self._plans(*(self._joined(rows) if joined else (rows.user_ids, rows.item_ids, rows.bounds)))
+        unlabelled = self._unlabelled(rows, plan=not joined)
+        return [
+            Batch(
+                *(column[start:stop] for column in columns),
+                unlabelled=pairs,
+                global_count=schedule.global_count(step),
+                capacity=schedule.capacity(step),
+                plan=plan,
+            )
+            for step, start, stop, pairs, plan in zip(
+                steps, rows.bounds[:-1], rows.bounds[1:], unlabelled, plans, strict=True
+            )
+        ]
+
+    def _unlabelled(self, rows: WindowRows, *, plan: bool) -> Sequence[Unlabelled | None]:
+        pairs, rate = rows.pairs, rows.rate
+        bounds = [bound * rate for bound in rows.bounds]
+        if pairs is None:
+            return [None] * (len(bounds) - 1)
+        plans = self._plans(pairs.user_ids, pairs.item_ids, bounds) if plan else [None] * (len(bounds) - 1)
+        users, items = self._tensor(pairs.user_ids), self._tensor(pairs.item_ids)
+        weight = self._tensor(pairs.valid).to(self._dtype)
+        valid, stood_in = (np.concatenate([[0], np.cumsum(mask)]) for mask in (pairs.valid, pairs.stood_in))
+        return [
+            Unlabelled(
+                users[start:stop],
+                items[start:stop],
+                weight[start:stop],
+                rate,
+                stand_ins=int(stood_in[stop] - stood_in[start]),
+                exhausted=stop - start - int(valid[stop] - valid[start]),
+                plan=made,
+            )
+            for start, stop, made in zip(bounds[:-1], bounds[1:], plans, strict=True)
+        ]
+
+    @staticmethod
+    def _joined(rows: WindowRows) -> tuple[Int64, Int64, list[int]]:
+        """Ids of each step's rows followed by its pairs, step after step."""
+        assert rows.pairs is not None
+        users: list[Int64] = []
+        items: list[Int64] = []
+        for start, stop in zip(rows.bounds[:-1], rows.bounds[1:], strict=True):
+            drawn = slice(start * rows.rate, stop * rows.rate)
+            users += [rows.user_ids[start:stop], rows.pairs.user_ids[drawn]]
+            items += [rows.item_ids[start:stop], rows.pairs.item_ids[drawn]]
+        return np.concatenate(users), np.concatenate(items), [bound * (1 + rows.rate) for bound in rows.bounds]
+
+    def _plans(self, user_ids: Int64, item_ids: Int64, bounds: Sequence[int]) -> list[PairPlan]:
+        users = self._row_plans(user_ids, bounds, self._num_users)
+        items = self._row_plans(item_ids, bounds, self._num_items)
+        return [PairPlan(*sides) for sides in zip(users, items, strict=True)]
+
+    def _row_plans(self, ids: Int64, bounds: Sequence[int], num_rows: int) -> list[RowPlan]:
+        window = plan_window(ids, bounds, num_rows)
+        distinct, places = self._tensor(window.ids), self._tensor(window.inverse)
+        id_bounds = window.id_bounds.tolist()
+        return [
+            RowPlan(distinct[first:last], places[start:stop])
+            for first, last, start, stop in zip(id_bounds[:-1], id_bounds[1:], bounds[:-1], bounds[1:], strict=True)
+        ]
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
