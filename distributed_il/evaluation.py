@@ -14,7 +14,7 @@ from distributed_il.config_file import config_from_dict
 from distributed_il.dataset import Dataset, LocalBlockReader
 from distributed_il.errors import UserError
 from distributed_il.learner import Learner
-from distributed_il.split_scores import SplitReader, gather_scores, mean_log_loss
+from distributed_il.split_scores import SplitReader, score_split
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,10 +80,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         `{split: {...}, "trivial": {...}}` as in metrics.json.
 
     Raises:
-        UserError: There is no such checkpoint, or it was trained on other data.
+        UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.
     """
     learner, dataset = load_model(config.run_dir, config.checkpoint, config.data)
     split = SplitReader(dataset, LocalBlockReader(dataset), config.split, rank=0, world_size=1)
-    _, logits = mean_log_loss(learner, split, learner.collectives)
-    scores = gather_scores(split, logits, learner.collectives, learner.device)
+    scores = score_split(learner, split, learner.collectives)
     return {config.split: scores.metrics(), "trivial": scores.trivial_metrics(dataset)}

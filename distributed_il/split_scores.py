@@ -1,85 +1,44 @@
-"""Scores of a whole split over all ranks, every row exactly once, and the metrics of those scores."""
+"""Scores of a whole split, every row exactly once, each at the rank that measures its user."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from distributed_il.collectives import Collectives, sum_over_ranks
 from distributed_il.dataset import BlockReader, Dataset
+from distributed_il.errors import UserError
 from distributed_il.lanes import lanes_of_rank
 from distributed_il.learner import Learner
-from distributed_il.metrics import evaluate
 from distributed_il.objectives import log_loss
-from distributed_il.trivial import item_mean, user_item_bias
+from distributed_il.rank_metrics import evaluate_over_ranks
+from distributed_il.record_exchange import records_of, send_to_owners
+from distributed_il.trivial import user_item_bias
 
 COLUMNS = ("user_id", "item_id", "label")
+ROW = np.dtype([("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
 CHUNK_ROWS = 16_384
+"""Rows that are scored together."""
+PIECE_ROWS = 64 * CHUNK_ROWS
+"""Rows of a rank that are read, scored and sent on before the next ones."""
 KEPT_ROWS = 4_194_304
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A rank's rows of a split.
-
-    Attributes:
-        numbers: Global row numbers, int64 [n].
-        user_ids: int64 [n].
-        item_ids: int64 [n].
-        labels: int8 [n].
-    """
-
-    numbers: NDArray[np.int64]
-    user_ids: NDArray[np.int64]
-    item_ids: NDArray[np.int64]
-    labels: NDArray[np.int8]
-
-
-@dataclass(frozen=True, slots=True)
-class SplitScores:
-    """All rows of a split in global order.
-
-    Attributes:
-        user_ids: int64 [N].
-        item_ids: int64 [N].
-        labels: int8 [N].
-        logits: float64 [N].
-    """
-
-    user_ids: NDArray[np.int64]
-    item_ids: NDArray[np.int64]
-    labels: NDArray[np.int8]
-    logits: NDArray[np.float64]
-
-    def metrics(self) -> dict[str, Any]:
-        """Every metric of `distributed_il.metrics.evaluate`, from logits."""
-        return evaluate(self.user_ids, self.logits, self.labels)
-
-    def trivial_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
-        """The metrics of the two trivial predictors on the same rows, fitted on the training rows.
-
-        Args:
-            dataset: The dataset that the split belongs to.
-        """
-        seen = dataset.activity()
-        bias, mean = user_item_bias(
-            seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
-        )
-        item = item_mean(seen.item_rows, seen.item_positives)[self.item_ids]
-        both = bias[self.user_ids] + mean[self.item_ids]
-        return {
-            "item_mean": evaluate(self.user_ids, item, self.labels, probabilities=item),
-            "user_item_bias": evaluate(self.user_ids, both, self.labels, probabilities=np.clip(both, 1e-6, 1 - 1e-6)),
-        }
+"""A rank keeps its rows of a split, 9 bytes each, where it has no more than these; else it reads them every time."""
 
 
 class SplitReader:
-    """A rank's rows of one split; small ones are kept after the first reading."""
+    """A rank's rows of one split.
+
+    Attributes:
+        split: Its name.
+        sizes: Most rows that any rank has of each piece, the same on every rank; of a split without rows, one of 0.
+    """
 
     def __init__(self, dataset: Dataset, reader: BlockReader, split: str, *, rank: int, world_size: int) -> None:
         """Lays out the reading; nothing is read yet.
@@ -91,88 +50,151 @@ class SplitReader:
             rank: This worker.
             world_size: Workers.
         """
-        self.split, self.total = split, dataset.rows(split)
-        self._dataset, self._reader = dataset, reader
-        self._lanes = lanes_of_rank(dataset.lanes, rank, world_size)
-        self._kept: list[Part] | None = None
+        most = math.ceil(dataset.rows(split) / world_size)
+        self.split = split
+        self.sizes = [min(most - start, PIECE_ROWS) for start in range(0, max(most, 1), PIECE_ROWS)]
+        self._reader = reader
+        lanes = lanes_of_rank(dataset.lanes, rank, world_size)
+        self._blocks = [block for lane in lanes for block in dataset.blocks(split, lane)]
+        self._kept: list[NDArray[Any]] | None = None
 
-    def parts(self) -> list[Part]:
-        """The rank's rows, block by block."""
+    def pieces(self) -> Iterator[NDArray[Any]]:
+        """The rank's rows, arrays of dtype `ROW`: as many pieces as `sizes`, the last may have fewer rows or none."""
         if self._kept is not None:
-            return self._kept
-        blocks = [block for lane in self._lanes for block in self._dataset.blocks(self.split, lane)]
-        parts = [
-            Part(
-                np.arange(block.start, block.start + block.rows, dtype=np.int64) * self._dataset.lanes + block.lane,
-                columns["user_id"].astype(np.int64),
-                columns["item_id"].astype(np.int64),
-                columns["label"].astype(np.int8),
-            )
-            for block, columns in zip(blocks, self._reader.read(blocks, COLUMNS), strict=True)
-        ]
-        if sum(block.rows for block in blocks) <= KEPT_ROWS:
-            self._kept = parts
-        return parts
+            yield from self._kept
+            return
+        kept: list[NDArray[Any]] | None = [] if sum(self.sizes) <= KEPT_ROWS else None
+        for piece in self._read():
+            if kept is not None:
+                kept.append(piece)
+            yield piece
+        self._kept = kept
+
+    def _read(self) -> Iterator[NDArray[Any]]:
+        """The rows in pieces of `PIECE_ROWS`, however long the blocks are."""
+        left = total = sum(block.rows for block in self._blocks)
+        piece, filled = np.empty(min(left, PIECE_ROWS), ROW), 0
+        for columns in self._reader.read(self._blocks, COLUMNS):
+            start, rows = 0, columns["label"].size
+            while start < rows:
+                taken = min(rows - start, piece.size - filled)
+                for name in COLUMNS:
+                    piece[name][filled : filled + taken] = columns[name][start : start + taken]
+                start, filled = start + taken, filled + taken
+                if filled == piece.size:
+                    yield piece
+                    left -= filled
+                    piece, filled = np.empty(min(left, PIECE_ROWS), ROW), 0
+        if math.ceil(total / PIECE_ROWS) < len(self.sizes):
+            yield piece  # another rank has one row more
 
 
-def mean_log_loss(learner: Learner, split: SplitReader, collectives: Collectives) -> tuple[float, list[torch.Tensor]]:
-    """Mean log loss of a split over all ranks, and this rank's logits.
+@dataclass(frozen=True, eq=False, slots=True)
+class SplitScores:
+    """The scored rows of the users that a rank measures: user u belongs to rank u mod world_size.
+
+    Attributes:
+        loss: Mean log loss of the split over all ranks, the same on each; NaN where there are no rows.
+        user_ids: int32 [n].
+        item_ids: int32 [n].
+        labels: int8 [n].
+        logits: [n], of the model's dtype.
+    """
+
+    loss: float
+    user_ids: NDArray[np.int32]
+    item_ids: NDArray[np.int32]
+    labels: NDArray[np.int8]
+    logits: NDArray[Any]
+    _collectives: Collectives
+    _device: torch.device
+
+    def metrics(self) -> dict[str, Any]:
+        """Every metric of `distributed_il.metrics.evaluate` over the rows of all ranks, which call it together."""
+        return self._evaluate(self.logits, None)
+
+    def trivial_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
+        """The metrics of the two trivial predictors on the same rows, fitted on the training rows; likewise together.
+
+        Args:
+            dataset: The dataset that the split belongs to.
+        """
+        seen = dataset.activity()
+        bias, mean = user_item_bias(
+            seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
+        )
+        item = mean[self.item_ids]
+        both = bias[self.user_ids] + item
+        return {
+            "item_mean": self._evaluate(item, item),
+            "user_item_bias": self._evaluate(both, np.clip(both, 1e-6, 1 - 1e-6)),
+        }
+
+    def _evaluate(self, scores: NDArray[Any], probabilities: NDArray[np.float64] | None) -> dict[str, Any]:
+        return evaluate_over_ranks(
+            self.user_ids,
+            scores,
+            self.labels,
+            collectives=self._collectives,
+            device=self._device,
+            probabilities=probabilities,
+        )
+
+
+def score_split(learner: Learner, split: SplitReader, collectives: Collectives) -> SplitScores:
+    """Scores every row of a split once and sends it to the rank that measures its user.
+
+    All ranks call it together, and each calls `learner.score` equally often, some with no rows at the end.
 
     Args:
         learner: The replica, settled.
-        split: The rows.
+        split: This rank's rows.
         collectives: The ranks.
 
     Returns:
-        The loss, the same on every rank; the logits of each part, on the CPU.
+        The rows that this rank measures.
+
+    Raises:
+        UserError: A score or the mean loss is not finite; on every rank.
     """
-    total = torch.zeros(2, dtype=torch.float64)
-    logits: list[torch.Tensor] = []
-    for part in split.parts():
-        scores = torch.cat([torch.empty(0, dtype=learner.users.packed.dtype), *_chunks(learner, part)])
-        labels = torch.from_numpy(part.labels.astype(np.float64))
-        total += torch.tensor([float(log_loss(scores.to(torch.float64), labels).sum()), float(labels.numel())])
-        logits.append(scores)
-    loss_sum, rows = sum_over_ranks(collectives, total.to(learner.device)).tolist()
-    return (loss_sum / rows if rows else math.nan), logits
+    total = np.zeros(3)
+    arrived: list[NDArray[Any]] = []
+    for size, piece in zip(split.sizes, split.pieces(), strict=True):
+        # Even without any rows one call tells the dtype.
+        scored = _score(learner, piece, max(1, math.ceil(size / CHUNK_ROWS)))
+        total += _loss_sums(scored, piece["label"])
+        rows = records_of({**{name: piece[name] for name in COLUMNS}, "logit": scored.numpy()})
+        owners = piece["user_id"] % collectives.world_size
+        arrived.append(send_to_owners(rows, owners, collectives=collectives, device=learner.device))
+    loss = _mean_loss(split.split, total, collectives, learner.device)
+    users, items, labels, logits = (np.concatenate([rows[name] for rows in arrived]) for name in (*COLUMNS, "logit"))
+    return SplitScores(loss, users, items, labels, logits, collectives, learner.device)
 
 
-def gather_scores(
-    split: SplitReader, logits: list[torch.Tensor], collectives: Collectives, device: torch.device
-) -> SplitScores:
-    """Brings the rows of all ranks together, in global row order, so that metrics do not depend on the worker count.
-
-    Args:
-        split: This rank's rows.
-        logits: Of each part.
-        collectives: The ranks.
-        device: Where collectives work.
-    """
-    parts = split.parts()
-    capacity = math.ceil(split.total / collectives.world_size)
-    columns = torch.full((4, capacity), -1, dtype=torch.float64)
-    start = 0
-    for part in parts:
-        stop = start + part.numbers.size
-        # Row numbers and ids stay far below 2**53, so float64 carries them exactly.
-        for row, values in enumerate((part.numbers, part.user_ids, part.item_ids, part.labels)):
-            columns[row, start:stop] = torch.from_numpy(values.astype(np.float64))
-        start = stop
-    gathered = collectives.all_gather(columns.to(device)).cpu()
-    scores = torch.zeros(capacity, dtype=torch.float64)
-    scores[:start] = torch.cat([torch.empty(0, dtype=torch.float64), *(part.to(torch.float64) for part in logits)])
-    all_scores = collectives.all_gather(scores.to(device)).cpu().reshape(-1).numpy()
-    numbers, users, items, labels = (gathered[:, row].reshape(-1).numpy() for row in range(4))
-    real = np.flatnonzero(numbers >= 0)
-    order = real[np.argsort(numbers[real], kind="stable")]
-    return SplitScores(
-        users[order].astype(np.int64), items[order].astype(np.int64), labels[order].astype(np.int8), all_scores[order]
-    )
+def _score(learner: Learner, piece: NDArray[Any], chunks: int) -> Tensor:
+    """Logits of a piece, [rows], on the CPU."""
+    logits: list[Tensor] = []
+    for start in range(0, chunks * CHUNK_ROWS, CHUNK_ROWS):
+        rows = piece[start : start + CHUNK_ROWS]
+        users, items = (
+            torch.from_numpy(rows[name].astype(np.int64)).to(learner.device) for name in ("user_id", "item_id")
+        )
+        logits.append(learner.score(users, items).cpu())
+    return torch.cat(logits)
 
 
-def _chunks(learner: Learner, part: Part) -> list[torch.Tensor]:
-    user_ids, item_ids = torch.from_numpy(part.user_ids), torch.from_numpy(part.item_ids)
-    return [
-        learner.score(users.to(learner.device), items.to(learner.device)).cpu()
-        for users, items in zip(user_ids.split(CHUNK_ROWS), item_ids.split(CHUNK_ROWS), strict=True)
-    ]
+def _loss_sums(logits: Tensor, labels: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Sum of log losses, rows, and scores that are not finite: one of them may cost nothing."""
+    losses = log_loss(logits.to(torch.float64), torch.from_numpy(labels.astype(np.float64)))
+    return np.array([float(losses.sum()), labels.size, int((~torch.isfinite(logits)).sum())])
+
+
+def _mean_loss(split: str, own: NDArray[np.float64], collectives: Collectives, device: torch.device) -> float:
+    loss_sum, rows, unusable = sum_over_ranks(collectives, torch.from_numpy(own).to(device)).tolist()
+    loss = loss_sum / rows if rows else math.nan
+    if rows and (unusable or not math.isfinite(loss)):
+        raise UserError(
+            f"the {split} loss is {loss}, {int(unusable)} of {int(rows)} scores are not finite: training has diverged; "
+            "lower optimizer.learning_rate (γ), or look for damaged values in the model"
+        )
+    return loss

@@ -25,7 +25,7 @@ from distributed_il.replicas import check_replicas
 from distributed_il.resume import check_same_run
 from distributed_il.run_report import write_beginning, write_end
 from distributed_il.sampling import UnlabelledSampler
-from distributed_il.split_scores import SplitReader, gather_scores, mean_log_loss
+from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.telemetry import Telemetry
 
 PREFETCHED_WINDOWS = 4
@@ -199,12 +199,10 @@ class Trainer:
     def _validate(self) -> bool:
         """Measures the validation split; returns whether its loss is the lowest so far."""
         self.learner.settle()
-        course, split = self.course, self.splits["valid"]
-        loss, logits = mean_log_loss(self.learner, split, self.collectives)
-        scores = gather_scores(split, logits, self.collectives, self.device)
-        metrics: dict[str, Any] = {}
+        course = self.course
+        scores = score_split(self.learner, self.splits["valid"], self.collectives)
+        loss, metrics = scores.loss, scores.metrics()
         if self.collectives.rank == 0:
-            metrics = scores.metrics()
             values = {f"valid/{name}": float(value) for name, value in metrics.items()}
             loss_sum, rows = self.telemetry.round_loss
             values["train/loss_round"] = loss_sum / rows if rows else math.nan
@@ -222,19 +220,16 @@ class Trainer:
         assert best is not None
         self.store.restore(best, self.learner)
         self.learner.settle()
-        found: dict[str, Any] = {}
-        for name, split in self.splits.items():
-            _, logits = mean_log_loss(self.learner, split, self.collectives)
-            found[name] = gather_scores(split, logits, self.collectives, self.device)
-        throughput = self.telemetry.throughput()
+        valid = score_split(self.learner, self.splits["valid"], self.collectives).metrics()
+        scores = score_split(self.learner, self.splits["test"], self.collectives)
+        result = {
+            "valid": valid,
+            "test": scores.metrics(),
+            "trivial": scores.trivial_metrics(self.dataset),
+            "run": {**self._facts(), "throughput": self.telemetry.throughput()},
+        }
         if self.collectives.rank:
             return {}
-        result = {
-            "valid": found["valid"].metrics(),
-            "test": found["test"].metrics(),
-            "trivial": found["test"].trivial_metrics(self.dataset),
-            "run": {**self._facts(), "throughput": throughput},
-        }
         write_end(self.config, result, self.course.history, self.telemetry, self.monitor)
         return result
 

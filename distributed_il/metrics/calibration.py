@@ -12,39 +12,37 @@ from numpy.typing import NDArray
 _SMALLEST = 2.0**-53
 
 
-def log_loss_of_logits(logits: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Mean of softplus(−x) over positives and softplus(x) over negatives, in float64.
+def log_losses_of_logits(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """softplus(−x) of a positive, softplus(x) of a negative, in float64.
 
     Args:
         logits: float [n], finite.
         labels: Integers [n], each 0 or 1.
 
     Returns:
-        The mean, NaN where there are no rows.
+        float64 [n], at least 0.
     """
-    if not labels.size:
-        return float("nan")
-    return float(np.mean(np.logaddexp(0.0, np.where(labels > 0, -1.0, 1.0) * logits)))
+    return np.logaddexp(0.0, np.where(labels > 0, -1.0, 1.0) * logits)
 
 
-def log_loss_of_probabilities(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> float:
-    """Mean of −log ŷ over positives and −log(1 − ŷ) over negatives.
+def log_losses_of_probabilities(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """−log ŷ of a positive, −log(1 − ŷ) of a negative.
 
     Args:
         probabilities: float64 [n] in [0, 1]; values nearer than 2⁻⁵³ to an end are moved to that distance.
         labels: Integers [n], each 0 or 1.
 
     Returns:
-        The mean, NaN where there are no rows.
+        float64 [n], at least 0.
     """
-    if not labels.size:
-        return float("nan")
     clipped = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
-    return float(-np.mean(np.where(labels > 0, np.log(clipped), np.log1p(-clipped))))
+    return -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
 
 
-def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[Any], num_bins: int = 15) -> float:
-    """ECE: Σ_b (n_b / n) · |mean label − mean probability| over bins of equal width.
+def calibration_gaps(
+    probabilities: NDArray[np.float64], labels: NDArray[Any], num_bins: int = 15
+) -> NDArray[np.float64]:
+    """Σ (label − ŷ) over the rows of each of some bins of equal width; gaps of parts of the rows add up.
 
     Bin b holds b / num_bins ≤ ŷ < (b + 1) / num_bins, the last one also ŷ = 1.
 
@@ -54,10 +52,20 @@ def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArr
         num_bins: Bins, 15 as is usual.
 
     Returns:
+        float64 [num_bins].
+    """
+    bins = np.minimum((probabilities * num_bins).astype(np.int64), num_bins - 1)
+    return np.bincount(bins, weights=labels - probabilities, minlength=num_bins).astype(np.float64)
+
+
+def expected_calibration_error(gaps: NDArray[np.float64], rows: int) -> float:
+    """ECE: Σ_b (n_b / n) · |mean label − mean probability| over bins b of n_b rows.
+
+    Args:
+        gaps: float64 [num_bins] of `calibration_gaps`.
+        rows: n.
+
+    Returns:
         A number in [0, 1], NaN where there are no rows.
     """
-    if not labels.size:
-        return float("nan")
-    bins = np.minimum((probabilities * num_bins).astype(np.int64), num_bins - 1)
-    gaps = np.bincount(bins, weights=labels - probabilities, minlength=num_bins)
-    return float(np.abs(gaps).sum() / labels.size)
+    return float(np.abs(gaps).sum() / rows) if rows else float("nan")

@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.metrics.calibration import expected_calibration_error, log_loss_of_logits, log_loss_of_probabilities
 from distributed_il.metrics.classification import auc, descending_ranks
-from distributed_il.metrics.ranking import UserTies, user_auc, user_mrr, user_mrr_first, user_ndcg
-
-_NAN = float("nan")
+from distributed_il.metrics.tally import metrics_of, tally
 
 
 def evaluate(
@@ -42,52 +39,20 @@ def evaluate(
     Raises:
         ValueError: Lengths differ, or a value is out of its range or not finite.
     """
-    _check(user_ids, scores, labels, probabilities)
+    check_columns(user_ids, scores, labels, probabilities)
     labels = labels.astype(np.int64)
     ranks = descending_ranks(scores)
-    ties = UserTies.from_rows(user_ids, ranks, labels)
-    per_user = user_auc(ties)
-    weighted = float(np.average(per_user, weights=ties.rows)) if per_user.size else _NAN
-    result: dict[str, float | int] = {
-        "auc": auc(ranks, labels),
-        "gauc": _mean(per_user),
-        "gauc_impressions": weighted,
-    }
-    result |= {f"ndcg@{cutoff}": _mean(user_ndcg(ties, cutoff)) for cutoff in cutoffs}
-    result |= {"mrr": _mean(user_mrr(ties)), "mrr_first": _mean(user_mrr_first(ties))}
-    result |= _calibration(scores, labels, probabilities)
-    return result | {
-        "rows": int(labels.size),
-        "users": ties.num_users,
-        "users_left_out": ties.users_left_out,
-        "rows_left_out": ties.rows_left_out,
-        "positives_share": _mean(labels),
-    }
+    sums = tally(user_ids, scores, labels, ranks, probabilities=probabilities, cutoffs=cutoffs)
+    return metrics_of(sums, auc(ranks, labels))
 
 
-def _calibration(
-    scores: NDArray[Any], labels: NDArray[np.int64], probabilities: NDArray[np.float64] | None
-) -> dict[str, float]:
-    if probabilities is not None:
-        loss = log_loss_of_probabilities(probabilities, labels)
-    else:
-        logits = scores.astype(np.float64)
-        loss = log_loss_of_logits(logits, labels)
-        # σ(x) = ½(1 + tanh(x/2)) does not overflow.
-        probabilities = 0.5 * (1.0 + np.tanh(0.5 * logits))
-    return {"logloss": loss, "ece": expected_calibration_error(probabilities, labels)}
-
-
-def _mean(values: NDArray[Any]) -> float:
-    return float(np.mean(values)) if values.size else _NAN
-
-
-def _check(
+def check_columns(
     user_ids: NDArray[Any],
     scores: NDArray[Any],
     labels: NDArray[Any],
     probabilities: NDArray[np.float64] | None,
 ) -> None:
+    """Raises ValueError where the arguments of `evaluate` are not as it wants them."""
     columns = {"user_ids": user_ids, "scores": scores, "labels": labels}
     if probabilities is not None:
         columns["probabilities"] = probabilities

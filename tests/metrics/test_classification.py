@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from distributed_il.metrics import auc, descending_ranks
+from distributed_il.metrics import auc, class_counts, descending_ranks, half_pairs
 
 
 def test_ranks_share_a_place_exactly_when_scores_are_equal() -> None:
@@ -38,3 +38,15 @@ def test_auc_against_scikit_learn(dtype: type, decimals: int) -> None:
     labels = (rng.random(5000) < 0.3).astype(np.int64)
     scores = np.round(rng.standard_normal(5000) + labels, decimals).astype(dtype)
     assert auc(descending_ranks(scores), labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+
+
+def test_classes_are_counted_at_each_rank() -> None:
+    negatives, positives = class_counts(np.array([0, 2, 1, 2, 2]), np.array([1, 0, 1, 1, 0]))
+    assert (negatives.tolist(), positives.tolist()) == ([0, 0, 2], [1, 1, 1])
+
+
+@pytest.mark.parametrize("scale", [1, 10**9, 10**12])
+def test_pairs_are_counted_exactly_however_many(scale: int) -> None:
+    # From the highest score: 2 positives over 1 + 4 negatives, 3 tied with 1 and over 4, 1 tied with 4.
+    counts = scale * np.array([0, 1, 4]), scale * np.array([2, 3, 1])
+    assert half_pairs(*counts) == (2 * 2 * 5 + 3 * (1 + 2 * 4) + 1 * 4) * scale**2

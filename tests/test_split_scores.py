@@ -1,0 +1,160 @@
+"""A split scored over ranks against the metrics of all its rows in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gloo_ranks import run_on_gloo
+from scored_splits import KnownScores, known_scores, measure
+from small_datasets import SplitRows, random_rows, write_dataset
+from thread_ranks import ThreadCollectives, run_on_threads
+
+from distributed_il import split_scores
+from distributed_il.collectives import LocalCollectives
+from distributed_il.dataset import Dataset, LocalBlockReader
+from distributed_il.errors import UserError
+from distributed_il.metrics import evaluate
+from distributed_il.split_scores import SplitReader, score_split
+from distributed_il.trivial import user_item_bias
+
+USERS, ITEMS = 30, 40
+# Four ranks have 63 or 62 rows of valid; of test two ranks have one row and two have none.
+SIZES = {"train": 400, "valid": 250, "test": 2}
+
+
+@pytest.fixture(scope="module")
+def rows() -> SplitRows:
+    return random_rows(np.random.default_rng(3), USERS, ITEMS, SIZES)
+
+
+@pytest.fixture(scope="module")
+def dataset(rows: SplitRows, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """12 lanes in blocks of 7 rows."""
+    path = tmp_path_factory.mktemp("split") / "dataset"
+    return write_dataset(path, rows, num_users=USERS, num_items=ITEMS, lanes=12, row_group_rows=7)
+
+
+def on_threads(world_size: int, dataset: Dataset, split: str, folder: Path) -> list[dict[str, Any]]:
+    return run_on_threads(world_size, lambda ranks: measure(ranks, dataset.path, split))
+
+
+def on_gloo(world_size: int, dataset: Dataset, split: str, folder: Path) -> list[dict[str, Any]]:
+    return run_on_gloo(world_size, folder, measure, dataset.path, split)
+
+
+def trivial_in_one_place(dataset: Dataset, columns: dict[str, Any], items: np.ndarray[Any, Any]) -> dict[str, Any]:
+    seen = dataset.activity()
+    bias, mean = user_item_bias(
+        seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
+    )
+    users, labels = columns["user_ids"], columns["labels"]
+    both = bias[users] + mean[items]
+    return {
+        "item_mean": evaluate(users, mean[items], labels, probabilities=mean[items]),
+        "user_item_bias": evaluate(users, both, labels, probabilities=np.clip(both, 1e-6, 1 - 1e-6)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "world_size", "split"),
+    [*((on_threads, ranks, split) for ranks in (1, 2, 3, 4) for split in ("valid", "test")), (on_gloo, 2, "valid")],
+)
+def test_ranks_find_what_one_place_finds(
+    rows: SplitRows, dataset: Dataset, tmp_path: Path, run: Callable[..., Any], world_size: int, split: str
+) -> None:
+    columns = known_scores(rows, split, KnownScores(USERS, ITEMS))
+    whole = evaluate(**columns)
+    trivial = trivial_in_one_place(dataset, columns, rows[split]["item_id"])
+    found = run(world_size, dataset, split, tmp_path)
+    assert sum(of_rank["rows"] for of_rank in found) == SIZES[split]
+    for rank, of_rank in enumerate(found):
+        assert all(user % world_size == rank for user in of_rank["users"])
+        assert repr(of_rank["metrics"]) == repr(found[0]["metrics"])  # the same bits
+        assert of_rank["loss"] == found[0]["loss"] == of_rank["again"]
+        assert of_rank["loss"] == pytest.approx(whole["logloss"], rel=1e-12)
+        assert of_rank["metrics"] == pytest.approx(whole, rel=0, abs=1e-12, nan_ok=True)
+        for name, expected in trivial.items():
+            assert of_rank["trivial"][name] == pytest.approx(expected, rel=0, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("kept_rows", [0, 1000])
+@pytest.mark.parametrize(("chunk", "piece"), [(3, 6), (5, 20), (7, 63), (100, 62)])
+def test_rows_may_come_in_pieces_and_be_read_again(
+    rows: SplitRows, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, chunk: int, piece: int, kept_rows: int
+) -> None:
+    monkeypatch.setattr(split_scores, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(split_scores, "PIECE_ROWS", piece)
+    monkeypatch.setattr(split_scores, "KEPT_ROWS", kept_rows)
+    whole = evaluate(**known_scores(rows, "valid", KnownScores(USERS, ITEMS)))
+    found = on_threads(4, dataset, "valid", Path())
+    for of_rank in found:
+        assert of_rank["metrics"] == pytest.approx(whole, rel=0, abs=1e-12)
+        assert of_rank["again"] == of_rank["loss"]
+        # A score may be a collective: all ranks call it equally often.
+        assert of_rank["calls"] == found[0]["calls"]
+
+
+class CountedReader(LocalBlockReader):
+    blocks = 0
+
+    def read(self, blocks: Any, columns: Any) -> Any:
+        self.blocks += len(blocks)
+        return super().read(blocks, columns)
+
+
+@pytest.mark.parametrize(("kept_rows", "readings"), [(250, 1), (249, 2)])
+def test_a_small_split_is_read_once(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, kept_rows: int, readings: int
+) -> None:
+    monkeypatch.setattr(split_scores, "KEPT_ROWS", kept_rows)
+    reader = CountedReader(dataset)
+    split = SplitReader(dataset, reader, "valid", rank=0, world_size=1)
+    first, second = np.concatenate([*split.pieces()]), np.concatenate([*split.pieces()])
+    assert first.tolist() == second.tolist()
+    assert first.size == 250
+    assert reader.blocks == readings * sum(len(dataset.blocks("valid", lane)) for lane in range(12))
+
+
+def test_a_split_without_rows_has_no_loss(dataset: Dataset) -> None:
+    found = on_threads(2, dataset, "unclear", Path())
+    for of_rank in found:
+        assert math.isnan(of_rank["loss"])
+        assert of_rank["metrics"]["rows"] == 0
+        assert math.isnan(of_rank["metrics"]["auc"])
+
+
+# An infinite score that is right costs nothing, so the loss alone would not tell.
+@pytest.mark.parametrize(("damage", "loss"), [(math.nan, "nan"), (-math.inf, "inf"), (math.inf, r"\d\.\d+")])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_a_score_that_is_not_finite_ends_the_run_on_every_rank(
+    rows: SplitRows, dataset: Dataset, world_size: int, damage: float, loss: str
+) -> None:
+    row = int(np.flatnonzero(rows["valid"]["label"])[0])
+    place = rows["valid"]["user_id"][row], rows["valid"]["item_id"][row]
+
+    def of_rank(ranks: ThreadCollectives) -> None:
+        model: Any = KnownScores(USERS, ITEMS)
+        model.table[place] = damage
+        reader = LocalBlockReader(dataset)
+        split = SplitReader(dataset, reader, "valid", rank=ranks.rank, world_size=world_size)
+        with pytest.raises(
+            UserError, match=rf"the valid loss is {loss}, 1 of 250 scores .* lower optimizer.learning_r"
+        ):
+            score_split(model, split, ranks)
+
+    run_on_threads(world_size, of_rank)
+
+
+def test_float64_scores_stay_float64(dataset: Dataset) -> None:
+    model: Any = KnownScores(USERS, ITEMS)
+    model.table = model.table.to(torch.float64) + 1e-12
+    split = SplitReader(dataset, LocalBlockReader(dataset), "valid", rank=0, world_size=1)
+    scores = score_split(model, split, LocalCollectives())
+    assert np.array_equal(scores.logits, model.table[scores.user_ids, scores.item_ids].numpy())
+    assert scores.logits.dtype == np.float64
