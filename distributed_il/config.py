@@ -42,6 +42,9 @@ class ModelConfig:
     """Standard deviation of the normal distribution that embeddings start from."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of weights, moments and arithmetic."""
+    tables: Literal["replicated", "sharded"] = "replicated"
+    """`replicated`: every worker holds all embedding rows; `sharded`: each row and its moments are held by one worker,
+    for tables that are too large for one, and for many workers. The results are the same."""
 
     def __post_init__(self) -> None:
         _require(self.embedding_dim >= 1, f"model.embedding_dim is {self.embedding_dim}; it must be at least 1")

@@ -25,11 +25,41 @@ def reduce_rows(parts: Sequence[RowGradients]) -> RowGradients:
         Distinct ids, ascending, each with its sum.
     """
     distinct, inverse = torch.unique(torch.cat([part.ids for part in parts]), return_inverse=True)
-    summed = parts[0].gradient.new_zeros((distinct.numel(), parts[0].gradient.shape[1]))
+    places = inverse.split([part.ids.numel() for part in parts])
+    return RowGradients(distinct, sum_rows([part.gradient for part in parts], places, distinct.numel()))
+
+
+def sum_rows(parts: Sequence[Tensor], places: Sequence[Tensor], num_rows: int) -> Tensor:
+    """Sums rows that have the same place, part after part, so that equal parts give equal bits.
+
+    Args:
+        parts: Rows, [n, dim] each.
+        places: Where the rows of each part belong, distinct within it, int64 [n] each.
+        num_rows: Places there are.
+
+    Returns:
+        [num_rows, dim].
+    """
+    summed = parts[0].new_zeros((num_rows, parts[0].shape[1]))
     # One part at a time: no row is added to twice in a call, which a GPU would do in an order of its own.
-    for part, places in zip(parts, inverse.split([part.ids.numel() for part in parts]), strict=True):
-        summed.index_add_(0, places, part.gradient)
-    return RowGradients(distinct, summed)
+    for part, place in zip(parts, places, strict=True):
+        summed.index_add_(0, place, part)
+    return summed
+
+
+def goes_with_rows(dense: Tensor, world_size: int) -> bool:
+    """Whether a dense gradient is small enough to be sent to every rank together with rows."""
+    return dense.numel() * dense.element_size() * world_size <= GATHERED_DENSE_BYTES
+
+
+def average_dense(dense: Tensor, collectives: Collectives) -> Tensor:
+    """Averages over ranks, in a collective of its own, a gradient that every rank has whole: the same bits on each.
+
+    Args:
+        dense: This rank's, [P].
+        collectives: The ranks.
+    """
+    return collectives.all_reduce_sum(dense.clone()).div_(collectives.world_size)
 
 
 def exchange_rows(
@@ -57,7 +87,7 @@ def exchange_rows(
         return tuple(parts), dense
     if any(part.ids.numel() > capacity for part in parts):
         raise ValueError(f"a part holds more than {capacity} rows")
-    alone = dense is not None and dense.numel() * dense.element_size() * world > GATHERED_DENSE_BYTES
+    alone = dense is not None and not goes_with_rows(dense, world)
     packed = None if alone else dense
     capacity += capacity % 2  # keeps every table's ids on a multiple of 8 bytes
     gathered = collectives.all_gather(_pack(parts, packed, capacity))
@@ -69,12 +99,10 @@ def exchange_rows(
     if dense is None:
         return tuple(reduced), None
     if alone:
-        return tuple(reduced), collectives.all_reduce_sum(dense.clone()).div_(world)
+        return tuple(reduced), average_dense(dense, collectives)
     start = _start_of_dense(parts, capacity)
     stop = start + dense.numel() * dense.element_size()
-    return tuple(reduced), gathered[:, start:stop].view(dense.dtype).sum(
-        dim=0
-    ).div_(world)
+    return tuple(reduced), gathered[:, start:stop].view(dense.dtype).sum(dim=0).div_(world)
 
 
 def _table_bytes(part: RowGradients, capacity: int) -> int:

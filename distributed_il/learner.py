@@ -13,6 +13,7 @@ from distributed_il.passes import EagerPasses, Passes, PassResult
 from distributed_il.plan import PairPlan
 from distributed_il.replicated_rows import ReplicatedRows
 from distributed_il.row_store import Gradients, RowStore, Tiles
+from distributed_il.sharded_rows import ShardedRows
 from distributed_il.tables import EmbeddingTable
 from distributed_il.tower import Tower
 
@@ -56,11 +57,16 @@ class Learner:
             load_backbone(model, seed=seeds[0]), dtype=dtype, device=device, world_size=collectives.world_size
         )
 
+        sharded = model.tables == "sharded" and collectives.world_size > 1
+        first, stride = (collectives.rank, collectives.world_size) if sharded else (0, 1)
+
         def table(total: int, dim: int, seed: int) -> EmbeddingTable:
-            return EmbeddingTable(total, dim, std=model.init_std, seed=seed, dtype=dtype, device=device)
+            return EmbeddingTable(
+                total, dim, std=model.init_std, seed=seed, dtype=dtype, device=device, first=first, stride=stride
+            )
 
         backbone = self.tower.module
-        self.rows: RowStore = ReplicatedRows(
+        self.rows: RowStore = (ShardedRows if sharded else ReplicatedRows)(
             table(num_users, backbone.user_dim, seeds[1]),
             table(num_items, backbone.item_dim, seeds[2]),
             optimizer,

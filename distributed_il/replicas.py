@@ -10,13 +10,16 @@ from distributed_il.learner import Learner
 
 
 def fingerprint(learner: Learner) -> Tensor:
-    """One number for each tensor of a replica, that changes when any bit of it does (but for rare collisions).
+    """A number for the step and one for each tensor that all ranks hold; any changed bit shows, but for rare luck.
+
+    A table of which this rank keeps a part only is no replica of anything and is left out.
 
     Returns:
-        int64 [tensors], sums of bit patterns, wrapping.
+        int64 [1 + tensors], sums of bit patterns, wrapping.
     """
-    tensors = [learner.users.packed, learner.items.packed, learner.tower.packed]
-    return torch.stack([_bits(tensor) for tensor in tensors])
+    tables = [table.packed for table in (learner.users, learner.items) if table.stride == 1]
+    sums = [_bits(tensor) for tensor in (*tables, learner.tower.packed)]
+    return torch.stack([torch.tensor(learner.step, device=learner.device), *sums])
 
 
 def check_replicas(learner: Learner, collectives: Collectives) -> None:

@@ -43,8 +43,9 @@ class ReplicatedRows:
         (users, items), averaged = exchange_rows(parts, tower, capacity=capacity, collectives=self._collectives)
         return Gradients(users, items, rows[0].new_zeros(0) if averaged is None else averaged)
 
-    def shifts(self, tiles: Tiles, delta: Gradients) -> Shifts:
-        return Shifts(_at(tiles.users, delta.users), _at(tiles.items, delta.items))
+    def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+        tiles = self.tiles(plan, step=step, whole=True)
+        return tiles, Shifts(_at(tiles.users, delta.users), _at(tiles.items, delta.items))
 
     def shift(self, delta: Gradients, sign: float, *, step: int, tiles: Tiles) -> None:
         for table, part, tile in ((self.users, delta.users, tiles.users), (self.items, delta.items, tiles.items)):

@@ -12,6 +12,7 @@ from distributed_il.errors import UserError
 
 FREE_TO_CHANGE = {
     "data.path",
+    "model.tables",
     "run.dir",
     "run.max_rounds",
     "run.patience",
@@ -23,7 +24,7 @@ FREE_TO_CHANGE = {
     "run.collective_timeout_s",
     "run.max_failures",
 }
-"""Settings that leave the rows of every later global batch as they are, as long as workers × batch_size stays."""
+"""Settings that leave later global batches and what is made of them as they are, while workers × batch_size stays."""
 
 
 def check_same_run(config: TrainConfig, dataset: Dataset, manifest: Mapping[str, Any]) -> None:

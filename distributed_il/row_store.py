@@ -83,6 +83,16 @@ class RowStore(Protocol):
         """
         ...
 
+    def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+        """Gathers the rows of some pairs for an Adam step, with δ, whichever rank's unlabelled batch touched them.
+
+        Args:
+            plan: The pairs of this rank.
+            delta: δ, of the rows that `reduce` left here.
+            step: Optimiser steps taken so far.
+        """
+        ...
+
     def reduce(self, tiles: Tiles, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int) -> Gradients:
         """Averages gradients over ranks: Σ_ranks gradient / world_size.
 
@@ -91,15 +101,6 @@ class RowStore(Protocol):
             rows: Gradients of `tiles.leaves`.
             tower: Gradient of the tower [P]; None where there is nothing to average.
             capacity: Most pairs that any rank has in this batch.
-        """
-        ...
-
-    def shifts(self, tiles: Tiles, delta: Gradients) -> Shifts:
-        """Finds δ for a batch's rows, whichever rank's unlabelled batch touched them.
-
-        Args:
-            tiles: The batch's rows.
-            delta: δ, of the rows that `reduce` left here.
         """
         ...
 

@@ -59,6 +59,25 @@ def test_ranks_equal_one_process_with_the_joined_batch(ranks: list[Any], alone: 
 
 
 @pytest.mark.parametrize("case", [*CASES, "t_ce, local"])
+def test_sharded_rows_equal_replicated_ones(ranks: list[Any], case: str) -> None:
+    """To the bit, but for catching up, whose powers depend on a row's place in a vector register."""
+    tolerance = 1e-14 if case == "ig, catch up" else 0
+    for results in ranks:
+        outcome, expected = results[f"sharded, {case}"], results[case]
+        assert outcome.choices == expected.choices
+        assert outcome.rows == expected.rows
+        np.testing.assert_allclose(outcome.losses, expected.losses, rtol=0, atol=tolerance)
+        torch.testing.assert_close(outcome.loss_sums, expected.loss_sums, rtol=0, atol=tolerance)
+        assert_same_weights(outcome, expected, atol=tolerance)
+
+
+def test_sharded_rows_give_the_same_bits_again(ranks: list[Any]) -> None:
+    for results in ranks:
+        assert results["again, sharded, ig"].losses == results["sharded, ig"].losses
+        assert_same_weights(results["again, sharded, ig"], results["sharded, ig"], atol=0)
+
+
+@pytest.mark.parametrize("case", [*CASES, "t_ce, local", "sharded, ig", "sharded, ig, neumf"])
 def test_every_rank_ends_with_the_same_bits(ranks: list[Any], case: str) -> None:
     first: Outcome = ranks[0][case]
     for results in ranks[1:]:

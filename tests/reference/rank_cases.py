@@ -31,6 +31,7 @@ from distributed_il.learner import Learner
 from distributed_il.methods import Batch, Method, make_method
 from distributed_il.replicas import check_replicas
 from distributed_il.sampling import UnlabelledSampler
+from distributed_il.tables import EmbeddingTable
 
 USERS, ITEMS = 24, 32
 # Four ranks have 9 or 8 rows of a batch of 33; of the last three, one or more ranks have none.
@@ -46,6 +47,7 @@ class Case:
     missed_steps: Literal["skip", "catch_up"] = "skip"
     crossing: bool = False
     from_dataset: bool = False
+    tables: Literal["replicated", "sharded"] = "replicated"
 
 
 T_CE = TruncatedConfig(max_drop_rate=0.4, num_gradual_steps=4)
@@ -151,7 +153,7 @@ def dataset_batches(path: str, method: Method, collectives: Collectives) -> Iter
 def make_learner(case: Case, collectives: Collectives, *, num_users: int = USERS, num_items: int = ITEMS) -> Learner:
     """A float64 model of the case."""
     return Learner(
-        ModelConfig(backbone=case.backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
+        ModelConfig(backbone=case.backbone, embedding_dim=4, init_std=0.3, dtype="float64", tables=case.tables),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=case.missed_steps),
         num_users=num_users,
         num_items=num_items,
@@ -179,8 +181,8 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
     outcome = Outcome(
         choices=[decision.choice for decision in decisions],
         losses=[decision.losses for decision in decisions],
-        users=learner.users.packed.clone(),
-        items=learner.items.packed.clone(),
+        users=whole_table(learner.users, collectives),
+        items=whole_table(learner.items, collectives),
         tower=learner.tower.flat.clone(),
         loss_sums=torch.stack([report.loss_sum for report in reports]),
         rows=[report.rows for report in reports],
@@ -188,12 +190,28 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
     return outcome, learner
 
 
+def whole_table(table: EmbeddingTable, collectives: Collectives) -> Tensor:
+    """All rows of a table, packed, whoever holds them."""
+    if table.stride == 1:
+        return table.packed.clone()
+    counts = collectives.all_gather(torch.tensor(table.num_rows)).tolist()
+    padded = torch.zeros((max(counts), table.packed.shape[1]), dtype=table.packed.dtype)
+    padded[: table.num_rows] = table.packed
+    whole = torch.zeros((sum(counts), table.packed.shape[1]), dtype=table.packed.dtype)
+    for rank, part in enumerate(collectives.all_gather(padded)):
+        whole[rank :: collectives.world_size] = part[: counts[rank]]
+    return whole
+
+
 def run_cases(collectives: Collectives, dataset: str) -> dict[str, Any]:
     """All cases on one rank: outcomes by name, and what the check of replicas says of single flipped bits."""
-    results: dict[str, Any] = {
-        name: train(case, collectives, dataset)[0] for name, case in (CASES | {"t_ce, local": LOCAL_T_CE}).items()
-    }
+    cases = CASES | {"t_ce, local": LOCAL_T_CE}
+    results: dict[str, Any] = {name: train(case, collectives, dataset)[0] for name, case in cases.items()}
     if collectives.world_size > 1:
+        for name in [*cases, "ig"]:
+            sharded = dataclasses.replace(cases[name], tables="sharded")
+            again = "again, " if f"sharded, {name}" in results else ""
+            results[f"{again}sharded, {name}"] = train(sharded, collectives, dataset)[0]
         results["flips"] = _flips(collectives)
         results["collectives"] = _collectives(collectives)
     return results
