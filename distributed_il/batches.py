@@ -4,57 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from distributed_il.dataset import Block, BlockReader, Dataset
+from distributed_il.held_rows import HeldRows
 from distributed_il.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
 from distributed_il.methods import Batch, Phase, Subset
+from distributed_il.rows import Rows
 from distributed_il.sampling import UnlabelledPairs, UnlabelledSampler
 from distributed_il.windows import BatchMaker, WindowRows
 
 Int64 = NDArray[np.int64]
 WINDOW_STEPS = 16
 COLUMNS = ("user_id", "item_id", "label")
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Labelled rows of one lane.
-
-    Attributes:
-        numbers: Global row numbers, int64 [n].
-        user_ids: int32 or int64 [n].
-        item_ids: int32 or int64 [n].
-        labels: 0 or 1, [n].
-    """
-
-    numbers: Int64
-    user_ids: NDArray[np.integer]
-    item_ids: NDArray[np.integer]
-    labels: NDArray[np.integer]
-
-    def __len__(self) -> int:
-        return self.numbers.size
-
-    def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Rows:
-        """The rows at some places."""
-        return Rows(self.numbers[index], self.user_ids[index], self.item_ids[index], self.labels[index])
-
-    @classmethod
-    def join(cls, parts: list[Rows]) -> Rows:
-        """One after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            np.concatenate([part.numbers for part in parts]),
-            np.concatenate([part.user_ids for part in parts]),
-            np.concatenate([part.item_ids for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-        )
 
 
 class TrainingRows:
@@ -93,7 +58,7 @@ class TrainingRows:
         self._world_size, self._lanes = world_size, lanes_of_rank(dataset.lanes, rank, world_size)
         self._slots = TestSlots(seed, test_share) if test_share else None
         self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device)
-        self._test_rows: dict[int, Rows] | None = None
+        self._held: HeldRows | None = None
 
     def schedule(self, subset: Subset) -> Schedule:
         """The global batches of a pass over a subset, the same on every rank."""
@@ -166,22 +131,24 @@ class TrainingRows:
                 dropped.append(skip[lane])
                 skip[lane] = 0
         for block, columns, drop in zip(wanted, self._reader.read(wanted, COLUMNS), dropped, strict=True):
-            rows = self._subset_rows(block, columns, subset)
+            rows = self._rows_of(block, columns)
+            if subset == "train":
+                rows = self._without_test_rows(block, rows)
             yield block.lane, rows.take(row_order(rows.numbers, seed=self._seed, round=round)[drop:])
 
     def _test_pass(self, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
-        """Training-test rows, read once and kept: their pass is short and comes every round."""
-        if self._test_rows is None:
-            self._test_rows = self._read_test_rows()
-        for lane, rows in self._test_rows.items():
-            yield lane, rows.take(row_order(rows.numbers, seed=self._seed, round=round)[skip[lane] :])
+        """Training-test rows; blocks are read only where no training-train pass of this process has read them."""
+        held = self._held_rows()
+        missing = held.missing
+        for block, columns in zip(missing, self._reader.read(missing, COLUMNS), strict=True):
+            self._without_test_rows(block, self._rows_of(block, columns))
+        yield from held.shuffled(seed=self._seed, round=round, skip=skip)
 
-    def _read_test_rows(self) -> dict[int, Rows]:
-        parts: dict[int, list[Rows]] = {lane: [] for lane in self._lanes}
-        wanted = [block for lane in self._lanes for block in self._dataset.blocks("train", lane)]
-        for block, columns in zip(wanted, self._reader.read(wanted, COLUMNS), strict=True):
-            parts[block.lane].append(self._subset_rows(block, columns, "test"))
-        return {lane: Rows.join(rows) for lane, rows in parts.items() if rows}
+    def _held_rows(self) -> HeldRows:
+        if self._held is None:
+            blocks = {lane: self._dataset.blocks("train", lane) for lane in self._lanes}
+            self._held = HeldRows(blocks, lambda block: self._kept_rows(block, "test"))
+        return self._held
 
     def _kept_rows(self, block: Block, subset: Subset) -> int:
         if subset == "all" or self._slots is None:
@@ -189,13 +156,18 @@ class TrainingRows:
         before, after = (self._slots.count_before(place) for place in (block.start, block.start + block.rows))
         return after - before if subset == "test" else block.rows - (after - before)
 
-    def _subset_rows(self, block: Block, columns: dict[str, NDArray[np.integer]], subset: Subset) -> Rows:
+    def _rows_of(self, block: Block, columns: dict[str, NDArray[np.integer]]) -> Rows:
         places = np.arange(block.start, block.start + block.rows, dtype=np.int64)
-        rows = Rows(places * self._dataset.lanes + block.lane, columns["user_id"], columns["item_id"], columns["label"])
-        if subset == "all" or self._slots is None:
+        return Rows(places * self._dataset.lanes + block.lane, columns["user_id"], columns["item_id"], columns["label"])
+
+    def _without_test_rows(self, block: Block, rows: Rows) -> Rows:
+        """Training-train rows of a block; its training-test rows are put aside the first time."""
+        if self._slots is None:
             return rows
-        test = self._slots.mask(block.start, block.start + block.rows)
-        return rows.take(test if subset == "test" else ~test)
+        test, held = self._slots.mask(block.start, block.start + block.rows), self._held_rows()
+        if held.lacks(block):
+            held.add(block, rows.take(test))
+        return rows.take(~test)
 
 
 class _LaneQueues:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distributed_il.counters import ORDER, SPLIT, hash_u64, uniform_below
+from distributed_il.radix import argsort_below
 
 Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -127,8 +128,8 @@ class Schedule:
         return math.ceil(self.global_count(step) / self.world_size)
 
 
-def row_order(row_numbers: Int64, *, seed: int, round: int) -> Int64:
-    """The order in which a lane's rows come in a round: by the hash of (seed, round, global row number).
+def row_keys(row_numbers: Int64, *, seed: int, round: int) -> NDArray[np.uint64]:
+    """What a lane's rows are sorted by in a round: the hash of (seed, round, global row number), each another.
 
     Args:
         row_numbers: Global row numbers, int64 [n].
@@ -136,9 +137,26 @@ def row_order(row_numbers: Int64, *, seed: int, round: int) -> Int64:
         round: The round, from 0.
 
     Returns:
+        uint64 [n], uniform.
+    """
+    return hash_u64(seed, ORDER, round, row_numbers)
+
+
+def row_order(row_numbers: Int64, *, seed: int, round: int) -> Int64:
+    """The order in which a lane's rows come in a round; arguments as in `row_keys`.
+
+    Returns:
         A permutation of 0 … n − 1, int64 [n].
     """
-    return np.argsort(hash_u64(seed, ORDER, round, row_numbers), kind="stable")
+    return key_order(row_keys(row_numbers, seed=seed, round=round))
+
+
+def key_order(keys: NDArray[np.uint64]) -> Int64:
+    """The order of keys from `row_keys`, int64 [n]."""
+    half = 32
+    order = argsort_below(keys >> np.uint64(half), 1 << half)
+    # By their upper halves the keys are all but sorted already, and NumPy's stable sort is quick at the rest.
+    return order.take(np.argsort(keys.take(order), kind="stable"))
 
 
 def block_order(num_blocks: int, *, seed: int, round: int) -> list[int]:

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distributed_il.radix import argsort_below
+
 Int64 = NDArray[np.int64]
 
 
@@ -72,7 +74,7 @@ def plan_window(row_numbers: Int64, bounds: Sequence[int], num_rows: int) -> Win
     steps = len(bounds) - 1
     starts = np.arange(steps + 1, dtype=np.int64) * num_rows
     keys = row_numbers + np.repeat(starts[:-1], np.diff(bounds))
-    order = np.argsort(keys)
+    order = argsort_below(keys, steps * num_rows)
     ordered = keys[order]
     first = np.empty(ordered.size, dtype=np.bool_)
     first[:1] = True

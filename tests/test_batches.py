@@ -157,21 +157,45 @@ def test_a_late_start_with_another_number_of_workers_has_the_remaining_rows(data
         assert sorted(n for part in parts for n in part.row_numbers.tolist()) == sorted(expected)
 
 
+class CountingReader(LocalBlockReader):
+    """Notes how many blocks each read asks for."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
+        self.asked: list[int] = []
+
+    def read(self, blocks: Sequence[Block], columns: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+        self.asked.append(len(blocks))
+        return super().read(blocks, columns)
+
+
 def test_blocks_of_steps_already_taken_are_not_read(dataset: Dataset) -> None:
-    read: list[int] = []
-
-    class CountingReader(LocalBlockReader):
-        def read(self, blocks: Sequence[Block], columns: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-            read.append(len(blocks))
-            return super().read(blocks, columns)
-
     rows = training_rows(dataset)
-    rows._reader = CountingReader(dataset)
+    rows._reader = reader = CountingReader(dataset)
     flat(rows, ALL)
     flat(rows, ALL, start_step=10)
     # 500 of 1003 rows were taken, 20 or 21 of a lane: two blocks of 8 (or one of 2 and two of 8) need no reading.
-    assert read[0] == 24 * 6
-    assert 24 * 3 <= read[1] <= 24 * 4
+    assert reader.asked[0] == 24 * 6
+    assert 24 * 3 <= reader.asked[1] <= 24 * 4
+
+
+def test_training_test_rows_are_read_with_the_first_training_train_pass_and_never_again(dataset: Dataset) -> None:
+    rows = training_rows(dataset)
+    rows._reader = reader = CountingReader(dataset)
+    for round in (0, 1):
+        flat(rows, TRAINING_TRAIN, round)
+        assert numbers(flat(rows, TRAINING_TEST, round)) == numbers(flat(training_rows(dataset), TRAINING_TEST, round))
+    # The whole dataset in each training-train pass; the test passes ask for nothing.
+    assert reader.asked == [24 * 6, 0, 24 * 6, 0]
+
+
+def test_a_training_test_pass_reads_the_blocks_that_a_late_training_train_pass_left_out(dataset: Dataset) -> None:
+    rows = training_rows(dataset)
+    rows._reader = reader = CountingReader(dataset)
+    flat(rows, TRAINING_TRAIN, start_step=10)
+    assert numbers(flat(rows, TRAINING_TEST)) == numbers(flat(training_rows(dataset), TRAINING_TEST))
+    assert reader.asked[0] + reader.asked[1] == 24 * 6
+    assert reader.asked[1] > 0
 
 
 def test_each_round_has_an_order_of_its_own_and_a_seed_repeats_it(dataset: Dataset) -> None:

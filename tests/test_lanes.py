@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributed_il.counters import SPLIT, hash_u64, uniform_below
-from distributed_il.lanes import Schedule, block_order, lanes_of_rank, row_order, rows_in_lane
+from distributed_il.lanes import Schedule, block_order, key_order, lanes_of_rank, row_order, rows_in_lane
 from distributed_il.lanes import TestSlots as Slots  # pytest collects names that begin with Test
 
 SHARES = st.sampled_from([0.1, 0.5, 0.03, 0.2, 0.25, 1 / 3, 0.3, 0.07, 0.001]) | st.floats(0.001, 0.5)
@@ -111,6 +111,14 @@ def test_the_order_of_rows_follows_from_seed_round_and_row_number() -> None:
     # Rows keep their order among themselves whatever stands between them.
     half = rows[order[order % 2 == 0]]
     assert rows[::2][row_order(rows[::2], seed=1, round=2)].tolist() == half.tolist()
+
+
+def test_keys_are_ordered_by_all_their_bits() -> None:
+    # Two upper halves, 3 and 1, each with lower halves out of order.
+    keys = np.array([(3 << 32) | 7, (1 << 32) | 9, (3 << 32) | 5, (1 << 32) | 2, 2**64 - 1, 0], dtype=np.uint64)
+    assert key_order(keys).tolist() == [5, 3, 1, 2, 0, 4]
+    random = np.random.default_rng(0).integers(0, 2**64, 5_000, dtype=np.uint64)
+    assert np.array_equal(key_order(random), np.argsort(random))
 
 
 def test_lanes_with_fewer_blocks_take_theirs_in_the_same_order() -> None:

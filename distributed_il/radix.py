@@ -1,0 +1,28 @@
+"""Sorting integers of few bits digit by digit, several times faster than by comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_DIGIT_BITS = 16
+
+
+def argsort_below(keys: NDArray[Any], bound: int) -> NDArray[np.int64]:
+    """The stable order of small numbers; every 16 bits of `bound` cost a pass.
+
+    Args:
+        keys: int64 or uint64 [n], each at least 0 and below `bound`.
+        bound: At least 1.
+
+    Returns:
+        What `np.argsort(keys, kind="stable")` returns, int64 [n].
+    """
+    # NumPy sorts 16-bit numbers by counting. Lowest digit first, each pass keeps the order of the one before.
+    order = np.argsort(keys.astype(np.uint16), kind="stable")
+    for shift in range(_DIGIT_BITS, (bound - 1).bit_length(), _DIGIT_BITS):
+        digits = (keys >> keys.dtype.type(shift)).astype(np.uint16).take(order)
+        order = order.take(np.argsort(digits, kind="stable"))
+    return order
