@@ -1,38 +1,36 @@
 """Checkpoints: model, optimiser and position of a run; safetensors and JSON, readable without Ray, never pickle.
 
 RUN/checkpoints/000012-00003456/   round and optimiser step
-    users-00000.safetensors …      packed rows [w|m|v] and last_step, 2**20 rows a part
+    users-00000.safetensors …      packed rows [w|m|v] and last_step, in parts; part k is written by rank k mod W
     items-00000.safetensors …
     tower.safetensors              parameters and their moments
     state.safetensors              arrays of the run's state
-    manifest.json                  written last
+    manifest.json                  written last; says which rows each part holds
 RUN/checkpoints/last.json, best.json   name the checkpoint; replaced in one move
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pyarrow import fs
-from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from distributed_il.dataset.files import filesystem
 from distributed_il.errors import UserError
 from distributed_il.learner import Learner
 from distributed_il.run_files import write_aside
-from distributed_il.tables import EmbeddingTable
+from distributed_il.table_parts import TablePart, file_name, read_table, read_tensors, write_parts
 
-FORMAT_VERSION = 2
-PART_ROWS = 2**20
+FORMAT_VERSION = 3
 Name = Literal["last", "best"]
 
 
@@ -66,35 +64,47 @@ class CheckpointStore:
     ) -> None:
         """Writes a checkpoint, then lets the names point to it, then removes checkpoints without a name.
 
+        All ranks call it together, and each writes its share of the rows. It is there for all of them or, if a rank
+        can't write, for none: then the names stay with the checkpoint before.
+
         Args:
-            learner: The replica to save.
-            state: The run's state.
+            learner: The rank's learner.
+            state: The run's state; rank 0 writes its own.
             round: Rounds finished, for the directory's name.
             about: What the checkpoint belongs to: config, dataset fingerprint, sizes.
             names: Names that it gets.
+
+        Raises:
+            UserError: This rank's disk is full.
+            RuntimeError: Another rank could not write.
         """
-        name = f"{round:06d}-{learner.step:08d}"
+        name, rank = f"{round:06d}-{learner.step:08d}", learner.collectives.rank
         place = f"{self.root}/{name}"
-        if self._fs.get_file_info(place).type != fs.FileType.NotFound:
-            self._fs.delete_dir(place)
-        self._fs.create_dir(place, recursive=True)
-        files = {
-            **self._save_table(place, "users", learner.users),
-            **self._save_table(place, "items", learner.items),
-            "tower": self._write(place, "tower.safetensors", save_tensors(_on_cpu(learner.tower.state()))),
-            "state": self._write(place, "state.safetensors", save_arrays(_contiguous(state.arrays))),
-        }
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "step": learner.step,
-            **about,
-            "facts": state.facts,
-            "files": files,
-        }
-        write_aside(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
-        for pointer in names:
-            write_aside(self._fs, f"{self.root}/{pointer}.json", json.dumps({"checkpoint": name}).encode())
-        self._remove_unnamed()
+        with _together(learner, place):
+            if rank == 0:
+                self._make(place)
+        files: dict[str, int] = {}
+        parts: list[TablePart] = []
+        with _together(learner, place):
+            parts = self._write_rows(place, learner)
+            if rank == 0:
+                tower, arrays = save_tensors(_on_cpu(learner.tower.state())), save_arrays(_contiguous(state.arrays))
+                files = {stem: self._write(place, stem, data) for stem, data in (("tower", tower), ("state", arrays))}
+        parts = _gather_parts(learner, parts)
+        with _together(learner, place):
+            if rank == 0:
+                manifest = {
+                    "format_version": FORMAT_VERSION,
+                    "step": learner.step,
+                    **about,
+                    "facts": state.facts,
+                    "files": files | {part.file: part.bytes for part in parts},
+                    "parts": [asdict(part) for part in parts],
+                }
+                write_aside(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
+                for pointer in names:
+                    write_aside(self._fs, f"{self.root}/{pointer}.json", json.dumps({"checkpoint": name}).encode())
+                self._remove_unnamed()
 
     def manifest(self, name: Name) -> dict[str, Any] | None:
         """The manifest of a named checkpoint, with its directory under `place`; None where there is none.
@@ -120,54 +130,51 @@ class CheckpointStore:
                 f"checkpoint {place} has format version {manifest['format_version']}, this program reads "
                 f"{FORMAT_VERSION}; use the program that wrote it, or start under another run.dir"
             )
-        for file, size in manifest["files"].items():
-            found = self._fs.get_file_info(f"{place}/{_file_name(file)}")
+        paths = [f"{place}/{file_name(stem)}" for stem in manifest["files"]]
+        for found, size in zip(self._fs.get_file_info(paths), manifest["files"].values(), strict=True):
             if found.type != fs.FileType.File or found.size != size:
                 raise UserError(
-                    f"checkpoint file {place}/{_file_name(file)} is missing or cut short ({found.size} of {size} "
-                    "bytes); restore it, or start under another run.dir"
+                    f"checkpoint file {found.path} is missing or cut short ({found.size or 0} of {size} bytes); "
+                    "restore it, or start under another run.dir"
                 )
         return {**manifest, "place": place}
 
     def restore(self, manifest: Mapping[str, Any], learner: Learner) -> RunState:
-        """Loads a checkpoint into a replica of the same shape.
+        """Loads a checkpoint: of the tables the rows that this rank holds, whatever ranks wrote them.
 
         Args:
             manifest: From `manifest`.
-            learner: Overwritten: tables, tower, optimiser, step.
+            learner: Overwritten: rows, tower, optimiser, step.
 
         Returns:
             The run's state.
+
+        Raises:
+            UserError: A file is damaged, or rows are missing.
         """
-        place = manifest["place"]
-        self._load_table(place, "users", learner.users)
-        self._load_table(place, "items", learner.items)
+        place, parts = manifest["place"], [TablePart(**part) for part in manifest["parts"]]
+        read_table(self._fs, place, "users", learner.users, parts)
+        read_table(self._fs, place, "items", learner.items, parts)
         learner.step = manifest["step"]
-        tower = load_tensors(self._read(f"{place}/tower.safetensors"))
+        tower = read_tensors(self._fs, f"{place}/{file_name('tower')}")
         for name, tensor in learner.tower.state().items():
             tensor.copy_(tower[name])
-        return RunState(manifest["facts"], load_arrays(self._read(f"{place}/state.safetensors")))
+        arrays = read_tensors(self._fs, f"{place}/{file_name('state')}")
+        return RunState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
 
-    def _save_table(self, place: str, name: str, table: EmbeddingTable) -> dict[str, int]:
-        files: dict[str, int] = {}
-        for number, start in enumerate(range(0, table.num_rows, PART_ROWS)):
-            part = slice(start, start + PART_ROWS)
-            tensors = {
-                "packed": table.packed[part].cpu().contiguous(),
-                "last_step": table.last_step[part].cpu().contiguous(),
-            }
-            stem = f"{name}-{number:05d}"
-            files[stem] = self._write(place, _file_name(stem), save_tensors(tensors))
-        return files
+    def _make(self, place: str) -> None:
+        """An empty directory; what an attempt that failed has left there goes."""
+        if self._fs.get_file_info(place).type != fs.FileType.NotFound:
+            self._fs.delete_dir(place)
+        self._fs.create_dir(place, recursive=True)
 
-    def _load_table(self, place: str, name: str, table: EmbeddingTable) -> None:
-        for number, start in enumerate(range(0, table.num_rows, PART_ROWS)):
-            tensors = load_tensors(self._read(f"{place}/{_file_name(f'{name}-{number:05d}')}"))
-            table.packed[start : start + PART_ROWS] = tensors["packed"].to(table.packed.device)
-            table.last_step[start : start + PART_ROWS] = tensors["last_step"].to(table.packed.device)
+    def _write_rows(self, place: str, learner: Learner) -> list[TablePart]:
+        rank, world = learner.collectives.rank, learner.collectives.world_size
+        users = write_parts(self._fs, place, "users", learner.users, rank=rank, world_size=world)
+        return users + write_parts(self._fs, place, "items", learner.items, rank=rank, world_size=world)
 
-    def _write(self, place: str, name: str, content: bytes) -> int:
-        write_aside(self._fs, f"{place}/{name}", content)
+    def _write(self, place: str, stem: str, content: bytes) -> int:
+        write_aside(self._fs, f"{place}/{file_name(stem)}", content)
         return len(content)
 
     def _read(self, path: str) -> bytes:
@@ -185,8 +192,29 @@ class CheckpointStore:
                 self._fs.delete_dir(entry.path)
 
 
-def _file_name(stem: str) -> str:
-    return f"{stem}.safetensors"
+@contextmanager
+def _together(learner: Learner, place: str) -> Generator[None]:
+    """Ends on all ranks with an error if what it encloses fails on one; no rank leaves it before all are done."""
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    flag = torch.tensor(int(error is not None), device=learner.device)
+    failed = learner.collectives.all_gather(flag).nonzero().flatten().tolist()
+    if error is not None:
+        raise error
+    if failed:
+        raise RuntimeError(f"checkpoint {place} could not be written on ranks {failed}; the one before it stands")
+
+
+def _gather_parts(learner: Learner, parts: Sequence[TablePart]) -> list[TablePart]:
+    """The parts that all ranks have written, in order, on rank 0; elsewhere none."""
+    text = json.dumps([asdict(part) for part in parts]).encode()
+    told = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(learner.device)
+    arrived = learner.collectives.all_to_all([told, *[told[:0]] * (learner.collectives.world_size - 1)])
+    found = [part for one in arrived if one.numel() for part in json.loads(one.cpu().numpy().tobytes())]
+    return sorted((TablePart(**part) for part in found), key=lambda part: (part.table, part.file))
 
 
 def _contiguous(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:

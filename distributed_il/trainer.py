@@ -250,21 +250,19 @@ class Trainer:
     def _checkpoint(self, names: tuple[Name, ...]) -> None:
         """Saves the run's state after making sure that all ranks hold the same model."""
         check_replicas(self.learner, self.collectives)
-        if self.collectives.rank == 0:
-            facts, arrays = self.telemetry.state()
-            course = dataclasses.asdict(self.course)
-            if math.isinf(course["best_loss"]):
-                course["best_loss"] = None
-            about = {
-                "config": config_to_dict(self.config),
-                "dataset": self.dataset.fingerprint,
-                "num_users": self.dataset.num_users,
-                "num_items": self.dataset.num_items,
-            }
-            state = RunState({"course": course, "telemetry": facts}, arrays)
-            self.store.save(self.learner, state, round=self.course.round, about=about, names=names)
-            self.monitor.flush()
-        self.collectives.barrier()
+        facts, arrays = self.telemetry.state()
+        course = dataclasses.asdict(self.course)
+        if math.isinf(course["best_loss"]):
+            course["best_loss"] = None
+        about = {
+            "config": config_to_dict(self.config),
+            "dataset": self.dataset.fingerprint,
+            "num_users": self.dataset.num_users,
+            "num_items": self.dataset.num_items,
+        }
+        state = RunState({"course": course, "telemetry": facts}, arrays)
+        self.store.save(self.learner, state, round=self.course.round, about=about, names=names)
+        self.monitor.flush()
 
     def _resume(self) -> None:
         manifest = self.store.manifest("last")
