@@ -36,6 +36,7 @@ class Prefetcher(Generic[T]):
         self._source = source
         self._ready: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
+        self._begun = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="prefetch", daemon=True)
         self._thread.start()
 
@@ -43,6 +44,14 @@ class Prefetcher(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait(self) -> None:
+        """Returns once the first item is ready or there is none; this does not count as waiting for items."""
+        self._begun.wait()
+
+    def close(self) -> None:
+        """Ends the thread; what lies ready is lost."""
         self._stop.set()
         while self._thread.is_alive():
             try:  # makes room, so that a blocked put sees the stop
@@ -67,6 +76,7 @@ class Prefetcher(Generic[T]):
         try:
             for item in self._source:
                 self._ready.put(item)
+                self._begun.set()
                 if self._stop.is_set():
                     return
         except BaseException as caught:  # the consumer raises it
@@ -77,3 +87,4 @@ class Prefetcher(Generic[T]):
                 close()
             if not self._stop.is_set():
                 self._ready.put(_End(error))
+            self._begun.set()

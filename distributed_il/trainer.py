@@ -17,7 +17,7 @@ from distributed_il.config_file import config_to_dict
 from distributed_il.dataset import BlockReader, Dataset
 from distributed_il.lanes import Schedule
 from distributed_il.learner import Learner
-from distributed_il.methods import Phase, make_method
+from distributed_il.methods import Batch, Phase, make_method
 from distributed_il.monitor import Monitor
 from distributed_il.prefetch import Prefetcher
 from distributed_il.progress import Progress
@@ -123,6 +123,7 @@ class Trainer:
         self.telemetry = Telemetry(config, self.learner, collectives, monitor, on_progress, should_stop)
         self.store = CheckpointStore(config.run.dir)
         self.course = Course()
+        self._ahead: Prefetcher[list[Batch]] | None = None
         self._resume()
 
     def run(self) -> dict[str, Any]:
@@ -150,8 +151,16 @@ class Trainer:
         """
         if self.collectives.rank == 0:
             write_beginning(self.config, self.dataset, self.monitor, resumed=self.learner.step > 0)
-        while not self.course.finished(self.config):
-            self._round()
+        try:
+            if not self.course.finished(self.config):
+                # The first reading starts whatever it needs; the rates of the passes are without that.
+                self._ahead = self._reading(self.course.round, self.course.phase, self.course.step)
+                self._ahead.wait()
+            while not self.course.finished(self.config):
+                self._round()
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
         if self.collectives.rank:
             return {}
         best = dict(self.course.history[self.course.best_round - 1])
@@ -167,6 +176,9 @@ class Trainer:
             course.phase, course.step = course.phase + 1, 0
         if course.round == 0:
             self.telemetry.first_weights = self.telemetry.weights
+        if course.round + 1 < self.config.run.max_rounds:
+            # What it takes to start reading is hidden behind the validation.
+            self._ahead = self._reading(course.round + 1, phase=0, step=0)
         improved = self._validate()
         course.round, course.phase = course.round + 1, 0
         self._checkpoint(("last", "best") if improved else ("last",))
@@ -177,13 +189,18 @@ class Trainer:
         # Every rank starts each pass together, whatever reading or validation took it.
         self.collectives.barrier()
         self.telemetry.start_pass()
-        windows = self.rows.batches(phase, round=course.round, start_step=course.step)
-        with Prefetcher(windows, depth=PREFETCHED_WINDOWS) as ready:
+        reading, self._ahead = self._ahead or self._reading(course.round, course.phase, course.step), None
+        with reading as ready:
             for window in ready:
                 for batch in window:
                     self.telemetry.add(batch, self.method.step(self.learner, batch))
                     course.step += 1
                     self._after_step(phase, schedule, report_every, ready.waited_s)
+
+    def _reading(self, round: int, phase: int, step: int) -> Prefetcher[list[Batch]]:
+        """Begins to make the windows of a pass from one of its steps on."""
+        windows = self.rows.batches(self.method.phases[phase], round=round, start_step=step)
+        return Prefetcher(windows, depth=PREFETCHED_WINDOWS)
 
     def _after_step(self, phase: Phase, schedule: Schedule, report_every: int, waited_s: float) -> None:
         course, every = self.course, self.config.run.checkpoint_every_steps

@@ -85,3 +85,30 @@ def test_a_consumer_that_fails_is_heard() -> None:
     with pytest.raises(KeyError, match="step 3"):
         fail()
     assert not prefetch_threads()
+
+
+def test_waiting_for_the_first_item_takes_none_and_does_not_count() -> None:
+    goes_on = threading.Event()
+
+    def source() -> Iterator[int]:
+        assert goes_on.wait(timeout=30)
+        yield 1
+
+    with Prefetcher(source(), depth=1) as ready:
+        goes_on.set()
+        ready.wait()
+        assert ready.waited_s == 0
+        assert list(ready) == [1]
+
+
+def test_waiting_for_the_first_item_ends_where_there_is_none() -> None:
+    def fails() -> Iterator[int]:
+        yield from ()
+        raise ValueError("damaged")
+
+    with Prefetcher(iter(()), depth=1) as ready:
+        ready.wait()
+        assert list(ready) == []
+    with Prefetcher(fails(), depth=1) as ready, pytest.raises(ValueError, match="damaged"):
+        ready.wait()
+        next(iter(ready))
