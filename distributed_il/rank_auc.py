@@ -85,6 +85,7 @@ class ScoreRanges:
     def _merged(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Negatives and positives at each distinct score of this rank's range, from the highest score down."""
         records = np.concatenate(self._arrived)
+        self._arrived = [records]
         # Stable, because that merges the runs that have arrived in order.
         records = records[np.argsort(records["score"], kind="stable")]
         starts = np.flatnonzero(np.append(True, records["score"][1:] != records["score"][:-1])[: records.size])

@@ -131,6 +131,19 @@ def test_one_ranks_bad_column_ends_the_evaluation_on_all() -> None:
     assert "the columns of ranks [1] are refused" in messages[0] == messages[2]
 
 
+def test_more_pairs_than_fit_into_32_bits() -> None:
+    # 10⁵ positives at 1 and as many negatives, nine tenths of them at 0 and one tenth at 1: 0.9 + 0.1 / 2.
+    scores, labels = np.repeat([1.0, 0.0, 1.0], [100_000, 90_000, 10_000]), np.repeat([1, 0], 100_000)
+
+    def area(ranks: ThreadCollectives) -> float:
+        mine = slice(ranks.rank, None, 2)
+        ranges = ScoreRanges(scores[mine], [100_000] * 2, collectives=ranks, device=CPU)
+        ranges.add(scores[mine], descending_ranks(scores[mine]), labels[mine])
+        return ranges.auc()
+
+    assert run_on_threads(2, area) == [0.95, 0.95]
+
+
 @pytest.mark.parametrize("skew", ["none", "most equal", "all equal", "all on one rank", "few values"])
 def test_no_rank_gets_much_more_than_its_share_of_the_scores(skew: str) -> None:
     world_size, rows = 4, 20_000
