@@ -18,6 +18,9 @@ PRIVATE = {
     # wait seconds for new ones; 64 idle processes may stay instead of one a CPU.
     "RAY_num_workers_soft_limit": "64",
     "RAY_prestart_worker_first_driver": "0",
+    # The work keeps the priority that the user started it with. Ray would take 15 off, so that anything else on the
+    # machine, its own daemons included, would get many times the share of a training step.
+    "RAY_worker_niceness": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody reclaims this machine
 }
 """For a Ray of one machine that lives as long as one run."""
