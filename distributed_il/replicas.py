@@ -8,6 +8,8 @@ from torch import Tensor
 from distributed_il.collectives import Collectives
 from distributed_il.learner import Learner
 
+CHUNK_ROWS = 65_536
+
 
 def fingerprint(learner: Learner) -> Tensor:
     """A number for the step and one for each tensor that all ranks hold; any changed bit shows, but for rare luck.
@@ -44,4 +46,6 @@ def check_replicas(learner: Learner, collectives: Collectives) -> None:
 
 def _bits(tensor: Tensor) -> Tensor:
     words = torch.int64 if tensor.element_size() == 8 else torch.int32
-    return tensor.contiguous().view(words).sum(dtype=torch.int64)
+    # Summed in 64 bits, 32-bit words are copied to twice their size; so not all at a time.
+    chunks = tensor.contiguous().view(words).split(CHUNK_ROWS)
+    return torch.stack([chunk.sum(dtype=torch.int64) for chunk in chunks]).sum()

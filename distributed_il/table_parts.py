@@ -16,7 +16,7 @@ from distributed_il.errors import UserError
 from distributed_il.run_files import write_aside
 from distributed_il.tables import EmbeddingTable
 
-PART_BYTES = 2**27
+PART_BYTES = 2**26
 """Rows of a part have no more bytes than this, unless one row has; it bounds what is held beside the table."""
 TableName = Literal["users", "items"]
 

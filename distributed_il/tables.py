@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from distributed_il.config import OptimizerConfig
+from distributed_il.errors import UserError
 from distributed_il.plan import RowPlan
 from distributed_il.row_adam import Rows, adam_update, catch_up
 
@@ -81,11 +82,21 @@ class EmbeddingTable:
             device: Where the table lives.
             first: First row to hold.
             stride: Distance of the rows to hold; 1 for all.
+
+        Raises:
+            UserError: There is not enough memory.
         """
         self.num_rows, self.dim = len(range(first, total_rows, stride)), dim
         self.first, self.stride = first, stride
-        self.packed = torch.zeros((self.num_rows, 3 * dim), dtype=dtype, device=device)
-        self.last_step = torch.zeros(self.num_rows, dtype=torch.int32, device=device)
+        try:
+            self.packed = torch.zeros((self.num_rows, 3 * dim), dtype=dtype, device=device)
+            self.last_step = torch.zeros(self.num_rows, dtype=torch.int32, device=device)
+        except RuntimeError as error:
+            raise UserError(
+                f"no memory for {self.num_rows:,} embedding rows with their moments, "
+                f"{3 * self.num_rows * dim * dtype.itemsize / 1e9:,.2f} GB; set model.tables to sharded and "
+                f"run.workers to more, or model.embedding_dim lower ({error})"
+            ) from error
         filled = 0
         for start in range(0, total_rows, INIT_CHUNK_ROWS):
             stop = min(start + INIT_CHUNK_ROWS, total_rows)

@@ -9,6 +9,7 @@ import torch
 
 from distributed_il import tables
 from distributed_il.config import OptimizerConfig
+from distributed_il.errors import UserError
 from distributed_il.plan import RowPlan
 from distributed_il.tables import EmbeddingTable, RowGradients
 
@@ -43,6 +44,11 @@ def test_a_chunk_of_rows_can_be_drawn_alone(monkeypatch: pytest.MonkeyPatch) -> 
     expected = torch.empty(4, 3, dtype=torch.float64).normal_(0, 0.5, generator=generator)
     assert torch.equal(table.weight[4:8], expected)
     assert not torch.equal(table.weight[:4], table.weight[4:8])
+
+
+def test_a_table_that_no_memory_can_hold_is_answered() -> None:
+    with pytest.raises(UserError, match="no memory for 500,000,000,000,000 embedding rows .* 36,000,000.00 GB"):
+        EmbeddingTable(10**15, 3, std=1, seed=0, dtype=torch.float64, device=torch.device("cpu"), first=1, stride=2)
 
 
 def test_a_tile_holds_distinct_rows_and_gives_each_pair_its_own() -> None:
