@@ -16,9 +16,11 @@ from small_datasets import SplitRows, random_rows, write_dataset
 from thread_ranks import ThreadCollectives, run_on_threads
 
 from distributed_il import split_scores
-from distributed_il.collectives import LocalCollectives
+from distributed_il.collectives import Collectives, LocalCollectives
+from distributed_il.config import ModelConfig, OptimizerConfig
 from distributed_il.dataset import Dataset, LocalBlockReader
 from distributed_il.errors import UserError
+from distributed_il.learner import Learner
 from distributed_il.metrics import evaluate
 from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.trivial import user_item_bias
@@ -98,6 +100,31 @@ def test_rows_may_come_in_pieces_and_be_read_again(
         assert of_rank["again"] == of_rank["loss"]
         # A score may be a collective: all ranks call it equally often.
         assert of_rank["calls"] == found[0]["calls"]
+
+
+def test_ranks_that_hold_a_part_of_the_model_each_find_the_same(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split_scores, "CHUNK_ROWS", 5)
+    monkeypatch.setattr(split_scores, "PIECE_ROWS", 20)
+
+    def measured(ranks: Collectives) -> dict[str, Any]:
+        learner = Learner(
+            # Without a tower nothing is drawn from the generator that threads share.
+            ModelConfig(backbone="backbones:DotProduct", embedding_dim=4, init_std=0.5, tables="sharded"),
+            OptimizerConfig(),
+            num_users=USERS,
+            num_items=ITEMS,
+            seed=1,
+            collectives=ranks,
+            device=torch.device("cpu"),
+        )
+        split = SplitReader(dataset, LocalBlockReader(dataset), "valid", rank=ranks.rank, world_size=ranks.world_size)
+        return score_split(learner, split, ranks).metrics()
+
+    alone = measured(LocalCollectives())
+    for found in run_on_threads(4, measured):
+        assert found == pytest.approx(alone, rel=0, abs=1e-6)  # scores are float32
 
 
 class CountedReader(LocalBlockReader):
