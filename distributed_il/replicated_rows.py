@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,9 @@ class ReplicatedRows:
         """
         self.users, self.items = users, items
         self._optimizer, self._collectives = optimizer, collectives
+
+    def announce(self, plans: Sequence[PairPlan]) -> None:
+        return
 
     def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
         # With several ranks the rows to update are those of all ranks, which are not known yet.

@@ -53,15 +53,17 @@ class Routes:
         return PairPlan(self.users.kept, self.items.kept)
 
 
-def find_routes(plan: PairPlan, collectives: Collectives) -> Routes:
-    """Tells the keepers of rows who needs them; all ranks call it together.
+def find_routes(plans: Sequence[PairPlan], collectives: Collectives) -> list[Routes]:
+    """Tells the keepers of rows who needs them in some batches to come; all ranks call it together.
 
     Args:
-        plan: The pairs of this rank.
+        plans: The pairs of this rank in each batch; as many on every rank.
         collectives: The ranks.
     """
+    if not plans:
+        return []
     world = collectives.world_size
-    sides = [_by_keeper(side, world) for side in (plan.users, plan.items)]
+    sides = [_by_keeper(side, world) for plan in plans for side in (plan.users, plan.items)]
     needed = torch.stack([torch.bincount(side.ids % world, minlength=world) for side in sides], dim=1)
     asked = torch.cat(collectives.all_to_all(needed.split(1), [1] * world)).T.tolist()
     counts = needed.T.tolist()
@@ -70,7 +72,7 @@ def find_routes(plan: PairPlan, collectives: Collectives) -> Routes:
         Route(side, mine, RowPlan(*torch.unique(torch.cat(parts).flatten(), return_inverse=True)), theirs)
         for side, mine, parts, theirs in zip(sides, counts, requests, asked, strict=True)
     ]
-    return Routes(*routes)
+    return [Routes(*pair) for pair in zip(routes[::2], routes[1::2], strict=True)]
 
 
 def swap_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,6 +73,14 @@ class RowStore(Protocol):
 
     users: EmbeddingTable
     items: EmbeddingTable
+
+    def announce(self, plans: Sequence[PairPlan]) -> None:
+        """Says which rows this rank will need, so that ranks need not ask one another in each step.
+
+        Args:
+            plans: Those that `tiles` and `tiles_and_shifts` will be given next; as many on every rank.
+        """
+        ...
 
     def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
         """Gathers the rows of some pairs as leaves for autograd.

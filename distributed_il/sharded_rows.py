@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,15 +64,21 @@ class ShardedRows:
         self._collectives = collectives
         # To its keeper a part is a table of its own, and the requests of all ranks are one batch.
         self._part = ReplicatedRows(users, items, optimizer, LocalCollectives())
+        self._ahead: dict[int, tuple[PairPlan, Routes]] = {}
+
+    def announce(self, plans: Sequence[PairPlan]) -> None:
+        # A plan is known by its place in memory; kept with its routes, it can't make room for another one there.
+        found = zip(plans, find_routes(plans, self._collectives), strict=True)
+        self._ahead = {id(plan): (plan, routes) for plan, routes in found}
 
     def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
-        routes = find_routes(plan, self._collectives)
+        routes = self._routes(plan)
         kept = self._part.tiles(routes.kept, step=step, whole=whole)
         users, items = self._deliver(routes, _requested(kept.users), _requested(kept.items))
         return _tiles(routes, kept, users, items)
 
     def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
-        routes = find_routes(plan, self._collectives)
+        routes = self._routes(plan)
         kept, shifts = self._part.tiles_and_shifts(routes.kept, delta, step=step)
         sides = ((kept.users, shifts.users), (kept.items, shifts.items))
         requested = [
@@ -102,10 +109,15 @@ class ShardedRows:
         self._part.adam_step(gradients, step=step, tiles=tiles.kept)
 
     def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        routes = find_routes(plan_pairs(user_ids, item_ids), self._collectives)
+        routes = self._routes(plan_pairs(user_ids, item_ids))
         asked = (side.ids.index_select(0, side.inverse) for side in (routes.users.kept, routes.items.kept))
         users, items = self._deliver(routes, *self._part.weights(*asked))
         return users.index_select(0, routes.users.plan.inverse), items.index_select(0, routes.items.plan.inverse)
+
+    def _routes(self, plan: PairPlan) -> Routes:
+        """The routes of an announced plan, or those that are found now."""
+        _, routes = self._ahead.pop(id(plan), (plan, None))
+        return routes or find_routes([plan], self._collectives)[0]
 
     def _deliver(self, routes: Routes, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Sends what was asked for, and returns what this rank has asked for: [U, width] for each table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,8 @@ from distributed_il import exchange
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, MethodConfig, NoneConfig
 from distributed_il.learner import Learner
-from distributed_il.methods import make_method
+from distributed_il.methods import Batch, make_method
+from distributed_il.plan import plan_pairs
 from distributed_il.replicas import check_replicas, fingerprint
 from distributed_il.replicated_rows import ReplicatedRows
 from distributed_il.sharded_rows import ShardedRows
@@ -81,6 +83,59 @@ def test_ranks_without_rows_of_their_own_take_part(rows: int, limit: int, monkey
         for ours, theirs in zip(found, tables, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
         torch.testing.assert_close(learner.tower.packed, alone.tower.packed, rtol=0, atol=1e-12)
+
+
+def planned(batch: Batch) -> Batch:
+    """The batch with its plans made ahead."""
+    pairs = batch.unlabelled
+    if pairs is not None:
+        pairs = dataclasses.replace(pairs, plan=plan_pairs(pairs.user_ids, pairs.item_ids))
+    return dataclasses.replace(batch, unlabelled=pairs, plan=plan_pairs(batch.user_ids, batch.item_ids))
+
+
+class Counted(ThreadCollectives):
+    """Names the collectives that a rank takes part in."""
+
+    def __init__(self, ranks: ThreadCollectives) -> None:
+        self.__dict__.update(ranks.__dict__)
+        self.calls: list[str] = []
+
+    def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.calls.append("all_gather")
+        return super().all_gather(tensor)
+
+    def all_to_all(self, *arguments: Any) -> list[torch.Tensor]:
+        self.calls.append("all_to_all")
+        return super().all_to_all(*arguments)
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_announced_batches_need_no_questions_in_the_step(announced: bool) -> None:
+    """Plain: weights, gradients. Inverse: weights, g, weights with δ, losses, gradients. A question: sizes, ids."""
+    config = InverseGradientConfig(dual_learning_rate=5e-3)
+
+    def train(ranks: Any) -> tuple[list[list[str]], list[torch.Tensor]]:
+        learner, rng = sharded_learner(ranks, config), np.random.default_rng(1)
+        whole = [random_batch(rng, rows=20, num_users=10, num_items=3, rate=rate) for rate in (0, 1, 1)]
+        batches = [planned(part_of_rank(batch, ranks.rank, ranks.world_size)) for batch in whole]
+        if announced:
+            learner.rows.announce([plan for batch in batches for plan in batch.plans])
+        calls: list[list[str]] = []
+        for batch in batches:
+            noted = getattr(ranks, "calls", [])
+            noted.clear()
+            make_method(config).step(learner, batch)
+            calls.append(list(noted))
+        return calls, [whole_table(table, ranks) for table in (learner.users, learner.items)]
+
+    ask = [] if announced else ["all_to_all"] * 2
+    plain = [*ask, "all_to_all", "all_to_all"]
+    inverse = [*ask, "all_to_all", "all_to_all", *ask, "all_to_all", "all_gather", "all_to_all"]
+    _, expected = train(LocalCollectives())
+    for calls, tables in run_on_threads(3, lambda ranks: train(Counted(ranks))):
+        assert calls == [plain, inverse, inverse]
+        for ours, theirs in zip(tables, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
 def test_only_the_tower_and_the_step_are_replicas() -> None:

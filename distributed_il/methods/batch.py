@@ -56,6 +56,12 @@ class Batch:
     capacity: int
     plan: PairPlan | None = None
 
+    @property
+    def plans(self) -> list[PairPlan]:
+        """The plans that were made ahead, of its rows and of its pairs."""
+        made = (self.plan, self.unlabelled and self.unlabelled.plan)
+        return [plan for plan in made if plan is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

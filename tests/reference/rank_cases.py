@@ -129,8 +129,9 @@ def global_batches(case: Case, method: Method) -> Iterator[Batch]:
             )
 
 
-def dataset_batches(path: str, method: Method, collectives: Collectives) -> Iterator[Batch]:
-    """Two rounds of batches of 24 read from a dataset: this rank's part."""
+def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Batch]:
+    """Two rounds of batches of 24 read from a dataset, each window announced: this rank's part."""
+    collectives = learner.collectives
     dataset = Dataset.open(path)
     rows = TrainingRows(
         dataset,
@@ -147,6 +148,7 @@ def dataset_batches(path: str, method: Method, collectives: Collectives) -> Iter
     for round in range(2):
         for phase in method.phases:
             for window in rows.batches(phase, round=round):
+                learner.rows.announce([plan for batch in window for plan in batch.plans])
                 yield from window
 
 
@@ -168,7 +170,7 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
     method = make_method(case.method)
     if case.from_dataset:
         learner = make_learner(case, collectives, num_users=40, num_items=60)
-        batches = dataset_batches(dataset, method, collectives)
+        batches = dataset_batches(dataset, method, learner)
     else:
         learner = make_learner(case, collectives)
         batches = (
