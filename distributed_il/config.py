@@ -201,6 +201,9 @@ class RunConfig:
     """Also checkpoint inside a round every so many steps; at the end of each round there always is one."""
     threads_per_worker: int = 1
     """CPU threads of each worker's arithmetic."""
+    compile: bool = False
+    """Compile the steps of `none` and `ig` with torch.compile: faster, after half a minute at the start; results change
+    by rounding. Needs a C++ compiler on every node; where compilation fails, the run says so and goes on without."""
     collective_timeout_s: float = 120.0
     """Seconds after which a lost rank ends the others' wait."""
     max_failures: int = 3

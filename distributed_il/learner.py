@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from distributed_il.collectives import Collectives
+from distributed_il.compiled_passes import CompiledPasses
 from distributed_il.config import ModelConfig, OptimizerConfig
 from distributed_il.counters import INIT, hash_u64
+from distributed_il.fused_steps import FusedSteps
 from distributed_il.models import load_backbone
 from distributed_il.passes import EagerPasses, Passes, PassResult
 from distributed_il.plan import PairPlan
@@ -25,6 +29,7 @@ class Learner:
         rows: The embedding rows of all ranks.
         tower: The backbone with its parameters, the same on every rank.
         passes: The arithmetic of a step, eager or compiled.
+        fused: Whole compiled steps; None where steps are not compiled or several ranks take them.
         step: Optimiser steps taken so far.
     """
 
@@ -73,7 +78,25 @@ class Learner:
             collectives,
         )
         self.passes: Passes = EagerPasses()
+        self.fused: FusedSteps | None = None
         self.step = 0
+
+    def compile(self, say: Callable[[str], None]) -> None:
+        """Compiles the arithmetic of plain and inverse steps, at the first step of each kind.
+
+        One process has whole steps compiled. With several, each passes its own rows through compiled functions and the
+        exchanges stay between them; what follows an exchange is not compiled, so that all ranks hold the same bits even
+        where one of them could not compile.
+
+        Args:
+            say: Told why compilation failed, if it does; the step then goes on without it.
+        """
+        if self.collectives.world_size == 1:
+            self.fused = FusedSteps(self.users, self.items, self.tower, self.optimizer, say)
+            return
+        self.passes = CompiledPasses(say)
+        # DDP does not know gradients that a compiled function asks for; the tower's are exchanged instead.
+        self.tower.replica = None
 
     @property
     def users(self) -> EmbeddingTable:

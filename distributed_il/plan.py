@@ -48,6 +48,45 @@ def plan_pairs(user_ids: Tensor, item_ids: Tensor) -> PairPlan:
     )
 
 
+def places_among(ids: Tensor, others: Tensor) -> Tensor:
+    """Place of each id among others, −1 where it is not there.
+
+    Args:
+        ids: int64 [U].
+        others: Distinct, ascending, int64 [V].
+
+    Returns:
+        int64 [U].
+    """
+    if not others.numel():
+        return torch.full_like(ids, -1)
+    place = torch.searchsorted(others, ids).clamp_(max=others.numel() - 1)
+    return torch.where(others.index_select(0, place) == ids, place, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Where a batch's distinct rows stand among those of its unlabelled pairs.
+
+    Attributes:
+        users: Place of each user row, −1 where no pair has it, int64 [U].
+        items: The same for items.
+    """
+
+    users: Tensor
+    items: Tensor
+
+    @classmethod
+    def of(cls, plan: PairPlan, pairs: PairPlan) -> Overlap:
+        """The overlap of one batch.
+
+        Args:
+            plan: Of the batch's rows.
+            pairs: Of its unlabelled pairs.
+        """
+        return cls(places_among(plan.users.ids, pairs.users.ids), places_among(plan.items.ids, pairs.items.ids))
+
+
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
     """The plans of one table for consecutive batches, laid end to end.
@@ -85,3 +124,24 @@ def plan_window(row_numbers: Int64, bounds: Sequence[int], num_rows: int) -> Win
     inverse[order] = np.cumsum(first) - 1
     inverse -= np.repeat(id_bounds[:-1], np.diff(bounds))
     return WindowPlan(distinct - np.repeat(starts[:-1], np.diff(id_bounds)), id_bounds, inverse)
+
+
+def window_places(plan: WindowPlan, others: WindowPlan, num_rows: int) -> Int64:
+    """Place of each distinct row among the other plan's of the same batch, −1 where it is not there.
+
+    Args:
+        plan: Of several batches.
+        others: Of the same batches' other rows.
+        num_rows: Rows of the table.
+
+    Returns:
+        int64, end to end like `plan.ids`.
+    """
+    starts = np.arange(plan.id_bounds.size - 1, dtype=np.int64) * num_rows
+    keys = plan.ids + np.repeat(starts, np.diff(plan.id_bounds))
+    known = others.ids + np.repeat(starts, np.diff(others.id_bounds))
+    if not known.size:
+        return np.full_like(keys, -1)
+    place = np.minimum(np.searchsorted(known, keys), known.size - 1)
+    local = place - np.repeat(others.id_bounds[:-1], np.diff(plan.id_bounds))
+    return np.where(known[place] == keys, local, -1)

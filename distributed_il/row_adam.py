@@ -50,31 +50,33 @@ def adam_update(rows: Rows, gradient: Tensor, *, step: int, learning_rate: float
     if gradient.shape != rows.weight.shape:
         raise ValueError(f"gradient {tuple(gradient.shape)} does not fit rows {tuple(rows.weight.shape)}")
     root, rate = 1 / math.sqrt(1 - BETA2**step), learning_rate / (1 - BETA1**step)
-    adam_arithmetic(rows.weight, rows.first, rows.second, gradient, rate, root, weight_decay)
+    adam_arithmetic(rows, gradient, rate, root, weight_decay)
 
 
 def adam_arithmetic(
-    weight: Tensor, first: Tensor, second: Tensor, gradient: Tensor, rate: float, root: float, weight_decay: float
+    rows: Rows, gradient: Tensor, rate: float | Tensor, root: float | Tensor, weight_decay: float
 ) -> None:
     """The tensors' part of `adam_update`, in place.
 
     Args:
-        weight: w [n, dim].
-        first: m [n, dim].
-        second: v [n, dim].
+        rows: Weights and moments, [n, dim] each.
         gradient: g [n, dim].
-        rate: γ/(1 − β₁ᵗ).
-        root: 1/√(1 − β₂ᵗ).
+        rate: γ/(1 − β₁ᵗ); a scalar tensor where the step is compiled.
+        root: 1/√(1 − β₂ᵗ), likewise.
         weight_decay: λ.
     """
     if weight_decay:
-        gradient = gradient.add(weight, alpha=weight_decay)
-    first.lerp_(gradient, 1 - BETA1)
-    second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-    weight.addcdiv_(first, second.sqrt().mul_(root).add_(EPSILON), value=-rate)
+        gradient = gradient.add(rows.weight, alpha=weight_decay)
+    rows.first.lerp_(gradient, 1 - BETA1)
+    rows.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    denominator = rows.second.sqrt().mul_(root).add_(EPSILON)
+    if isinstance(rate, Tensor):
+        rows.weight.sub_(rows.first / denominator * rate)
+    else:
+        rows.weight.addcdiv_(rows.first, denominator, value=-rate)
 
 
-def catch_up(rows: Rows, last_step: Tensor, *, step: int, learning_rate: float, weight_decay: float) -> None:
+def catch_up(rows: Rows, last_step: Tensor, *, step: int | Tensor, learning_rate: float, weight_decay: float) -> None:
     """Gives rows, in place, what a dense Adam would have done to them in the steps that did not touch them.
 
     In a step that brings a row no gradient but λw, a dense Adam still moves it by its decaying momentum and by decay.

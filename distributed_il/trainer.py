@@ -76,6 +76,7 @@ class Trainer:
         on_progress: Callable[[Progress], None],
         should_stop: Callable[[], bool],
         device: torch.device,
+        on_note: Callable[[str], None] = lambda message: None,
     ) -> None:
         """Builds the model, or loads it from the run's last checkpoint.
 
@@ -88,6 +89,7 @@ class Trainer:
             on_progress: Told on rank 0 what the progress line shows.
             should_stop: Asked at each report; one rank's yes stops all after a checkpoint.
             device: Where the model lives.
+            on_note: Told what a person should know and nothing else shows.
 
         Raises:
             UserError: The run's checkpoint belongs to other data or settings, or is damaged.
@@ -105,6 +107,8 @@ class Trainer:
             collectives=collectives,
             device=device,
         )
+        if config.run.compile:
+            self.learner.compile(on_note)
         self.rows = TrainingRows(
             dataset,
             reader,

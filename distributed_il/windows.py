@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from distributed_il.lanes import Schedule
 from distributed_il.methods import Batch, Phase, Unlabelled
-from distributed_il.plan import PairPlan, RowPlan, plan_window
+from distributed_il.plan import Overlap, PairPlan, RowPlan, WindowPlan, plan_window, window_places
 from distributed_il.sampling import UnlabelledPairs
 
 Int64 = NDArray[np.int64]
@@ -67,9 +68,17 @@ class BatchMaker:
         """
         columns = [self._tensor(column) for column in (rows.user_ids, rows.item_ids)]
         columns += [self._tensor(rows.labels).to(self._dtype), self._tensor(rows.numbers)]
-        joined = phase.joined and rows.pairs is not None
-        plans = self._plans(*(self._joined(rows) if joined else (rows.user_ids, rows.item_ids, rows.bounds)))
-        unlabelled = self._unlabelled(rows, plan=not joined)
+        if rows.pairs is not None and phase.joined:
+            plans = self._plans(*self._joined(rows)).cut()
+            unlabelled = self._unlabelled(rows, rows.pairs, plans=None)
+        elif rows.pairs is not None:
+            own = self._plans(rows.user_ids, rows.item_ids, rows.bounds)
+            drawn = self._plans(rows.pairs.user_ids, rows.pairs.item_ids, [bound * rows.rate for bound in rows.bounds])
+            plans = own.cut()
+            unlabelled = self._unlabelled(rows, rows.pairs, plans=(drawn.cut(), own.overlaps(drawn)))
+        else:
+            plans = self._plans(rows.user_ids, rows.item_ids, rows.bounds).cut()
+            unlabelled = [None] * len(plans)
         return [
             Batch(
                 *(column[start:stop] for column in columns),
@@ -83,12 +92,14 @@ class BatchMaker:
             )
         ]
 
-    def _unlabelled(self, rows: WindowRows, *, plan: bool) -> Sequence[Unlabelled | None]:
-        pairs, rate = rows.pairs, rows.rate
-        bounds = [bound * rate for bound in rows.bounds]
-        if pairs is None:
-            return [None] * (len(bounds) - 1)
-        plans = self._plans(pairs.user_ids, pairs.item_ids, bounds) if plan else [None] * (len(bounds) - 1)
+    def _unlabelled(
+        self,
+        rows: WindowRows,
+        pairs: UnlabelledPairs,
+        *,
+        plans: tuple[Sequence[PairPlan], Sequence[Overlap]] | None,
+    ) -> list[Unlabelled]:
+        bounds = [bound * rows.rate for bound in rows.bounds]
         users, items = self._tensor(pairs.user_ids), self._tensor(pairs.item_ids)
         weight = self._tensor(pairs.valid).to(self._dtype)
         valid, stood_in = (np.concatenate([[0], np.cumsum(mask)]) for mask in (pairs.valid, pairs.stood_in))
@@ -97,12 +108,13 @@ class BatchMaker:
                 users[start:stop],
                 items[start:stop],
                 weight[start:stop],
-                rate,
+                rows.rate,
                 stand_ins=int(stood_in[stop] - stood_in[start]),
                 exhausted=stop - start - int(valid[stop] - valid[start]),
-                plan=made,
+                plan=plans[0][step] if plans else None,
+                overlap=plans[1][step] if plans else None,
             )
-            for start, stop, made in zip(bounds[:-1], bounds[1:], plans, strict=True)
+            for step, (start, stop) in enumerate(pairwise(bounds))
         ]
 
     @staticmethod
@@ -117,19 +129,38 @@ class BatchMaker:
             items += [rows.item_ids[start:stop], rows.pairs.item_ids[drawn]]
         return np.concatenate(users), np.concatenate(items), [bound * (1 + rows.rate) for bound in rows.bounds]
 
-    def _plans(self, user_ids: Int64, item_ids: Int64, bounds: Sequence[int]) -> list[PairPlan]:
-        users = self._row_plans(user_ids, bounds, self._num_users)
-        items = self._row_plans(item_ids, bounds, self._num_items)
-        return [PairPlan(*sides) for sides in zip(users, items, strict=True)]
-
-    def _row_plans(self, ids: Int64, bounds: Sequence[int], num_rows: int) -> list[RowPlan]:
-        window = plan_window(ids, bounds, num_rows)
-        distinct, places = self._tensor(window.ids), self._tensor(window.inverse)
-        id_bounds = window.id_bounds.tolist()
-        return [
-            RowPlan(distinct[first:last], places[start:stop])
-            for first, last, start, stop in zip(id_bounds[:-1], id_bounds[1:], bounds[:-1], bounds[1:], strict=True)
-        ]
+    def _plans(self, user_ids: Int64, item_ids: Int64, bounds: Sequence[int]) -> _WindowPlans:
+        sizes = (self._num_users, self._num_items)
+        sides = (plan_window(user_ids, bounds, sizes[0]), plan_window(item_ids, bounds, sizes[1]))
+        return _WindowPlans(sides, sizes, bounds, self._device)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowPlans:
+    """The plans of both tables for the batches of a window."""
+
+    sides: tuple[WindowPlan, WindowPlan]
+    sizes: tuple[int, int]
+    bounds: Sequence[int]
+    device: torch.device
+
+    def cut(self) -> list[PairPlan]:
+        """The plan of each batch."""
+        users, items = (self._row_plans(side) for side in self.sides)
+        return [PairPlan(*plans) for plans in zip(users, items, strict=True)]
+
+    def overlaps(self, pairs: _WindowPlans) -> list[Overlap]:
+        """The overlap of each batch with its pairs."""
+        columns: list[list[Tensor]] = []
+        for side, other, size in zip(self.sides, pairs.sides, self.sizes, strict=True):
+            places = torch.from_numpy(window_places(side, other, size)).to(self.device)
+            columns.append(list(places.split(np.diff(side.id_bounds).tolist())))
+        return [Overlap(*tensors) for tensors in zip(*columns, strict=True)]
+
+    def _row_plans(self, side: WindowPlan) -> list[RowPlan]:
+        ids, places = (torch.from_numpy(array).to(self.device) for array in (side.ids, side.inverse))
+        by_batch = ids.split(np.diff(side.id_bounds).tolist()), places.split(np.diff(self.bounds).tolist())
+        return [RowPlan(*tensors) for tensors in zip(*by_batch, strict=True)]

@@ -61,6 +61,7 @@ def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
             on_progress=mailbox.tell,
             should_stop=mailbox.should_stop,
             device=ray.train.torch.get_device() if config.run.use_gpu else torch.device("cpu"),
+            on_note=mailbox.note,
         )
         return trainer.run()
 

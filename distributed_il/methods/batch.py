@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from distributed_il.plan import PairPlan
+from distributed_il.plan import Overlap, PairPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Unlabelled:
         stand_ins: How many of them are sampled pairs that stand in for logged ones.
         exhausted: How many could not be drawn.
         plan: Of these pairs, if it was made ahead.
+        overlap: Of the labelled rows with these pairs, if it was made ahead.
     """
 
     user_ids: Tensor
@@ -30,6 +31,7 @@ class Unlabelled:
     stand_ins: int = 0
     exhausted: int = 0
     plan: PairPlan | None = None
+    overlap: Overlap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from torch import Tensor
 from distributed_il.collectives import sum_over_ranks
 from distributed_il.config import InverseGradientConfig
 from distributed_il.errors import UserError
+from distributed_il.fused_steps import FusedSteps
 from distributed_il.learner import Learner
 from distributed_il.methods.batch import Batch, Decision, StepReport, Unlabelled
 from distributed_il.methods.plain_step import plain_step
 from distributed_il.methods.protocol import Phase
 from distributed_il.passes import PassResult
-from distributed_il.plan import plan_pairs
+from distributed_il.plan import Overlap, PairPlan, plan_pairs
 from distributed_il.row_store import Gradients, Tiles
 from distributed_il.tables import RowGradients
 
@@ -71,10 +72,13 @@ class InverseGradient:
         if batch.unlabelled is None:
             return plain_step(learner, batch)
         pairs, rows, step = batch.unlabelled, learner.rows, learner.step
-        pair_tiles = learner.tiles(pairs.plan or plan_pairs(pairs.user_ids, pairs.item_ids), whole=False)
+        pair_plan = pairs.plan or plan_pairs(pairs.user_ids, pairs.item_ids)
+        plan = batch.plan or plan_pairs(batch.user_ids, batch.item_ids)
+        if learner.fused is not None and learner.fused.fits(pair_plan, plan):
+            return self._fused_step(learner, learner.fused, batch, pairs, pair_plan, plan)
+        pair_tiles = learner.tiles(pair_plan, whole=False)
         dual = self._dual(learner, batch, pairs, pair_tiles)
         delta = self._delta(learner.reduce(dual, pair_tiles, capacity=batch.capacity * pairs.rate))
-        plan = batch.plan or plan_pairs(batch.user_ids, batch.item_ids)
         tiles, shifts = rows.tiles_and_shifts(plan, delta, step=step)
         towers = learner.tower.candidates(delta.tower)
         candidates = learner.passes.candidates(towers, tiles, shifts, batch.labels)
@@ -89,6 +93,21 @@ class InverseGradient:
         found = learner.passes.chosen(candidates, decision.choice, towers, tiles, batch.labels, scale)
         learner.apply(learner.reduce(found, tiles, capacity=batch.capacity), tiles)
         return StepReport(found.values.sum(), batch.labels.numel(), unlabelled_logits=dual.values, decision=decision)
+
+    def _fused_step(
+        self, learner: Learner, fused: FusedSteps, batch: Batch, pairs: Unlabelled, pair_plan: PairPlan, plan: PairPlan
+    ) -> StepReport:
+        """The same step of one process, in two compiled functions with the decision between them."""
+        labels, count = batch.labels, batch.global_count
+        overlap = pairs.overlap or Overlap.of(plan, pair_plan)
+        scale = 1 / (count * pairs.rate)
+        look = fused.look(pair_plan, pairs.weight, scale, plan, overlap, labels, self._direction, learner.step)
+        decision = self._decide(learner, batch, look.sums)
+        if sign := SIGNS[decision.choice]:
+            fused.shift(look, sign, pair_plan, learner.step)
+        learner.step += 1
+        losses = fused.plain(plan, labels, 1 / count, learner.step)
+        return StepReport(losses.sum(), labels.numel(), unlabelled_logits=look.logits, decision=decision)
 
     @staticmethod
     def _dual(learner: Learner, batch: Batch, pairs: Unlabelled, tiles: Tiles) -> PassResult:

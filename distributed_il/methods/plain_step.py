@@ -15,8 +15,13 @@ def plain_step(learner: Learner, batch: Batch) -> StepReport:
         learner: The replica to train.
         batch: This rank's part.
     """
-    tiles = learner.tiles(batch.plan or plan_pairs(batch.user_ids, batch.item_ids))
+    plan = batch.plan or plan_pairs(batch.user_ids, batch.item_ids)
     scale = learner.collectives.world_size / batch.global_count
+    if learner.fused is not None and learner.fused.fits(plan):
+        learner.step += 1
+        losses = learner.fused.plain(plan, batch.labels, scale, learner.step)
+        return StepReport(losses.sum(), batch.labels.numel())
+    tiles = learner.tiles(plan)
     if learner.tower.replica is not None:
         losses = log_loss(learner.logits(tiles), batch.labels)
         learner.descend(losses.sum() * scale, tiles, capacity=batch.capacity)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from benchmarks.command import command_line
+from distributed_il.process_environment import process_environment
 
 PROGRAM = """
 import os, sys
@@ -20,8 +21,7 @@ print(os.environ["OMP_NUM_THREADS"], os.environ["MALLOC_MMAP_THRESHOLD_"], sys.a
 
 def output(environment: Mapping[str, str]) -> list[str]:
     """Lines that a program prints that was started with this environment beside that of the tests."""
-    ours = ("OMP_NUM_THREADS", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-    rest = {name: value for name, value in os.environ.items() if name not in ours}
+    rest = {name: value for name, value in os.environ.items() if name not in process_environment(1)}
     command = [sys.executable, "-c", PROGRAM, "--out", "a b"]
     return subprocess.run(
         command, env=rest | dict(environment), check=True, capture_output=True, text=True
@@ -34,7 +34,7 @@ def test_a_process_starts_once_more_with_the_environment_of_a_worker_and_the_sam
 
 def test_what_the_caller_set_stays() -> None:
     assert output({"OMP_NUM_THREADS": "2"})[-1].startswith("2 1073741824")
-    whole = {"OMP_NUM_THREADS": "2", "MALLOC_MMAP_THRESHOLD_": "1", "MALLOC_TRIM_THRESHOLD_": "1"}
+    whole = process_environment(2) | {"MALLOC_MMAP_THRESHOLD_": "1", "MALLOC_TRIM_THRESHOLD_": "1"}
     assert output(whole) == ["started", "2 1 ['--out', 'a b']"]
 
 
