@@ -1,0 +1,229 @@
+r"""What does streaming cost a training run?
+
+Trains the same runs in turns: with all batches made before the clock starts (bare), with decoded blocks in memory,
+with files read by pyarrow in processes of torch.distributed, and as a run is launched, on Ray Data and Ray Train
+(stream). Each run has fresh processes. Rows a second are those of the passes; start, validation and checkpoints stand
+beside them. The repeats take a small dataset, so that they can be many; whole epochs of a large one are run once.
+
+    distributed-il simulate --preset micro-video --output EPOCH_DIR
+    distributed-il simulate --preset micro-video --num_positives 1300000 --num_negatives 1200000 --num_unclear 0 \
+        --output DIR
+    python -m benchmarks.throughput --data DIR --epoch-data EPOCH_DIR
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.command import command_line, start_as_worker
+from benchmarks.measuring import ratios
+from benchmarks.result import Figure, Result
+from benchmarks.training_ranks import WAYS, Speed, Way, run_way
+from distributed_il.config import TrainConfig
+from distributed_il.config_file import config_from_dict
+from distributed_il.dataset import Dataset
+
+ALONE_LEAST = 0.85
+"""Stream over bare with one worker."""
+SHARED_LEAST = {"gmf": 0.65, "neumf": 0.80}
+"""Stream over bare with two workers on two cores, by backbone."""
+RAY_LEAST = 0.95
+"""Stream over pyarrow with torch.distributed."""
+SECOND_LEAST = {1024: 1.15, 8192: 1.35}
+"""NeuMF with two workers over one, by batch of a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is trained.
+
+    Attributes:
+        backbone: `gmf` or `neumf`.
+        method: `none` or `ig`.
+        batch_size: Labelled rows of a worker and step.
+        ways: How rows reach the steps.
+    """
+
+    backbone: str
+    method: str
+    batch_size: int = 1024
+    ways: tuple[Way, ...] = WAYS
+
+    @property
+    def name(self) -> str:
+        """Begins the names of its figures."""
+        batch = "" if self.batch_size == 1024 else f"_batch_{self.batch_size}"
+        return f"{self.backbone}_{self.method}{batch}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is run and how often."""
+
+    data: str
+    """Prepared dataset of the repeats."""
+    epoch_data: str | None = None
+    """Prepared dataset of the whole epochs; None for none."""
+    cases: tuple[Case, ...] = (
+        Case("gmf", "none"),
+        Case("gmf", "ig"),
+        Case("neumf", "none"),
+        Case("neumf", "ig"),
+        Case("neumf", "none", 8192, ("bare", "stream")),
+        Case("neumf", "ig", 8192, ("bare", "stream")),
+    )
+    """What is trained."""
+    workers: tuple[int, ...] = (1, 2)
+    """Numbers of workers."""
+    rounds: int = 2
+    """Rounds of a run."""
+    repeats: int = 7
+    """Runs of each kind."""
+
+
+Run = Callable[[Way, TrainConfig], Speed]
+Speeds = dict[tuple[int, Way], list[Speed]]
+
+
+def measure(plan: Plan, run: Run = run_way) -> dict[str, Figure]:
+    """Runs everything in turns.
+
+    Args:
+        plan: What to run.
+        run: Trains once; a test gives its own.
+
+    Returns:
+        Ratios first, then what they are made of.
+    """
+    ratios_found: dict[str, Figure] = {}
+    parts: dict[str, Figure] = {}
+    for case in plan.cases:
+        speeds = _repeat(case, plan, plan.data, plan.rounds, plan.repeats, run)
+        ratios_found |= dict(_ratios(case, speeds))
+        parts |= dict(_parts(case.name, speeds))
+    if plan.epoch_data is not None:
+        for case in plan.cases:
+            if case.batch_size == 1024:
+                speeds = _repeat(case, plan, plan.epoch_data, 1, 1, run)
+                parts |= dict(_parts(f"epoch_{case.name}", speeds))
+    return ratios_found | parts
+
+
+def _repeat(case: Case, plan: Plan, data: str, rounds: int, repeats: int, run: Run) -> Speeds:
+    speeds: Speeds = {(workers, way): [] for workers in plan.workers for way in case.ways}
+    for _ in range(repeats):
+        for (workers, way), found in speeds.items():
+            with tempfile.TemporaryDirectory() as scratch:
+                found.append(run(way, _config(case, workers, data, rounds, f"{scratch}/run")))
+    return speeds
+
+
+def _config(case: Case, workers: int, data: str, rounds: int, run_dir: str) -> TrainConfig:
+    run = {
+        "dir": run_dir,
+        "workers": workers,
+        "batch_size": case.batch_size,
+        "max_rounds": rounds,
+        "patience": rounds,
+    }
+    model, method = {"backbone": case.backbone}, {"name": case.method}
+    return config_from_dict({"data": {"path": data}, "run": run, "model": model, "method": method})
+
+
+def _ratios(case: Case, speeds: Speeds) -> Iterator[tuple[str, Figure]]:
+    """Ratios of rows a second, repeat by repeat."""
+    usual = case.batch_size == 1024
+    for workers in sorted({workers for workers, _ in speeds}):
+        least = ALONE_LEAST if workers == 1 else SHARED_LEAST.get(case.backbone)
+        targets: dict[Way, float | None] = {"bare": least, "torch_distributed": RAY_LEAST, "memory": None}
+        for way, target in targets.items():
+            if (workers, way) in speeds:
+                found = ratios(_rates(speeds[workers, "stream"]), _rates(speeds[workers, way]))
+                name = f"{case.name}_stream_over_{way}_{_workers(workers)}"
+                yield name, Figure(found, at_least=target if usual else None)
+    for way in case.ways:
+        if {(1, way), (2, way)} <= speeds.keys():
+            found = ratios(_rates(speeds[2, way]), _rates(speeds[1, way]))
+            target = SECOND_LEAST.get(case.batch_size) if (case.backbone, way) == ("neumf", "stream") else None
+            name = f"{case.backbone}_{case.method}_{way}_2_over_1_workers_batch_{case.batch_size}"
+            yield name, Figure(found, at_least=target)
+
+
+def _parts(name: str, speeds: Speeds) -> Iterator[tuple[str, Figure]]:
+    for (workers, way), found in speeds.items():
+        prefix = f"{name}_{way}_{_workers(workers)}"
+        yield f"{prefix}_rows_per_s", Figure(_rates(found))
+        yield f"{prefix}_data_wait_share", Figure([speed.data_wait_share for speed in found])
+        yield f"{prefix}_collectives_share", Figure([speed.collectives_share for speed in found])
+        yield f"{prefix}_beside_passes_s", Figure([speed.other_s for speed in found])
+
+
+def _rates(speeds: Sequence[Speed]) -> list[float]:
+    return [speed.rows_per_s for speed in speeds]
+
+
+def _workers(count: int) -> str:
+    return "1_worker" if count == 1 else f"{count}_workers"
+
+
+def answer(figures: dict[str, Figure]) -> str:
+    """What the figures say.
+
+    Args:
+        figures: From `measure`.
+    """
+    asked = {name: figure for name, figure in figures.items() if figure.met is not None}
+    missed = [f"{name} ({figure.median:.3f})" for name, figure in asked.items() if not figure.met]
+    if not missed:
+        return f"All {len(asked)} targets are met."
+    return f"{len(asked) - len(missed)} of {len(asked)} targets are met; missed: {', '.join(missed)}."
+
+
+def main() -> None:
+    """Measures, prints and writes the report."""
+    parser = command_line(__doc__)
+    parser.add_argument("--data", required=True, help="prepared dataset of the repeats")
+    parser.add_argument("--epoch-data", help="prepared dataset of the whole epochs")
+    arguments = parser.parse_args()
+    start_as_worker()
+    plan = Plan(data=arguments.data, epoch_data=arguments.epoch_data)
+    if arguments.quick:
+        case = Case("gmf", "ig", ways=("bare", "torch_distributed", "stream"))
+        plan = Plan(data=arguments.data, cases=(case,), rounds=1, repeats=1)
+    figures = measure(plan)
+    Result(
+        name="throughput",
+        question="What does streaming cost a training run?",
+        answer=answer(figures),
+        command="python -m benchmarks.throughput --data DIR"
+        + (" --quick" if arguments.quick else " --epoch-data EPOCH_DIR" if arguments.epoch_data else ""),
+        config=_describe(plan),
+        figures=figures,
+        notes=(
+            "Ratios compare runs of the same repeat. Rows a second count the passes of all rounds, with the start of "
+            "every pass but the first reading of a process.",
+            "bare: batches made before the clock starts; with one worker no process group, with two gloo on loopback. "
+            "memory: decoded blocks in memory, batches made in the prefetch thread. torch_distributed: blocks read by "
+            "pyarrow in the training process. stream: Ray Data and Ray Train, as `distributed-il train`.",
+            "So memory under bare is what making batches costs the step, torch_distributed under memory what reading "
+            "and decoding costs, stream under torch_distributed what Ray costs.",
+        ),
+    ).publish(arguments.out)
+
+
+def _describe(plan: Plan) -> dict[str, Any]:
+    facts: dict[str, Any] = {"cases": [case.name for case in plan.cases], "workers": list(plan.workers)}
+    facts |= {"rounds": plan.rounds, "repeats": plan.repeats}
+    for name, path in (("data", plan.data), ("epoch_data", plan.epoch_data)):
+        if path is not None:
+            dataset = Dataset.open(path)
+            facts[f"{name}_training_rows"] = dataset.rows("train")
+            facts[f"{name}_fingerprint"] = dataset.fingerprint[:12]
+    return facts
+
+
+if __name__ == "__main__":
+    main()
