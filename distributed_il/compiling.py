@@ -66,6 +66,7 @@ def _compile(function: F) -> F:
     return compile(
         function,
         fullgraph=True,
+        dynamic=False,  # but for the lengths marked: what another model in this process had does not count
         # What a function closes over never changes, and no other compilation of it is looked at, so that only what
         # differs from batch to batch needs looking at before each call: that takes a fifth of a step otherwise.
         isolate_recompiles=True,

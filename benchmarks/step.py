@@ -1,0 +1,310 @@
+r"""What does an inverse step cost beside a plain one, beside the dense way, and in large tables?
+
+Takes steps by turns on models of several sizes, with batches and index plans made ahead as a run's prefetch thread
+makes them: no Ray, no files, no other process. Each model takes plain and inverse steps, eager and compiled, and the
+dense way its own inverse steps.
+
+    python -m benchmarks.step
+    python -m benchmarks.step --device cuda
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import itertools
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.command import command_line, start_as_worker
+from benchmarks.dense_way import DenseWay
+from benchmarks.measuring import interleaved_seconds, ratios
+from benchmarks.peak_memory import PeakMemory
+from benchmarks.result import Figure, Result
+from benchmarks.step_cases import MODES, STEPS, Size, StepCase, wait_for
+from distributed_il.batches import WINDOW_STEPS
+
+IG_OVER_PLAIN_MOST = {
+    ("gmf", "eager"): 2.6,
+    ("gmf", "compiled"): 1.6,
+    ("neumf", "eager"): 2.5,
+    ("neumf", "compiled"): 2.5,
+}
+"""Inverse over plain step, batch 1,024, tables of 170,000 rows."""
+DENSE_LEAST = {("gmf", "170k"): 100.0, ("neumf", "170k"): 60.0, ("gmf", "2m"): 1000.0, ("neumf", "2m"): 1000.0}
+"""Dense way over our inverse step."""
+LARGE_MOST = 1.5
+"""Step in tables of 20 million rows over step in tables of 10,000."""
+MEMORY_MOST = 64 * 2**20
+"""Bytes beyond tables and moments."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is measured and how often."""
+
+    device: str = "cpu"
+    """`cpu` or `cuda`."""
+    rows: tuple[tuple[str, tuple[int, ...]], ...] = (
+        ("gmf", (10_000, 170_000, 2_000_000, 20_000_000)),
+        ("neumf", (10_000, 170_000, 2_000_000)),
+    )
+    """Rows of both tables, by backbone."""
+    batches: tuple[int, ...] = (1024, 8192)
+    """Labelled rows of a step."""
+    steps: int = 20
+    """Steps of a timed call."""
+    repeats: int = 15
+    """Timed calls of each kind."""
+    dense_rows: tuple[int, ...] = (10_000, 170_000, 2_000_000)
+    """Sizes that the dense way is measured at, with batches of 1,024."""
+    dense_repeats: int = 5
+    """Dense steps of each size; ours are timed between them."""
+
+
+ON_GPU = Plan(
+    device="cuda",
+    rows=(("gmf", (170_000, 20_000_000)), ("neumf", (170_000, 20_000_000))),
+    batches=(1024, 8192, 65_536),
+    repeats=30,
+    dense_rows=(170_000,),
+)
+QUICK = Plan(
+    rows=(("gmf", (10_000, 170_000)), ("neumf", (170_000,))),
+    batches=(1024,),
+    steps=5,
+    repeats=5,
+    dense_rows=(170_000,),
+    dense_repeats=1,
+)
+
+
+def measure(plan: Plan) -> dict[str, Figure]:
+    """Takes all steps.
+
+    Args:
+        plan: What to measure.
+
+    Returns:
+        Ratios and memory first, then milliseconds and what follows from them.
+    """
+    device = torch.device(plan.device)
+    bandwidth = copy_bandwidth(device)
+    first: dict[str, Figure] = {}
+    then: dict[str, Figure] = {"copy_bandwidth_bytes_per_s": Figure(bandwidth)}
+    for backbone, rows in plan.rows:
+        for batch in plan.batches:
+            cases = [_case(Size(backbone, count, batch), device) for count in rows]
+            milliseconds = _times(cases, plan)
+            first |= dict(_ratios(cases, milliseconds, plan))
+            then |= {name: Figure(values) for name, values in milliseconds.items()}
+            then |= dict(_rates(cases, milliseconds, Figure(bandwidth).median))
+            if batch == 1024:
+                found, parts = _against_dense(cases, plan)
+                first, then = first | found, then | parts
+            del cases
+            gc.collect()
+        first |= dict(_memory(backbone, rows, plan))
+    return first | then
+
+
+def copy_bandwidth(device: torch.device, *, repeats: int = 7) -> list[float]:
+    """Bytes a second, read and written, of copying 256 MiB.
+
+    Args:
+        device: Where.
+        repeats: Copies that are timed.
+    """
+    source = torch.ones(2**26, device=device)
+    target = torch.empty_like(source)
+
+    def copy() -> None:
+        target.copy_(source)
+        wait_for(device)
+
+    seconds = interleaved_seconds({"copy": copy}, repeats=repeats)["copy"]
+    return [2 * source.nbytes / sample for sample in seconds]
+
+
+def _case(size: Size, device: torch.device) -> StepCase:
+    case = StepCase(size, device)
+    case.compile()
+    return case
+
+
+def _name(size: Size, step: str, mode: str) -> str:
+    return f"{size.backbone}_{step}_{mode}_{size.label}_ms"
+
+
+def _times(cases: list[StepCase], plan: Plan) -> dict[str, list[float]]:
+    calls = {
+        _name(case.size, step, mode): case.steps(step, mode, plan.steps)
+        for case in cases
+        for step in STEPS
+        for mode in MODES
+    }
+    calls |= dict(_planning(cases))
+    seconds = interleaved_seconds(calls, repeats=plan.repeats, warm_up=2)
+    counts = {name: WINDOW_STEPS if "_made_ahead_" in name else plan.steps for name in calls}
+    return {name: [1e3 * sample / counts[name] for sample in samples] for name, samples in seconds.items()}
+
+
+def _planning(cases: list[StepCase]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Making a window's batches with their plans, which a run does in its prefetch thread."""
+    for case in cases:
+        for step in STEPS:
+            name = f"{case.size.backbone}_{step}_made_ahead_{case.size.label}_ms"
+            yield name, lambda case=case, step=step: case.plan(case.windows[0], pairs=step == "inverse")
+
+
+def _ratios(cases: list[StepCase], milliseconds: dict[str, list[float]], plan: Plan) -> Iterator[tuple[str, Figure]]:
+    judged = plan.device == "cpu"
+    for case in cases:
+        size = case.size
+        for mode in MODES:
+            found = ratios(*(milliseconds[_name(size, step, mode)] for step in ("inverse", "plain")))
+            usual = size.label == "170k"
+            target = IG_OVER_PLAIN_MOST[size.backbone, mode] if usual and judged else None
+            yield f"{size.backbone}_ig_over_plain_{mode}" + ("" if usual else f"_{size.label}"), Figure(found, target)
+    smallest, largest = cases[0].size, cases[-1].size
+    for step in STEPS if len(cases) > 1 else ():
+        for mode in MODES:
+            found = ratios(*(milliseconds[_name(size, step, mode)] for size in (largest, smallest)))
+            usual = (smallest.label, largest.label) == ("10k", "20m")
+            name = f"{largest.backbone}_{step}_{mode}_{largest.label}_over_{smallest.label}"
+            yield name, Figure(found, LARGE_MOST if usual and judged else None)
+
+
+def _rates(
+    cases: list[StepCase], milliseconds: dict[str, list[float]], bandwidth: float
+) -> Iterator[tuple[str, Figure]]:
+    for case in cases:
+        size = case.size
+        for step in STEPS:
+            for mode in MODES:
+                samples = milliseconds[_name(size, step, mode)]
+                name = f"{size.backbone}_{step}_{mode}_{size.label}"
+                yield f"{name}_rows_per_s", Figure([1e3 * size.batch / sample for sample in samples])
+                share = [1e3 * case.row_bytes(step) / sample / bandwidth for sample in samples]
+                yield f"{name}_bandwidth_share", Figure(share)
+        moved = 1 - case.decisions[1] / sum(case.decisions)
+        yield f"{size.backbone}_{size.label}_share_of_inverse_steps_that_moved", Figure([moved])
+
+
+def _against_dense(cases: list[StepCase], plan: Plan) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    found: dict[str, Figure] = {}
+    parts: dict[str, Figure] = {}
+    for case in cases:
+        size = case.size
+        if size.rows not in plan.dense_rows:
+            continue
+        dense = DenseWay(case.learner, dual_learning_rate=case.config.dual_learning_rate)
+        calls: dict[str, Callable[[], object]] = {"dense": _dense_step(dense, case, torch.device(plan.device))}
+        calls |= {mode: case.steps("inverse", mode, plan.steps) for mode in MODES}
+        seconds = interleaved_seconds(calls, repeats=plan.dense_repeats)
+        parts[f"{size.backbone}_inverse_dense_{size.label}_ms"] = Figure([1e3 * sample for sample in seconds["dense"]])
+        for mode in MODES:
+            ours = [sample / plan.steps for sample in seconds[mode]]
+            target = DENSE_LEAST.get((size.backbone, size.label)) if plan.device == "cpu" else None
+            figure = Figure(ratios(seconds["dense"], ours), at_least=target if mode == "compiled" else None)
+            found[f"{size.backbone}_dense_over_ours_{size.label}" + ("" if mode == "compiled" else "_eager")] = figure
+    return found, parts
+
+
+def _dense_step(dense: DenseWay, case: StepCase, device: torch.device) -> Callable[[], None]:
+    pool = itertools.cycle(case.batches["inverse"])
+
+    def step() -> None:
+        dense.inverse_step(next(pool))
+        wait_for(device)
+
+    return step
+
+
+def _memory(backbone: str, rows: tuple[int, ...], plan: Plan) -> Iterator[tuple[str, Figure]]:
+    """Of eager steps, each size in a fresh process."""
+    target = MEMORY_MOST if backbone == "gmf" and plan.device == "cpu" else None
+    for count in rows[1:] or rows:
+        size = Size(backbone, count, 1024)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            used = pool.apply(working_memory, (size, plan.device))
+        yield f"{backbone}_working_memory_{size.label}_bytes", Figure([used], target)
+
+
+def working_memory(size: Size, device: str) -> int:
+    """Peak bytes that 100 plain and 100 inverse steps, eager, take beyond what the model and the batches occupy.
+
+    Args:
+        size: What is trained.
+        device: Where.
+    """
+    torch.set_num_threads(1)
+    case = StepCase(size, torch.device(device))
+    with PeakMemory(torch.device(device)) as memory:
+        for step in STEPS:
+            case.steps(step, "eager", 100)()
+    return memory.bytes
+
+
+def answer(figures: dict[str, Figure]) -> str:
+    """What the figures say.
+
+    Args:
+        figures: From `measure`.
+    """
+    asked = {name: figure for name, figure in figures.items() if figure.met is not None}
+    missed = [f"{name} ({figure.median:.4g})" for name, figure in asked.items() if not figure.met]
+    said = [
+        f"{backbone.upper()} {mode}: {figures[name].median:.2f} plain steps"
+        for backbone in ("gmf", "neumf")
+        for mode in MODES
+        if (name := f"{backbone}_ig_over_plain_{mode}") in figures
+    ]
+    text = f"An inverse step at 170,000 rows costs, {'; '.join(said)}."
+    if not asked:
+        return text
+    return f"{text} {len(asked) - len(missed)} of {len(asked)} targets are met" + (
+        f"; missed: {', '.join(missed)}." if missed else "."
+    )
+
+
+def main() -> None:
+    """Measures, prints and writes the report."""
+    parser = command_line(__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the models live")
+    arguments = parser.parse_args()
+    start_as_worker()
+    torch.set_num_threads(1)
+    plan = ON_GPU if arguments.device == "cuda" else Plan()
+    if arguments.quick:
+        plan = dataclasses.replace(QUICK, device=arguments.device)
+    figures = measure(plan)
+    where = "" if arguments.device == "cpu" else f" --device {arguments.device}"
+    device = torch.cuda.get_device_name() if arguments.device == "cuda" else "one thread"
+    Result(
+        name="step" if arguments.device == "cpu" else "step_cuda",
+        question="What does an inverse step cost beside a plain one, beside the dense way, and in large tables?",
+        answer=answer(figures),
+        command="python -m benchmarks.step" + where + (" --quick" if arguments.quick else ""),
+        config=dataclasses.asdict(plan) | {"on": device},
+        figures=figures,
+        notes=(
+            "Batches of 1,024 where the name says nothing else, as many unlabelled pairs, ids uniform at random, "
+            "embedding size 32, float32. Rows are those of both tables together.",
+            "Steps take batches made ahead; what making them costs a run's other thread is `made_ahead`.",
+            "dense_over_ours is the dense inverse step over ours, compiled, and `_eager` over ours, eager. The dense "
+            "way has three whole models with `nn.Embedding`, a fresh dense Adam for each candidate and a dense Adam "
+            "for the labelled step, on the same device and threads.",
+            "Working memory is the peak of resident memory over 200 eager steps less what was resident before them; on "
+            "a GPU, of allocated memory.",
+            "bandwidth_share: bytes of table rows that a step must read and write, by the time of a step, over what a "
+            "copy of 256 MiB reaches.",
+        ),
+    ).publish(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
