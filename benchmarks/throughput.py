@@ -6,7 +6,7 @@ with files read by pyarrow in processes of torch.distributed, and as a run is la
 beside them. The repeats take a small dataset, so that they can be many; whole epochs of a large one are run once.
 
     distributed-il simulate --preset micro-video --output EPOCH_DIR
-    distributed-il simulate --preset micro-video --num_positives 1300000 --num_negatives 1200000 --num_unclear 0 \
+    distributed-il simulate --preset micro-video --num_positives 870000 --num_negatives 800000 --num_unclear 0 \
         --output DIR
     python -m benchmarks.throughput --data DIR --epoch-data EPOCH_DIR
 """
@@ -45,12 +45,16 @@ class Case:
         method: `none` or `ig`.
         batch_size: Labelled rows of a worker and step.
         ways: How rows reach the steps.
+        rounds: Rounds of a run.
+        repeats: Runs of each kind.
     """
 
     backbone: str
     method: str
     batch_size: int = 1024
-    ways: tuple[Way, ...] = WAYS
+    ways: tuple[Way, ...] = ("bare", "torch_distributed", "stream")
+    rounds: int = 1
+    repeats: int = 7
 
     @property
     def name(self) -> str:
@@ -68,20 +72,20 @@ class Plan:
     epoch_data: str | None = None
     """Prepared dataset of the whole epochs; None for none."""
     cases: tuple[Case, ...] = (
-        Case("gmf", "none"),
-        Case("gmf", "ig"),
-        Case("neumf", "none"),
+        Case("gmf", "ig", ways=WAYS, rounds=3),
         Case("neumf", "ig"),
-        Case("neumf", "none", 8192, ("bare", "stream")),
-        Case("neumf", "ig", 8192, ("bare", "stream")),
+        Case("neumf", "ig", 8192, ("stream",), repeats=3),
     )
-    """What is trained."""
+    """What is trained on it."""
+    epochs: tuple[Case, ...] = (
+        Case("gmf", "none", ways=("bare", "stream"), repeats=1),
+        Case("gmf", "ig", ways=("bare", "stream"), repeats=1),
+        Case("neumf", "none", ways=("stream",), repeats=1),
+        Case("neumf", "ig", ways=("stream",), repeats=1),
+    )
+    """What is trained on `epoch_data`."""
     workers: tuple[int, ...] = (1, 2)
     """Numbers of workers."""
-    rounds: int = 2
-    """Rounds of a run."""
-    repeats: int = 7
-    """Runs of each kind."""
 
 
 Run = Callable[[Way, TrainConfig], Speed]
@@ -101,33 +105,32 @@ def measure(plan: Plan, run: Run = run_way) -> dict[str, Figure]:
     ratios_found: dict[str, Figure] = {}
     parts: dict[str, Figure] = {}
     for case in plan.cases:
-        speeds = _repeat(case, plan, plan.data, plan.rounds, plan.repeats, run)
+        speeds = _repeat(case, plan.workers, plan.data, run)
         ratios_found |= dict(_ratios(case, speeds))
         parts |= dict(_parts(case.name, speeds))
     if plan.epoch_data is not None:
-        for case in plan.cases:
-            if case.batch_size == 1024:
-                speeds = _repeat(case, plan, plan.epoch_data, 1, 1, run)
-                parts |= dict(_parts(f"epoch_{case.name}", speeds))
+        for case in plan.epochs:
+            speeds = _repeat(case, plan.workers, plan.epoch_data, run)
+            parts |= dict(_parts(f"epoch_{case.name}", speeds))
     return ratios_found | parts
 
 
-def _repeat(case: Case, plan: Plan, data: str, rounds: int, repeats: int, run: Run) -> Speeds:
-    speeds: Speeds = {(workers, way): [] for workers in plan.workers for way in case.ways}
-    for _ in range(repeats):
-        for (workers, way), found in speeds.items():
+def _repeat(case: Case, workers: Sequence[int], data: str, run: Run) -> Speeds:
+    speeds: Speeds = {(count, way): [] for count in workers for way in case.ways}
+    for _ in range(case.repeats):
+        for (count, way), found in speeds.items():
             with tempfile.TemporaryDirectory() as scratch:
-                found.append(run(way, _config(case, workers, data, rounds, f"{scratch}/run")))
+                found.append(run(way, _config(case, count, data, f"{scratch}/run")))
     return speeds
 
 
-def _config(case: Case, workers: int, data: str, rounds: int, run_dir: str) -> TrainConfig:
+def _config(case: Case, workers: int, data: str, run_dir: str) -> TrainConfig:
     run = {
         "dir": run_dir,
         "workers": workers,
         "batch_size": case.batch_size,
-        "max_rounds": rounds,
-        "patience": rounds,
+        "max_rounds": case.rounds,
+        "patience": case.rounds,
     }
     model, method = {"backbone": case.backbone}, {"name": case.method}
     return config_from_dict({"data": {"path": data}, "run": run, "model": model, "method": method})
@@ -191,8 +194,7 @@ def main() -> None:
     start_as_worker()
     plan = Plan(data=arguments.data, epoch_data=arguments.epoch_data)
     if arguments.quick:
-        case = Case("gmf", "ig", ways=("bare", "torch_distributed", "stream"))
-        plan = Plan(data=arguments.data, cases=(case,), rounds=1, repeats=1)
+        plan = Plan(data=arguments.data, cases=(Case("gmf", "ig", rounds=2, repeats=1),), workers=(1,))
     figures = measure(plan)
     Result(
         name="throughput",
@@ -216,7 +218,7 @@ def main() -> None:
 
 def _describe(plan: Plan) -> dict[str, Any]:
     facts: dict[str, Any] = {"cases": [case.name for case in plan.cases], "workers": list(plan.workers)}
-    facts |= {"rounds": plan.rounds, "repeats": plan.repeats}
+    facts |= {"rounds": [case.rounds for case in plan.cases], "batch": [case.batch_size for case in plan.cases]}
     for name, path in (("data", plan.data), ("epoch_data", plan.epoch_data)):
         if path is not None:
             dataset = Dataset.open(path)
