@@ -204,6 +204,8 @@ class RunConfig:
     compile: bool = False
     """Compile the steps of `none` and `ig` with torch.compile: faster, after half a minute at the start; results change
     by rounding. Needs a C++ compiler on every node; where compilation fails, the run says so and goes on without."""
+    wait_for_workers_s: float | None = 30.0
+    """Seconds that a run waits for a cluster which has no room for its workers; null: as long as it takes."""
     collective_timeout_s: float = 120.0
     """Seconds after which a lost rank ends the others' wait."""
     max_failures: int = 3
@@ -219,6 +221,8 @@ class RunConfig:
             f"run.checkpoint_every_steps is {self.checkpoint_every_steps}; it must be at least 1, or null",
         )
         _require_positive("run.collective_timeout_s", self.collective_timeout_s)
+        if self.wait_for_workers_s is not None:
+            _require_positive("run.wait_for_workers_s", self.wait_for_workers_s)
 
     @property
     def global_batch_size(self) -> int:

@@ -25,6 +25,7 @@ from distributed_il.mailbox import Mailbox
 from distributed_il.preflight import check_cluster, check_run
 from distributed_il.process_environment import process_environment
 from distributed_il.progress import ProgressLine
+from distributed_il.room import wait_for_room, worker_resources
 from distributed_il.worker import train_loop
 
 LOOK_EVERY_S = 0.3
@@ -54,7 +55,12 @@ def launch(config: TrainConfig) -> dict[str, Any]:
     dataset = check_run(config)
     cpus = config.run.workers * config.run.threads_per_worker
     # Ray sets a handler of SIGTERM when it starts, so ours comes after it.
-    with ProgressLine() as line, ray_session(cpus=cpus), _signals() as received:
+    with ProgressLine() as line, ray_session(cpus=cpus) as private, _signals() as received:
+        # No node will ever join a private Ray.
+        limit_s = 0.0 if private else config.run.wait_for_workers_s
+        wait_for_room(config.run, limit_s=limit_s, note=line.note, stopped=lambda: bool(received))
+        if received:
+            raise _interruption(received)
         check_cluster(config, dataset)
         mailbox = Mailbox()
         training = _fit_aside(make_trainer(config, mailbox))
@@ -63,7 +69,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
         if result is not None:
             return result
         line.note(f"stopped; the same command goes on from the last checkpoint in {config.run.dir}")
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+        raise _interruption(received)
 
 
 def make_trainer(config: TrainConfig, mailbox: Mailbox) -> TorchTrainer:
@@ -74,14 +80,15 @@ def make_trainer(config: TrainConfig, mailbox: Mailbox) -> TorchTrainer:
         mailbox: Where its workers send what the driver shows.
     """
     run = config.run
-    resources = {"CPU": float(run.threads_per_worker)} | ({"GPU": 1.0} if run.use_gpu else {})
     return TorchTrainer(
         train_loop,
         train_loop_config={"config": config, "mailbox": mailbox},
         torch_config=TorchConfig(
             backend="nccl" if run.use_gpu else "gloo", timeout_s=math.ceil(run.collective_timeout_s)
         ),
-        scaling_config=ScalingConfig(num_workers=run.workers, use_gpu=run.use_gpu, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=run.workers, use_gpu=run.use_gpu, resources_per_worker=worker_resources(run)
+        ),
         run_config=RunConfig(
             # Resuming is our checkpoints' business: to Ray every start is a new run.
             name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}",
@@ -115,6 +122,10 @@ class FailureNotes(UserCallback):
         if self._mailbox.given_up():
             raise first
         self._mailbox.note(f"worker {rank} failed: {str(first).strip().splitlines()[-1]}")
+
+
+def _interruption(received: list[int]) -> BaseException:
+    return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:

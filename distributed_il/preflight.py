@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import ray
 from pyarrow import fs as pafs
+from ray.exceptions import RayError
 
 from distributed_il.checkpoint import CheckpointStore
 from distributed_il.config import TrainConfig
@@ -18,7 +20,10 @@ from distributed_il.errors import UserError
 from distributed_il.resume import check_same_run
 
 _OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
-_PROBE_TIMEOUT_S = 120.0
+_JOB_FILES = "/runtime_resources/working_dir_files/"
+"""Where Ray unpacks the working directory of a job."""
+PROBE_WITHIN_S = 45.0
+"""How long a node may take to look at its storage; more than the start of a process on a busy one."""
 
 
 def check_run(config: TrainConfig) -> Dataset:
@@ -46,36 +51,58 @@ def check_run(config: TrainConfig) -> Dataset:
 
 
 def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
-    """Checks that the nodes of the cluster see the run's directory and the dataset, and that GPUs are there.
+    """Checks that every node that can have workers sees the run's directory and the dataset as this process does.
 
     Args:
         config: The run, with absolute paths.
         dataset: Its data.
 
     Raises:
-        UserError: A node does not see what this process sees, or there are too few GPUs.
+        UserError: A node does not, or can't say.
     """
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    if config.run.use_gpu and gpus < config.run.workers:
-        raise UserError(
-            f"run.use_gpu asks for one GPU a worker, {config.run.workers} in all, and Ray sees {gpus}; lower "
-            "run.workers, or set run.use_gpu to false"
-        )
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0)]
-    if len(nodes) < 2:
+    here = ray.get_runtime_context().get_node_id()
+    nodes = {node: address for node, address in _nodes().items() if node != here}
+    if not nodes:
         return
     with _probe(config.run.dir) as name:
         look = ray.remote(num_cpus=0, max_retries=0)(_look)
         answers = {
-            node["NodeManagerAddress"]: look.options(label_selector={"ray.io/node-id": node["NodeID"]}).remote(
+            look.options(label_selector={"ray.io/node-id": node}).remote(
                 config.run.dir, name, config.data.path, dataset.fingerprint
-            )
+            ): node
             for node in nodes
         }
-        for address, answer in answers.items():
-            complaint = ray.get(answer, timeout=_PROBE_TIMEOUT_S)
+        arrived, missing = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_WITHIN_S)
+        for answer in arrived:
+            complaint = _complaint(answer)
             if complaint is not None:
-                raise UserError(f"node {address}: {complaint}")
+                raise UserError(f"node {nodes[answers[answer]]}: {complaint}")
+        for answer in missing:
+            ray.cancel(answer, force=True)
+        silent = [nodes[answers[answer]] for answer in missing if answers[answer] in _nodes()]
+        if silent:
+            raise UserError(
+                f"node {silent[0]} did not look at run.dir {config.run.dir} and data.path {config.data.path} within "
+                f"{PROBE_WITHIN_S:.0f} s; see whether its storage answers, or take the node out of the cluster"
+            )
+
+
+def _nodes() -> dict[str, str]:
+    """Addresses, by id, of the nodes that can have workers."""
+    return {
+        node["NodeID"]: node["NodeManagerAddress"]
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0)
+    }
+
+
+def _complaint(answer: Any) -> str | None:
+    """What `_look` returned, or what kept it from returning."""
+    try:
+        return ray.get(answer)
+    except RayError as error:
+        last = str(error).strip().splitlines()[-1]
+        return f"run.dir and data.path could not be looked at ({last}); all nodes need the same packages and storage"
 
 
 def _check_workers(workers: int, dataset: Dataset) -> None:
@@ -98,6 +125,11 @@ def _check_workers(workers: int, dataset: Dataset) -> None:
 
 def _check_place(config: TrainConfig) -> None:
     """Refuses a directory that holds other things than a run; the dataset's own directory is welcome."""
+    if _JOB_FILES in config.run.dir:
+        raise UserError(
+            f"run.dir {config.run.dir} lies in the job's copy of its working directory, which does not outlive the "
+            "job; give the full path of a place on storage that all nodes share"
+        )
     fs, root = filesystem(config.run.dir)
     found = fs.get_file_info(root)
     if found.type == pafs.FileType.File:
@@ -134,6 +166,11 @@ def _look(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | N
     fs, root = filesystem(run_dir)
     if fs.get_file_info(f"{root}/{probe}").type != pafs.FileType.File:
         return f"run.dir {run_dir} is not the directory that the driver sees; put it on storage that all nodes share"
+    try:
+        with _probe(run_dir):
+            pass
+    except UserError as error:
+        return str(error)
     try:
         found = Dataset.open(data_path).fingerprint
     except UserError as error:

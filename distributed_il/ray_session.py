@@ -12,13 +12,14 @@ from contextlib import ExitStack, contextmanager
 import ray
 
 from distributed_il.errors import UserError
+from distributed_il.reach import reach
 
 _STORE_BYTES = 512 << 20
 _STORE_BYTES_PER_CPU = 64 << 20
 
 
 @contextmanager
-def ray_session(*, cpus: int) -> Generator[None]:
+def ray_session(*, cpus: int) -> Generator[bool]:
     """Makes Ray usable inside, without its noise.
 
     A Ray that this process has already initialised is used as it is and left running; `RAY_ADDRESS`, which is set
@@ -28,20 +29,25 @@ def ray_session(*, cpus: int) -> Generator[None]:
     Args:
         cpus: CPUs that the work asks for; a private Ray offers at least as many, whatever the machine has.
 
+    Yields:
+        Whether it is a private one, started here.
+
     Raises:
         UserError: The cluster at `RAY_ADDRESS` can't be joined.
     """
+    private = False
     with ExitStack() as ended:
         ended.enter_context(environment(QUIET))
         if not ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS", "local")
-            if address == "local":
+            private = address == "local"
+            if private:
                 ended.enter_context(environment(PRIVATE))
                 _start_private(max(cpus, os.cpu_count() or 1))
             else:
                 _join(address)
             ended.callback(ray.shutdown)
-        yield
+        yield private
 
 
 def _start_private(cpus: int) -> None:
@@ -56,10 +62,25 @@ def _start_private(cpus: int) -> None:
 
 
 def _join(address: str) -> None:
+    if address.startswith(("http://", "https://")):
+        raise UserError(
+            f"RAY_ADDRESS={address} is where jobs are sent: `distributed-il submit train …`; unset it to work on this "
+            "machine alone"
+        )
     try:
+        if address != "auto" and "://" not in address:
+            reach(address, "RAY_ADDRESS")
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as error:
+    except OSError as error:
         raise UserError(
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start it, or unset RAY_ADDRESS to work on "
-            "this machine alone"
+            "this machine alone. A cluster with authentication answers to its own token only: put it into "
+            "~/.ray/auth_token, and set RAY_AUTH_MODE=token"
+        ) from error
+    except RuntimeError as error:
+        if not str(error).startswith("Version mismatch"):
+            raise
+        raise UserError(
+            f"RAY_ADDRESS={address}: {' '.join(str(error).split())}; install the cluster's versions here, or start "
+            "it with an image that has these"
         ) from error

@@ -23,6 +23,7 @@ FREE_TO_CHANGE = {
     "run.checkpoint_every_steps",
     "run.collective_timeout_s",
     "run.max_failures",
+    "run.wait_for_workers_s",
 }
 """Settings that leave later global batches and what is made of them as they are, while workers × batch_size stays."""
 

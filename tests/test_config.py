@@ -67,6 +67,7 @@ def test_values_out_of_range_are_refused_by_name(kind: Any, values: dict[str, An
         {"threads_per_worker": 0},
         {"seed": -1},
         {"max_failures": -1},
+        {"wait_for_workers_s": 0.0},
         {"checkpoint_every_steps": 0},
         {"collective_timeout_s": 0.0},
     ],

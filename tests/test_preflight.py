@@ -79,3 +79,9 @@ def test_a_place_that_cannot_be_written_is_refused(tiny_dataset: Dataset, tmp_pa
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="can't be written"):
         check_run(config_of(tiny_dataset, tmp_path / "file" / "run"))
+
+
+def test_a_jobs_own_copy_of_its_working_directory_is_no_place_for_a_run(tiny_dataset: Dataset) -> None:
+    place = Path("/tmp/ray/session/runtime_resources/working_dir_files/_ray_pkg_0/runs/a")
+    with pytest.raises(UserError, match="does not outlive the job; give the full path"):
+        check_run(config_of(tiny_dataset, place))

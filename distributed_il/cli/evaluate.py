@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import read_options
 
+if TYPE_CHECKING:
+    from distributed_il.evaluation import EvaluateConfig
+
 ABOUT = "Measures a trained model again on a split of the dataset that it was trained on."
+
+
+def read(argv: Sequence[str]) -> EvaluateConfig:
+    """The measurement, as the arguments describe it.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: A setting is unknown, missing or wrong.
+    """
+    from distributed_il.evaluation import EvaluateConfig
+
+    return EvaluateConfig(**read_options("evaluate", ABOUT, argv, lambda _: {"": EvaluateConfig}))
 
 
 def run(argv: Sequence[str]) -> None:
@@ -19,8 +37,8 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         UserError: See `distributed_il.evaluation.evaluate`.
     """
-    from distributed_il.evaluation import EvaluateConfig, evaluate
+    from distributed_il.evaluation import evaluate
 
-    config = EvaluateConfig(**read_options("evaluate", ABOUT, argv, lambda _: {"": EvaluateConfig}))
+    config = read(argv)
     result = evaluate(config)
     print(metric_table(config.split, {f"{config.checkpoint} checkpoint": result[config.split], **result["trivial"]}))

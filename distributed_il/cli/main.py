@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": Command("distributed_il.cli.simulate", "simulates micro-video logs as a dataset"),
     "train": Command("distributed_il.cli.train", "trains a recommender on a dataset"),
     "evaluate": Command("distributed_il.cli.evaluate", "measures a trained model again"),
+    "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }
 
 INTERRUPTED = 130

@@ -25,6 +25,9 @@ _TYPE_NAMES: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     str: "text (in quotes where it looks like a number)",
+    list[str]: "a list such as '[a, b]'",
+    dict[str, str]: "NAME: text",
+    dict[str, float]: "NAME: a number",
 }
 
 
@@ -35,6 +38,7 @@ def read_options(
     sections: Callable[[Given], Sections],
     belongs_elsewhere: Callable[[str], str] = lambda key: "",
     names: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
+    operands: str = "",
 ) -> dict[str, Any]:
     """Reads configuration files, environment variables and flags; each prevails over those before it.
 
@@ -45,6 +49,7 @@ def read_options(
         sections: The sections that there are, which may depend on what was given.
         belongs_elsewhere: Told an unknown key, says where it would be right, or nothing.
         names: Sections that stand for one dataclass of several, which their field `name` tells apart: all its values.
+        operands: What else the command takes, for `--help`; not read here.
 
     Returns:
         Nested values, defaults filled in.
@@ -57,7 +62,7 @@ def read_options(
     chosen = sections(given)
     kinds = _kinds(chosen)
     _refuse_unknown(given, kinds, chosen, belongs_elsewhere)
-    parser = _parser(command, about, chosen, names)
+    parser = _parser(command, about, chosen, names, operands)
     texts = [f"--{setting.key}={_text(setting, kinds)}" for setting in given.texts]
     try:
         values = parser.parse_args([*(f"--config={path}" for path in given.files), *texts, *given.switches]).as_dict()
@@ -76,12 +81,18 @@ def _kinds(sections: Sections) -> dict[str, Any]:
     return kinds
 
 
+def _kind(key: str, kinds: Mapping[str, Any]) -> Any:
+    """The type of a key, or of an entry of a key that takes a mapping: `env_vars.NAME`; None of an unknown one."""
+    owner = kinds.get(key.partition(".")[0])
+    return kinds.get(key, get_args(owner)[1] if get_origin(owner) is dict else None)
+
+
 def _refuse_unknown(
     given: Given, kinds: Mapping[str, Any], sections: Sections, belongs_elsewhere: Callable[[str], str]
 ) -> None:
     for setting in given.settings:
         key = setting.key
-        if key in kinds:
+        if _kind(key, kinds) is not None:
             continue
         if key in sections:
             example = next(name for name in kinds if name.startswith(f"{key}."))
@@ -90,10 +101,12 @@ def _refuse_unknown(
         raise UserError(f"{setting.place}: there is no setting '{key}'{cure}")
 
 
-def _parser(command: str, about: str, sections: Sections, names: Mapping[str, Sequence[str]]) -> ArgumentParser:
+def _parser(
+    command: str, about: str, sections: Sections, names: Mapping[str, Sequence[str]], operands: str
+) -> ArgumentParser:
     parser = ArgumentParser(
         prog=f"distributed-il {command}",
-        usage=f"distributed-il {command} [--config FILE] [--print_config] [--key=value …]",
+        usage=f"distributed-il {command} [--config FILE] [--print_config] [--key=value …] {operands}".rstrip(),
         description=f"{about}\n\nFlags prevail over environment variables ({variable_prefix(command)}…, upper case, "
         "two underscores for a dot), and these over --config files.",
         exit_on_error=False,
@@ -117,9 +130,9 @@ def _parser(command: str, about: str, sections: Sections, names: Mapping[str, Se
 
 def _text(setting: Setting, kinds: Mapping[str, Any]) -> str:
     if setting.value is None:
-        if kinds[setting.key] is bool:
+        if _kind(setting.key, kinds) is bool:
             return "true"
-        raise UserError(f"{setting.place} needs a value: {_describe(kinds[setting.key])}")
+        raise UserError(f"{setting.place} needs a value: {_describe(_kind(setting.key, kinds))}")
     return setting.value
 
 
@@ -131,15 +144,16 @@ def _message(error: str, given: Given, kinds: Mapping[str, Any]) -> str:
         verb, flags = ("is", "it") if len(keys) == 1 else ("are", "them")
         return f"{' and '.join(keys)} {verb} missing; give {flags} as {' '.join(f'--{key}=…' for key in keys)}"
     wrong = re.search(r'Parser key "([^"]+)"', error)
-    setting = _culprit(given, wrong[1], error) if wrong else None
+    setting = _culprit(given, wrong[1], error, kinds) if wrong else None
     if setting is None:
         return error
-    return f"{setting.place}: {setting.key} is {setting.value!r}; it must be {_describe(kinds[setting.key])}"
+    return f"{setting.place}: {setting.key} is {setting.value!r}; it must be {_describe(_kind(setting.key, kinds))}"
 
 
-def _culprit(given: Given, key: str, error: str) -> Setting | None:
+def _culprit(given: Given, key: str, error: str, kinds: Mapping[str, Any]) -> Setting | None:
     """The setting that an error is about: of several with its key the one whose value it quotes."""
-    settings = [setting for setting in given.settings if setting.key == key]
+    entries = f"{key}." if get_origin(kinds.get(key)) is dict else key
+    settings = [setting for setting in given.settings if setting.key == key or setting.key.startswith(entries)]
     quoted = [setting for setting in settings if f"Got value: {setting.value}" in error]
     return next(iter(quoted or settings), None)
 

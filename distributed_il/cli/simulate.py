@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from distributed_il.cli.options import read_options
 from distributed_il.cli.stage_line import StageLine
 
+if TYPE_CHECKING:
+    from distributed_il.prepare.simulator import SimulateConfig
+
 ABOUT = "Simulates micro-video logs as a dataset, with the true preference behind every watch beside it."
+
+
+def read(argv: Sequence[str]) -> SimulateConfig:
+    """The dataset to be simulated, as the arguments describe it.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: A setting is unknown, missing or wrong.
+    """
+    from distributed_il.prepare.simulator import SimulateConfig
+
+    return SimulateConfig(**read_options("simulate", ABOUT, argv, lambda _: {"": SimulateConfig}))
 
 
 def run(argv: Sequence[str]) -> None:
@@ -19,9 +37,9 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         UserError: See `distributed_il.prepare.simulator.simulate`.
     """
-    from distributed_il.prepare.simulator import SimulateConfig, simulate
+    from distributed_il.prepare.simulator import simulate
 
-    config = SimulateConfig(**read_options("simulate", ABOUT, argv, lambda _: {"": SimulateConfig}))
+    config = read(argv)
     with StageLine() as line:
         report = simulate(config, line.update)
     print(report.summary())

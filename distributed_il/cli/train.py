@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def run(argv: Sequence[str]) -> None:
     result = launch(config)
     print(metric_table("test", {f"{config.model.backbone} {config.method.name}": result["test"], **result["trivial"]}))
     print(f"\nRun:         {config.run.dir} (metrics.json, config.yaml, checkpoints)")
-    print(f"TensorBoard: {_tensorboard()} --logdir {config.run.dir}/tensorboard")
+    print(f"TensorBoard: {_tensorboard()} --logdir {shlex.quote(f'{config.run.dir}/tensorboard')}")
 
 
 def _tensorboard() -> str:
@@ -61,6 +62,10 @@ def read_train_config(argv: Sequence[str]) -> TrainConfig:
     """
     names = {"method": tuple(METHODS)}
     return config_from_dict(read_options("train", ABOUT, argv, _sections, _of_another_method, names))
+
+
+read = read_train_config
+"""As every command names it."""
 
 
 def _sections(given: Given) -> Sections:
