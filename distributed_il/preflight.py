@@ -65,9 +65,9 @@ def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
     if not nodes:
         return
     with _probe(config.run.dir) as name:
-        look = ray.remote(num_cpus=0, max_retries=0)(_look)
+        task = ray.remote(num_cpus=0, max_retries=0)(look)
         answers = {
-            look.options(label_selector={"ray.io/node-id": node}).remote(
+            task.options(label_selector={"ray.io/node-id": node}).remote(
                 config.run.dir, name, config.data.path, dataset.fingerprint
             ): node
             for node in nodes
@@ -97,7 +97,7 @@ def _nodes() -> dict[str, str]:
 
 
 def _complaint(answer: Any) -> str | None:
-    """What `_look` returned, or what kept it from returning."""
+    """What `look` returned, or what kept it from returning."""
     try:
         return ray.get(answer)
     except RayError as error:
@@ -161,8 +161,18 @@ def _probe(run_dir: str) -> Generator[str]:
         fs.delete_file(f"{root}/{name}")
 
 
-def _look(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
-    """Runs on each node; returns what is wrong there."""
+def look(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
+    """Runs on a node.
+
+    Args:
+        run_dir: Directory of the run.
+        probe: Name of a file that the driver has put into it.
+        data_path: Directory of the dataset.
+        fingerprint: Of the dataset that the driver sees.
+
+    Returns:
+        What is wrong here; None where this node sees what the driver sees.
+    """
     fs, root = filesystem(run_dir)
     if fs.get_file_info(f"{root}/{probe}").type != pafs.FileType.File:
         return f"run.dir {run_dir} is not the directory that the driver sees; put it on storage that all nodes share"

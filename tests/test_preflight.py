@@ -11,7 +11,7 @@ import pytest
 from distributed_il.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
-from distributed_il.preflight import check_run
+from distributed_il.preflight import check_run, look
 
 MakeDataset = Callable[..., Dataset]
 
@@ -85,3 +85,21 @@ def test_a_jobs_own_copy_of_its_working_directory_is_no_place_for_a_run(tiny_dat
     place = Path("/tmp/ray/session/runtime_resources/working_dir_files/_ray_pkg_0/runs/a")
     with pytest.raises(UserError, match="does not outlive the job; give the full path"):
         check_run(config_of(tiny_dataset, place))
+
+
+def test_a_node_that_sees_what_the_driver_sees_has_no_complaint_and_leaves_nothing(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "probe").touch()
+    assert look(str(tmp_path), "probe", tiny_dataset.path, tiny_dataset.fingerprint) is None
+    assert {entry.name for entry in tmp_path.iterdir()} == {"probe", "dataset"}
+
+
+def test_a_node_that_sees_another_directory_or_dataset_says_which(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    ours, other = make_dataset("ours"), make_dataset("other", seed=1)
+    (tmp_path / "probe").touch()
+    place = str(tmp_path)
+    assert "is not the directory that the driver sees" in str(look(place, "none", ours.path, ours.fingerprint))
+    assert "is not the directory that the driver sees" in str(look(f"{place}/no", "none", ours.path, ours.fingerprint))
+    assert "another dataset than the driver sees" in str(look(place, "probe", other.path, ours.fingerprint))
+    assert "(the driver sees it;" in str(look(place, "probe", f"{place}/absent", ours.fingerprint))

@@ -59,7 +59,7 @@ class Board:
         write(f"log of {submission_id}\n")
         return self.known[submission_id]
 
-    def follow(self, submission_id: str, write: Callable[[str], object]) -> JobState:
+    def follow(self, submission_id: str, write: Callable[[str], object], note: Callable[[str], object]) -> JobState:
         if self.interrupted:
             raise KeyboardInterrupt
         self.log(submission_id, write)

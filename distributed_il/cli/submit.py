@@ -139,7 +139,7 @@ def _follow(config: SubmitConfig, cluster: JobCluster, submission_id: str) -> No
         sys.stdout.flush()
 
     try:
-        state = cluster.follow(submission_id, write)
+        state = cluster.follow(submission_id, write, lambda note: print(note, file=sys.stderr))
     except KeyboardInterrupt:
         stop = _own_command(config, "stop", submission_id)
         print(f"\n{submission_id} goes on; `{stop}` stops it", file=sys.stderr)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ray.exceptions import RayError
+from requests import RequestException
 
 from distributed_il.errors import UserError
 from distributed_il.submission.connection import Refused, connect, in_words
@@ -70,7 +71,12 @@ class JobCluster:
                     runtime_env=job.runtime_env,
                     **job.resources,
                 )
-            except (Refused, RayError, RuntimeError, TypeError, ValueError) as error:
+            except RequestException as error:
+                raise UserError(
+                    f"{self.address} did not answer while {job.submission_id} was sent ({error}); send it again with "
+                    f"--submission_id={job.submission_id}: it will run once at the most"
+                ) from error
+            except (OSError, Refused, RayError, RuntimeError, TypeError, ValueError) as error:
                 if isinstance(error, Refused) and "already exists" in error.text and self._known(job):
                     return False  # somebody else was faster
                 raise UserError(_why_not_sent(job, error)) from error
@@ -128,12 +134,13 @@ class JobCluster:
             self._write_rest(submission_id, LogText(write))
         return state
 
-    def follow(self, submission_id: str, write: Callable[[str], object]) -> JobState:
+    def follow(self, submission_id: str, write: Callable[[str], object], note: Callable[[str], object]) -> JobState:
         """Writes a job's log until the job ends, over lost connections too.
 
         Args:
             submission_id: Its name.
             write: Takes lines.
+            note: Told, once, what a job waits for that does not begin.
 
         Returns:
             How it ended.
@@ -146,7 +153,7 @@ class JobCluster:
         while True:
             # What is the matter with a lost connection shows itself when the state is asked for.
             with suppress(UserError, RuntimeError), in_words(self.address):
-                asyncio.run(self._tail(submission_id, log))
+                asyncio.run(self._tail(submission_id, log, note))
             state = self._state_at_last(submission_id)
             if state.ended:
                 with in_words(self.address):
@@ -170,17 +177,22 @@ class JobCluster:
             time.sleep(RETRY_S)
         return state
 
-    async def _tail(self, submission_id: str, log: LogText) -> None:
+    async def _tail(self, submission_id: str, log: LogText, note: Callable[[str], object]) -> None:
         """Shows what is new until the connection closes, or until a silence in which the job has ended."""
         pieces = self._client.tail_job_logs(submission_id)
         seen = log.taken  # a new connection begins with the log's first line
         coming = asyncio.ensure_future(anext(pieces, None))
+        noted = False
         try:
             while True:
                 await asyncio.wait([coming], timeout=QUIET_S)
                 if not coming.done():
-                    if (await asyncio.to_thread(self._state, submission_id)).ended:
+                    state = await asyncio.to_thread(self._state, submission_id)
+                    if state.ended:
                         return
+                    if state.status == "PENDING" and not noted:
+                        note(f"{submission_id}: {state.said()}")
+                    noted = True
                     continue
                 piece = coming.result()
                 if piece is None:

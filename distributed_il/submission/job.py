@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -72,12 +73,15 @@ class JobState:
         return 128 - code if code < 0 else code
 
     def said(self) -> str:
-        """Status, and of a failure what is known."""
+        """Status, and what is known of a failure or of a job that has not begun."""
+        message = textwrap.shorten(self.message, 500)
+        if self.status == "PENDING":
+            return f"PENDING: {message}"
         if self.status != "FAILED":
             return self.status
         if self.driver_exit_code is not None:
             return f"FAILED with exit code {self.exit_code}"
-        return f"FAILED before it began: {' '.join(self.message.split())}"
+        return f"FAILED before it began: {message}"
 
 
 def make_job(config: SubmitConfig, command: str, arguments: Sequence[str], variables: Mapping[str, str]) -> Job:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ray.exceptions import RuntimeEnvSetupError
+from requests import ReadTimeout
 
 from distributed_il.errors import UserError
 from distributed_il.submission import cluster
@@ -118,6 +119,14 @@ def test_of_two_that_send_at_once_one_sends(client: OneByOne, jobs: JobCluster, 
     assert client.submissions == []
 
 
+def test_where_the_answer_is_lost_the_name_under_which_to_send_again_is_said(
+    client: OneByOne, jobs: JobCluster, job: Job
+) -> None:
+    client.refusal = ReadTimeout("read timed out")
+    with pytest.raises(UserError, match="send it again with --submission_id=nightly: it will run once"):
+        jobs.send(job)
+
+
 def test_a_name_stands_for_one_command(client: OneByOne, jobs: JobCluster, job: Job) -> None:
     jobs.send(job)
     with pytest.raises(UserError, match=r"sent before with another command .*--run.dir=/r.*another --submission_id"):
@@ -132,6 +141,7 @@ def test_a_name_stands_for_one_command(client: OneByOne, jobs: JobCluster, job: 
             "refuses the job: ValueError: no such resource",
         ),
         (ValueError("directory /nowhere must be an existing directory"), "refuses the job: directory /nowhere"),
+        (FileNotFoundError(2, "No such file", "req.txt"), "refuses the job: .*req.txt"),
         (RuntimeEnvSetupError("no pip"), "no pip"),
         (Refused(413, "too large"), "working_dir . is larger than the cluster takes; .*gitignore"),
     ],
@@ -151,7 +161,7 @@ def test_a_job_that_is_not_there_is_told(jobs: JobCluster) -> None:
         with pytest.raises(UserError, match="there is no job nightly at http://head:8265"):
             ask("nightly")
     with pytest.raises(UserError, match="there is no job nightly"):
-        jobs.follow("nightly", print)
+        jobs.follow("nightly", print, print)
 
 
 def test_jobs_are_listed_in_order_and_drivers_left_out(client: OneByOne, jobs: JobCluster) -> None:
@@ -189,7 +199,7 @@ def test_a_log_is_followed_over_lost_connections_without_gap_or_double_line(clie
         ["1\n2\n3\n4\n"],
     ]
     written: list[str] = []
-    assert jobs.follow("nightly", written.append).status == "SUCCEEDED"
+    assert jobs.follow("nightly", written.append, print).status == "SUCCEEDED"
     assert "".join(written) == "1\n2\n3\n4\nno end\n"
     assert client.connections == []
 
@@ -225,5 +235,30 @@ def test_in_silence_the_job_is_asked_for_and_an_end_is_seen(
 
     monkeypatch.setattr(client, "tail_job_logs", one_line_and_then_nothing)
     written: list[str] = []
-    assert jobs.follow("nightly", written.append).status == "FAILED"
+    assert jobs.follow("nightly", written.append, print).status == "FAILED"
     assert "".join(written) == "1\n2\n"
+
+
+def test_what_a_job_waits_for_that_does_not_begin_is_said_once(
+    client: OneByOne, jobs: JobCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "QUIET_S", 0.01)
+    client.add("nightly", status="PENDING", message="It may be waiting for resources.")
+    looks: list[str] = []
+    ask = client.get_job_info
+
+    def stopped_at_the_fifth_look(submission_id: str) -> SimpleNamespace:
+        looks.append(submission_id)
+        if len(looks) == 5:
+            client.sent[submission_id].status = "STOPPED"
+        return ask(submission_id)
+
+    async def nothing(submission_id: str) -> AsyncIterator[str]:
+        await cluster.asyncio.Event().wait()
+        yield "never"
+
+    monkeypatch.setattr(client, "get_job_info", stopped_at_the_fifth_look)
+    monkeypatch.setattr(client, "tail_job_logs", nothing)
+    noted: list[str] = []
+    assert jobs.follow("nightly", print, noted.append).status == "STOPPED"
+    assert noted == ["nightly: PENDING: It may be waiting for resources."]

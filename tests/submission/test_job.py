@@ -70,6 +70,7 @@ def test_amounts_that_nobody_can_keep_are_refused(wrong: dict[str, Any]) -> None
     [
         (ended("SUCCEEDED", 0), 0, "SUCCEEDED"),
         (ended("RUNNING"), 0, "RUNNING"),
+        (ended("PENDING", None, "It may be\nwaiting"), 0, "PENDING: It may be waiting"),
         (ended("STOPPED"), 143, "STOPPED"),
         (ended("FAILED", 2, "a long log"), 2, "FAILED with exit code 2"),
         (ended("FAILED", -9, "a long log"), 137, "FAILED with exit code 137"),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from small_runs import write_small_dataset
+from small_runs import SIZES, write_small_dataset
 
 from distributed_il.checkpoint import CheckpointStore
 
@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 TOKEN = "a-token-of-these-tests-and-no-other"
 PATIENCE_S = 120
+STEPS_A_ROUND = SIZES["train"] // 64
+"""Of the run that is stopped."""
 
 
 @dataclass(frozen=True)
@@ -206,10 +208,12 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_in_the_next_job(head: He
     assert f"the same command goes on from the last checkpoint in {run}" in head.submit("log", "long").stdout
     saved = CheckpointStore(str(run)).manifest("last")
     assert saved is not None
-    again = head.submit("--wait", *train, "--run.max_rounds=1")
+    rounds = saved["step"] // STEPS_A_ROUND + 1
+    again = head.submit("--wait", *train, "--run.patience=1000", f"--run.max_rounds={rounds}")
     assert again.returncode == 0, again.stdout
-    # Rounds are over, so nothing is trained again: the model that was saved is the one that is measured.
-    assert json.loads((run / "metrics.json").read_text())["run"]["optimizer_steps"] == saved["step"]
+    assert f"round {rounds}/{rounds} " in again.stdout
+    assert f"round {rounds - 1}/{rounds} " not in again.stdout
+    assert json.loads((run / "metrics.json").read_text())["run"]["optimizer_steps"] == rounds * STEPS_A_ROUND
 
 
 def may_mount() -> bool:
@@ -221,7 +225,7 @@ def may_mount() -> bool:
     ("missing", "words"),
     [
         ("data", "holds no manifest.json"),
-        ("runs", "is not the directory that the driver sees; put it on storage that all"),
+        ("runs", "is not the directory that the driver sees; put it on"),
     ],
 )
 def test_a_node_that_does_not_see_the_storage_is_named(
