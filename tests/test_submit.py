@@ -279,6 +279,16 @@ def test_flags_may_stand_behind_words_about_jobs(board: Board, configs: list[Sub
     assert board.stopped == ["n"]
 
 
+def test_who_stops_a_job_that_has_not_begun_is_told_when_it_ends(
+    board: Board, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board.known["n"] = JobState("n", "PENDING", "", "It waits.")
+    assert main(["submit", "stop", "n"]) == 0
+    asked, state = capsys.readouterr().out.splitlines()
+    assert asked.startswith("n: asked to stop")
+    assert state == "n: PENDING: It waits. Ray stops it when its turn comes."
+
+
 def test_jobs_are_listed_by_row(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["submit", "list"]) == 0
     assert "no jobs were sent" in capsys.readouterr().out

@@ -125,8 +125,9 @@ def _look_after(config: SubmitConfig, verb: str, names: Sequence[str]) -> None:
         print(job_table(jobs) if jobs else f"no jobs were sent to {cluster.address} since it started")
     elif verb == "stop":
         if cluster.stop(names[0]):
-            print(f"{names[0]}: asked to stop; its end is waited for", flush=True)
-        print(f"{names[0]}: {cluster.end(names[0]).said()}")
+            print(f"{names[0]}: asked to stop; if it runs, its end is waited for", flush=True)
+        state = cluster.end(names[0])
+        print(f"{names[0]}: {state.said()}" + ("" if state.ended else " Ray stops it when its turn comes."))
     elif config.wait:
         _follow(config, cluster, names[0])
     else:

@@ -162,18 +162,18 @@ class JobCluster:
             time.sleep(RETRY_S)
 
     def end(self, submission_id: str) -> JobState:
-        """Waits for a job's end.
+        """Waits for the end of a job that has begun.
 
         Args:
             submission_id: Its name.
 
         Returns:
-            How it ended.
+            How it ended, or that it has not begun: Ray stops such a job only when its turn comes.
 
         Raises:
             UserError: There is no such job, or the cluster does not answer any more.
         """
-        while not (state := self._state_at_last(submission_id)).ended:
+        while (state := self._state_at_last(submission_id)).status == "RUNNING":
             time.sleep(RETRY_S)
         return state
 

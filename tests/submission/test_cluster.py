@@ -181,6 +181,11 @@ def test_only_what_runs_is_stopped(client: OneByOne, jobs: JobCluster) -> None:
     assert client.stopped == ["runs"]
 
 
+def test_the_end_of_a_job_that_has_not_begun_is_not_waited_for(client: OneByOne, jobs: JobCluster) -> None:
+    client.add("nightly", status="PENDING")
+    assert jobs.end("nightly").status == "PENDING"
+
+
 def test_a_log_is_written_as_it_stands(client: OneByOne, jobs: JobCluster) -> None:
     client.add("nightly")
     client.log = "Running entrypoint for job nightly: x\nround 1\nround 2"

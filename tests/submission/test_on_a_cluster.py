@@ -204,7 +204,7 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_in_the_next_job(head: He
     assert head.submit("--submission-id=long", *train, *patient).returncode == 0
     wait_until((run / "checkpoints" / "last.json").exists)
     stopped = head.submit("stop", "long")
-    assert stopped.stdout.splitlines() == ["long: asked to stop; its end is waited for", "long: STOPPED"]
+    assert stopped.stdout.splitlines() == ["long: asked to stop; if it runs, its end is waited for", "long: STOPPED"]
     assert f"the same command goes on from the last checkpoint in {run}" in head.submit("log", "long").stdout
     saved = CheckpointStore(str(run)).manifest("last")
     assert saved is not None
