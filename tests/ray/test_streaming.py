@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ray.data import DataContext
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
+from distributed_il import streaming
 from distributed_il.dataset import Block, BlockReader, Dataset, LocalBlockReader
 from distributed_il.errors import UserError
 from distributed_il.streaming import RayBlockReader
@@ -102,3 +106,20 @@ def test_a_damaged_file_is_named_in_plain_words(dataset: Dataset, tmp_path: Path
 def test_a_missing_column_is_named(dataset: Dataset) -> None:
     with pytest.raises(UserError, match="no column nope"):
         list(RayBlockReader(dataset).read([dataset.blocks("train", 0)[0]], ["nope"]))
+
+
+def test_the_scheduling_loop_rests_once_in_each_turn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[object] = []
+    rests: list[float] = []
+
+    class CountTurns(ExecutionCallback):
+        def on_execution_step(self, executor: object) -> None:
+            turns.append(executor)
+
+    monkeypatch.setattr(DataContext.get_current(), "custom_execution_callback_classes", [CountTurns])
+    monkeypatch.setattr(streaming, "time", SimpleNamespace(sleep=rests.append))
+    reader = RayBlockReader(dataset)
+    for _ in range(2):
+        assert_delivers(reader, dataset, interleaved(dataset)[:4])
+    assert turns
+    assert rests == [streaming.PAUSE_S] * len(turns)
