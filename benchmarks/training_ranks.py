@@ -97,6 +97,7 @@ class Speed:
         data_wait_share: Share of the passes that ranks waited for batches, on average.
         collectives_share: Share of the passes that ranks spent in collectives, on average.
         peak_memory_bytes: Largest resident memory of each rank.
+        pass_memory_bytes: Largest resident memory of each rank at the reports of its passes, by kind.
     """
 
     rows_per_s: float
@@ -105,6 +106,7 @@ class Speed:
     data_wait_share: float
     collectives_share: float
     peak_memory_bytes: list[int]
+    pass_memory_bytes: dict[str, list[int]]
 
 
 def run_way(way: Way, config: TrainConfig) -> Speed:
@@ -135,6 +137,7 @@ def run_way(way: Way, config: TrainConfig) -> Speed:
         data_wait_share=found["data_wait_share"],
         collectives_share=found["collectives_share"],
         peak_memory_bytes=found["peak_memory_bytes"],
+        pass_memory_bytes=found["pass_memory_bytes"],
     )
 
 

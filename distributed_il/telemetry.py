@@ -20,6 +20,7 @@ from distributed_il.learner import Learner
 from distributed_il.methods import Batch, Decision, Phase, StepReport
 from distributed_il.monitor import DecisionHistory, Monitor, WeightHistogram
 from distributed_il.objectives import inverse_dual_weights
+from distributed_il.process_memory import KINDS, resident_bytes
 from distributed_il.progress import Progress
 
 PROGRESS_EVERY_S = 0.5
@@ -38,6 +39,7 @@ class Telemetry:
         rows_per_s: Labelled rows per second over all ranks, since the last flush.
         trained: Of this process's passes: seconds, rows of all ranks, mean seconds that ranks waited for data and spent
             in collectives.
+        pass_memory: Most resident bytes of each of `KINDS` that a report within a pass has found on this rank.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Telemetry:
         self.round_loss = np.zeros(2)
         self.rows_per_s = 0.0
         self.trained = np.zeros(4)
+        self.pass_memory = np.zeros(len(KINDS), dtype=np.int64)
         self.best_loss: float | None = None
         self._logits: list[Tensor] = []
         self._loss = torch.zeros((), dtype=torch.float64, device=learner.device)
@@ -139,6 +142,7 @@ class Telemetry:
                 f"the training loss is {loss} at optimiser step {self._learner.step}: training has diverged; lower "
                 "optimizer.learning_rate (γ), or look for damaged values in the model"
             )
+        self.pass_memory = np.maximum(self.pass_memory, list(resident_bytes().values()))
         self._write(phase, loss, total[3:6] / world)
         self._reset(waited_s)
         return bool(total[2])
@@ -167,17 +171,23 @@ class Telemetry:
         )
 
     def throughput(self) -> dict[str, Any]:
-        """Speed of this process's passes, and the peak memory of each rank; all ranks call it together."""
+        """Speed of this process's passes, and the memory of each rank; all ranks call it together.
+
+        `peak_memory_bytes` is the whole process's largest, everything counted; `pass_memory_bytes` is what the reports
+        of the passes have found, by kind.
+        """
         seconds, rows, waited_s, collectives_s = (float(value) for value in self.trained)
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        peaks = self._collectives.all_gather(torch.tensor([peak_bytes], device=self._learner.device))
+        own = torch.tensor([peak_bytes, *self.pass_memory.tolist()], device=self._learner.device)
+        peaks, *in_passes = self._collectives.all_gather(own).T.tolist()
         return {
             "rows": int(rows),
             "seconds": seconds,
             "rows_per_s": rows / seconds if seconds else 0.0,
             "data_wait_share": waited_s / seconds if seconds else 0.0,
             "collectives_share": collectives_s / seconds if seconds else 0.0,
-            "peak_memory_bytes": peaks.flatten().tolist(),
+            "peak_memory_bytes": peaks,
+            "pass_memory_bytes": dict(zip(KINDS, in_passes, strict=True)),
         }
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
