@@ -8,8 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ray.data import DataContext
-from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from distributed_il import streaming
 from distributed_il.dataset import Block, BlockReader, Dataset, LocalBlockReader
@@ -108,18 +106,15 @@ def test_a_missing_column_is_named(dataset: Dataset) -> None:
         list(RayBlockReader(dataset).read([dataset.blocks("train", 0)[0]], ["nope"]))
 
 
-def test_the_scheduling_loop_rests_once_in_each_turn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns: list[object] = []
+def test_the_scheduling_loop_rests_and_once_in_a_turn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
-
-    class CountTurns(ExecutionCallback):
-        def on_execution_step(self, executor: object) -> None:
-            turns.append(executor)
-
-    monkeypatch.setattr(DataContext.get_current(), "custom_execution_callback_classes", [CountTurns])
     monkeypatch.setattr(streaming, "time", SimpleNamespace(sleep=rests.append))
-    reader = RayBlockReader(dataset)
+    reader, blocks = RayBlockReader(dataset), interleaved(dataset)[:4]
     for _ in range(2):
-        assert_delivers(reader, dataset, interleaved(dataset)[:4])
-    assert turns
-    assert rests == [streaming.PAUSE_S] * len(turns)
+        rests.clear()
+        assert_delivers(reader, dataset, blocks)
+        assert rests
+        assert set(rests) == {streaming.PAUSE_S}
+        # What one reading sets up is not handed on to the next.
+        callbacks = reader._execution(blocks, COLUMNS).context.custom_execution_callback_classes
+        assert callbacks.count(streaming._Pause) == 1
