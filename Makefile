@@ -11,12 +11,13 @@ TESTS ?=
 # pyright asks the network whether it is the newest; constraints.txt has already decided.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test check clean
+.PHONY: help demo test test-cluster check clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    simulate micro-video logs, train on them with two workers, show what came out ($(DEMO)/)"
 	@echo "make test    all tests; TESTS='tests/test_cli.py -k config' for some of them"
+	@echo "make test-cluster  the tests that need a cluster of several nodes, which they start on this machine"
 	@echo "make check   lint, format, types, layers"
 	@echo "make clean   remove $(VENV) and $(DEMO)"
 
@@ -32,6 +33,9 @@ demo: $(VENV)/installed-plots
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(TESTS)
+
+test-cluster: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m cluster $(TESTS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
