@@ -22,6 +22,7 @@ HEAD = "head"
 _MIB = 1 << 20
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.25
+_LONGEST_PATH = 107 - len("/node-199/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 
 
 class LocalCluster:
@@ -185,6 +186,11 @@ class LocalCluster:
         return settings.node_environment(self.inner_variables)
 
     def _prepare(self) -> None:
+        if len(str(self._directory or Path(tempfile.gettempdir()) / "il-12345678")) > _LONGEST_PATH:
+            raise UserError(
+                f"{self._directory or tempfile.gettempdir()} is too long a path: Ray puts sockets below it, which may "
+                "have 107 characters in all; set TMPDIR to a shorter one"
+            )
         if self._directory is None:
             self._place = Path(tempfile.mkdtemp(prefix="il-"))
             self._ended.callback(shutil.rmtree, self._place, ignore_errors=True)

@@ -43,9 +43,9 @@ def place(name: str) -> Path:
     Raises:
         UserError: The name is no plain word, or the directory is somebody else's.
     """
-    if not re.fullmatch(r"[a-z0-9-]{1,20}", name):
-        raise UserError(f"'{name}' can't name a cluster: take 1 to 20 small letters, digits and dashes")
-    home = Path(tempfile.gettempdir()) / f"distributed-il-{os.getuid()}"
+    if not re.fullmatch(r"[a-z0-9-]{1,12}", name):
+        raise UserError(f"'{name}' can't name a cluster: take 1 to 12 small letters, digits and dashes")
+    home = Path(tempfile.gettempdir()) / f"il-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
     found = home.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
