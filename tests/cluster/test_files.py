@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 import shlex
@@ -17,6 +18,8 @@ from ray.scripts.scripts import cli as ray_cli
 
 from cluster.local.__main__ import parser
 from distributed_il.cli.main import main
+from distributed_il.config_file import SECTIONS
+from distributed_il.prepare import PrepareConfig
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
@@ -220,3 +223,12 @@ def test_the_page_names_files_that_exist() -> None:
     named = set(re.findall(r"`((?:cluster|jobs|benchmarks)/[\w./-]+)`", page))
     assert named
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_page_names_settings_that_exist() -> None:
+    page = (FOLDER / "README.md").read_text()
+    known = {f"{section}.{field.name}" for section, fields in SECTIONS.items() for field in dataclasses.fields(fields)}
+    named = set(re.findall(rf"(?<![.\w])((?:{'|'.join(SECTIONS)})\.\w+)", page))
+    assert {"run.batch_size", "model.tables"} <= named
+    assert named <= known
+    assert "lanes" in {field.name for field in dataclasses.fields(PrepareConfig)}
