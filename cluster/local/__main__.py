@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code, or that of the command it was given."""
     words = list(sys.argv[1:] if argv is None else argv)
     given = parser().parse_args(words)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if argv is None:
+        # As an exception, so that the cluster is ended in order.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         if given.task == "up":
             return _up_in_background(given, words) if given.background else _up(given)

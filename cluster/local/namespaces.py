@@ -75,15 +75,19 @@ class Bridge:
             ["unshare", *_USER_NAMESPACE, "--net", "--", "cat"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,
             start_new_session=True,
         )
         assert self._holder.stdin is not None
         assert self._holder.stdout is not None
-        self._holder.stdin.write(b"\n")
-        self._holder.stdin.flush()
-        self._holder.stdout.readline()
-        self._ip("link", "add", "bridge0", "type", "bridge")
-        self._ip("link", "set", "bridge0", "up")
+        try:
+            self._holder.stdin.write(b"\n")
+            self._holder.stdout.readline()
+            self._ip("link", "add", "bridge0", "type", "bridge")
+            self._ip("link", "set", "bridge0", "up")
+        except OSError:
+            self.close()
+            raise
 
     def node_command(self, command: Sequence[str]) -> list[str]:
         """A command that runs `command` as the first process of new namespaces, still without a link."""
