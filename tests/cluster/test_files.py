@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
 KUBERAY = sorted((FOLDER / "kuberay").glob("*.yaml"))
 RAY_UP = sorted((FOLDER / "ray_up").glob("*.yaml"))
-PAGES = [*KUBERAY, *RAY_UP, FOLDER / "README.md", FOLDER / "Dockerfile"]
+PAGES = [*KUBERAY, *RAY_UP, FOLDER / "README.md", FOLDER / "Dockerfile", ROOT / "README.md"]
 OURS = re.compile(r"(?:python -m distributed_il|distributed-il)\s+(?=[a-z])")
 LOCAL = re.compile(r"python -m cluster\.local\s+(?=[a-z])")
 RAY = re.compile(r"(?<![\w/-])ray (?=(?:start|stop|up|down|dashboard|status|job|get-auth-token)\b)")
@@ -38,7 +38,7 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 def lines(path: Path) -> Iterator[str]:
     """The lines of a file as a shell would get them: folded YAML unfolded, comment signs and Markdown's quotes off."""
-    text = path.read_text().splitlines()
+    text = path.read_text().replace("\\\n", " ").splitlines()
     if path.suffix == ".yaml":
         yield from (words for words in strings(documents(path)) if " " in words)
         text = [line.partition("#")[2] for line in text if "#" in line]
