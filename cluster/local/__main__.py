@@ -143,12 +143,15 @@ def _explain(name: str, state: running.Running, directory: Path) -> None:
     print(f"  dashboard and jobs   {state.dashboard}   (token: {directory / 'token'})")
     print(f"  processes            {', '.join(f'{node} {pid}' for node, pid in state.nodes.items())}")
     print(f"  logs                 {directory}")
-    print("In another terminal:" if state.pid == os.getpid() else "Then:")
+    here = state.pid == os.getpid()
+    print("In another terminal:" if here else "Then:")
     print(f'  cd {ROOT} && eval "$(python -m cluster.local env{named})"')
     print("  ray job submit -- python -m distributed_il train --data.path=/… --run.dir=/… --run.workers=2")
-    print(f"  python -m cluster.local run{named} -- ray status        on the head, without a job")
-    print("  kill -KILL PROCESS                            loses that node, for trying")
-    print(f"  python -m cluster.local down{named}                     or Ctrl-C here: ends all of it", flush=True)
+    print(f"  python -m cluster.local run{named} -- ray status   # on the head, without a job")
+    print("  kill -KILL PROCESS   # loses that node, to see what a run does then")
+    print(
+        f"  python -m cluster.local down{named}   # ends all of it{', as Ctrl-C here does' if here else ''}", flush=True
+    )
 
 
 if __name__ == "__main__":

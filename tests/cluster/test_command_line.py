@@ -118,14 +118,22 @@ def test_up_with_a_command_returns_its_exit_code() -> None:
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("temporary")
-@pytest.mark.parametrize("sharing", [[], ["--one_address"]])
-def test_a_cluster_ends_with_the_process_that_holds_it_even_by_sigkill(sharing: list[str]) -> None:
+@pytest.mark.parametrize("sharing", [[], ["--one_address"]], ids=["namespaces if possible", "one address"])
+def test_sigkill_of_a_node_or_of_the_holder_ends_all_that_they_started(sharing: list[str]) -> None:
     with subprocess.Popen([*COMMAND, "up", "--nodes=1", "--port=0", *sharing], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         for line in holder.stdout:  # the last line of what it says once it is up
-            if b"down" in line:
+            if b"local down" in line:
                 break
-        below = descendants(holder.pid)
-        assert len(below) > 10
+        state = running.find("local")
+        assert state is not None
+        node = state.nodes["node-1"]
+        below_node, below_holder = descendants(node), descendants(holder.pid)
+        assert len(below_node) > 2
+        assert len(below_holder) > 10
+
+        os.kill(node, signal.SIGKILL)
+        assert ended({node, *below_node})
+        assert alive({state.nodes["head"]})  # it lives on
         holder.send_signal(signal.SIGKILL)
-    assert ended(below)
+    assert ended(below_holder)
