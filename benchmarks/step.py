@@ -56,7 +56,7 @@ class Plan:
     batches: tuple[int, ...] = (1024, 8192)
     """Labelled rows of a step."""
     steps: int = 20
-    """Steps of a timed call."""
+    """Steps of a timed call with batches of 1,024; larger batches take as many rows."""
     repeats: int = 15
     """Timed calls of each kind."""
     dense_rows: tuple[int, ...] = (10_000, 170_000, 2_000_000)
@@ -140,15 +140,16 @@ def _name(size: Size, step: str, mode: str) -> str:
 
 
 def _times(cases: list[StepCase], plan: Plan) -> dict[str, list[float]]:
+    steps = max(plan.steps * 1024 // cases[0].size.batch, 1)
     calls = {
-        _name(case.size, step, mode): case.steps(step, mode, plan.steps)
+        _name(case.size, step, mode): case.steps(step, mode, steps)
         for case in cases
         for step in STEPS
         for mode in MODES
     }
     calls |= dict(_planning(cases))
     seconds = interleaved_seconds(calls, repeats=plan.repeats, warm_up=2)
-    counts = {name: WINDOW_STEPS if "_made_ahead_" in name else plan.steps for name in calls}
+    counts = {name: WINDOW_STEPS if "_made_ahead_" in name else steps for name in calls}
     return {name: [1e3 * sample / counts[name] for sample in samples] for name, samples in seconds.items()}
 
 
