@@ -59,7 +59,7 @@ def made_times(model: StepModel) -> tuple[list[CollectiveTime], list[StepTime]]:
     return collectives, steps
 
 
-def test_a_fit_to_its_own_times_has_no_error_on_any_number_of_ranks() -> None:
+def test_a_fit_to_its_own_times_has_no_error_on_numbers_of_ranks_that_it_did_not_see() -> None:
     collectives, steps = made_times(MODEL)
     found = fit(collectives, steps, cores=2)
     for kind in KINDS:
@@ -67,7 +67,9 @@ def test_a_fit_to_its_own_times_has_no_error_on_any_number_of_ranks() -> None:
     assert found.alone == pytest.approx(MODEL.alone, rel=1e-6)
     errors = held_out_errors(collectives, steps, cores=2)
     assert {ranks for ranks, _, _ in errors} == {1, 2, 3, 4}
-    assert max(abs(error) for error in errors.values()) < 1e-6
+    assert max(abs(error) for (ranks, _, _), error in errors.items() if ranks > 1) < 1e-6
+    # What each exchange costs can't be told from the step if no step without an exchange is seen: 40 of 1,000.
+    assert max(abs(error) for error in errors.values()) < 0.04 + 1e-6
 
 
 def test_a_held_out_time_does_not_enter_its_own_prediction() -> None:
