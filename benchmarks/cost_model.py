@@ -132,7 +132,7 @@ def observations(plan: Plan, measured: Measured) -> tuple[list[CollectiveTime], 
     ]
     steps: list[StepTime] = []
     for (case, tables, world_size), seconds in measured.steps.items():
-        rows = touched_rows(plan.catalogue, case, world_size)
+        rows = touched_rows(plan.catalogue, case.batch, world_size)
         added = traffic(case, tables, world_size, measured.towers[case.backbone], *rows)
         steps.append(StepTime(case, tables, world_size, added, Figure(seconds).median))
     return collectives, steps

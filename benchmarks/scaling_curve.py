@@ -46,7 +46,7 @@ def predicted_curve(
             (Case(backbone, "plain", batch), 1 - INVERSE_SHARE),
             (Case(backbone, "inverse", batch), INVERSE_SHARE),
         ):
-            rows = touched_rows(catalogue, case, world_size, samples=1)
+            rows = touched_rows(catalogue, case.batch, world_size, samples=1)
             step = traffic(case, tables, world_size, tower, *rows)
             seconds += share * model.step_s(case, step, world_size, network)
         curve[world_size] = world_size * batch / seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,22 +67,23 @@ class Traffic:
     updated_bytes: float
 
 
-def touched_rows(catalogue: Catalogue, case: Case, world_size: int, samples: int = 4) -> tuple[Touched, Touched]:
+@functools.cache
+def touched_rows(catalogue: Catalogue, batch: int, world_size: int, samples: int = 4) -> tuple[Touched, Touched]:
     """Distinct rows of labelled batches, and of their unlabelled pairs, on average over drawn ones.
 
     Args:
         catalogue: What ids are drawn from.
-        case: The batch.
+        batch: Rows of a rank, and as many pairs.
         world_size: Ranks.
         samples: Global batches to draw.
     """
     counts = np.zeros((2, 2))
     for sample in range(samples):
         generator = torch.Generator().manual_seed(sample)
-        users, items = catalogue.draw(case.batch * world_size, generator)
-        others = catalogue.any_items(case.batch * world_size, generator)
+        users, items = catalogue.draw(batch * world_size, generator)
+        others = catalogue.any_items(batch * world_size, generator)
         for row, ids in enumerate((items, others)):
-            for column, part in enumerate((slice(case.batch), slice(None))):
+            for column, part in enumerate((slice(batch), slice(None))):
                 counts[row, column] += torch.unique(users[part]).numel() + torch.unique(ids[part]).numel()
     labelled, pairs = (counts / samples).tolist()
     return Touched(*labelled), Touched(*pairs)

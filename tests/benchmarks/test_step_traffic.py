@@ -31,7 +31,7 @@ def sent_bytes(case: Case, tables: Tables, world_size: int) -> tuple[int, float]
 def test_bytes_of_replicated_tables_are_those_that_the_product_counts(phase: Phase, world_size: int) -> None:
     case = Case("gmf", phase, 33)
     tower, sent = sent_bytes(case, "replicated", world_size)
-    rows = touched_rows(CATALOGUE, case, world_size)
+    rows = touched_rows(CATALOGUE, case.batch, world_size)
     assert sum(call.size * call.count for call in traffic(case, "replicated", world_size, tower, *rows).calls) == sent
 
 
@@ -40,7 +40,7 @@ def test_bytes_of_replicated_tables_are_those_that_the_product_counts(phase: Pha
 def test_bytes_of_sharded_tables_are_those_that_the_product_counts_on_average(phase: Phase, world_size: int) -> None:
     case = Case("gmf", phase, 256)
     tower, sent = sent_bytes(case, "sharded", world_size)
-    rows = touched_rows(CATALOGUE, case, world_size, samples=20)
+    rows = touched_rows(CATALOGUE, case.batch, world_size, samples=20)
     counted = sum(call.size * call.count for call in traffic(case, "sharded", world_size, tower, *rows).calls)
     # Batches are drawn, and row 0, the most popular one, is nobody's average.
     assert counted == pytest.approx(sent, rel=0.03)
@@ -82,7 +82,7 @@ def test_a_large_tower_has_a_collective_of_its_own() -> None:
 
 
 def test_touched_rows_of_few_users_and_items_are_all_of_them() -> None:
-    labelled, pairs = touched_rows(Catalogue(users=2, items=3), Case("gmf", "inverse", 200), 2)
+    labelled, pairs = touched_rows(Catalogue(users=2, items=3), 200, 2)
     assert (labelled, pairs) == (Touched(5.0, 5.0), Touched(5.0, 5.0))
 
 
