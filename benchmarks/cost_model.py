@@ -105,9 +105,10 @@ def measure(plan: Plan, groups: Groups) -> Measured:
         for world_size, tables in ways:
             arguments = (plan.catalogue, case, tables, plan.windows)
             found.towers[case.backbone] = groups[world_size].run(prepare_steps, *arguments)[0]
-        for turn, (world_size, tables) in itertools.product(range(plan.repeats), ways):
-            seconds = max(step for step, _ in groups[world_size].run(time_steps, tables, turn))
-            found.steps.setdefault((case, tables, world_size), []).append(seconds)
+        for turn in range(plan.repeats):
+            for world_size, tables in ways:
+                seconds = max(step for step, _ in groups[world_size].run(time_steps, tables, turn))
+                found.steps.setdefault((case, tables, world_size), []).append(seconds)
     return found
 
 
@@ -221,7 +222,7 @@ def _parameters(model: StepModel) -> Iterator[tuple[str, Figure]]:
         yield f"fitted_{kind}_call_us", Figure([1e6 * per_call])
         yield f"fitted_{kind}_hop_us", Figure([1e6 * per_hop])
         yield f"fitted_{kind}_byte_ns", Figure([1e9 * per_byte])
-    names = ("exchange_us", "row_reduced_ns", "byte_reduced_ns", "byte_updated_ns")
+    names = ("wait_us", "row_reduced_ns", "byte_reduced_ns", "byte_updated_ns")
     for name, scale, value in zip(names, (1e6, 1e9, 1e9, 1e9), model.added, strict=True):
         yield f"fitted_{name}", Figure([scale * value])
     for case, seconds in model.alone.items():

@@ -3,9 +3,10 @@
 With k = max(1, ranks / cores), because ranks beyond the cores take turns on them:
 
     collective = k · (per call + per hop · hops + per byte · bytes moved)
-    step = k · (step of one rank + per exchange · exchanges + per row · rows reduced + per byte · bytes reduced
+    step = k · (step of one rank + per wait · collectives + per row · rows reduced + per byte · bytes reduced
                 + per byte · bytes updated) + Σ collectives
 
+A wait is what a collective costs more within a step than in a row of its like: ranks do not come to it together.
 Hops and bytes moved are those of gloo's rings: W − 1 hops with the tensor each for all_gather, 2 (W − 1) hops with a
 W-th of it for all_reduce; all_to_all sends W − 1 parts. All coefficients are at least 0, and errors count relatively.
 """
@@ -67,7 +68,7 @@ class StepModel:
         cores: Cores that the ranks share.
         collectives: For each kind: per call, per hop, per byte.
         alone: Step of one rank, by case.
-        added: Per exchange, per row reduced, per byte reduced, per byte updated.
+        added: Per wait, per row reduced, per byte reduced, per byte updated.
     """
 
     cores: int
@@ -131,7 +132,9 @@ def fit(collectives: Sequence[CollectiveTime], steps: Sequence[StepTime], cores:
         steps: Measured steps, of two world sizes at least.
         cores: Cores that the ranks shared.
     """
-    costs = {kind: _fit_collective([time for time in collectives if time.kind == kind], cores) for kind in KINDS}
+    costs: dict[Kind, tuple[float, float, float]] = {
+        kind: _fit_collective([time for time in collectives if time.kind == kind], cores) for kind in KINDS
+    }
     cases = sorted({time.case for time in steps}, key=lambda case: case.name)
     bare = StepModel(cores, costs, dict.fromkeys(cases, 0.0), (0.0,) * 4)
     rows: list[list[float]] = []
@@ -159,7 +162,7 @@ def _fit_collective(times: Sequence[CollectiveTime], cores: int) -> tuple[float,
 
 
 def _added(traffic: Traffic) -> list[float]:
-    return [float(traffic.exchanges), traffic.reduced_rows, traffic.reduced_bytes, traffic.updated_bytes]
+    return [traffic.waits, traffic.reduced_rows, traffic.reduced_bytes, traffic.updated_bytes]
 
 
 def nonnegative_fit(rows: Floats, targets: Floats, free: int = 0) -> Floats:

@@ -54,17 +54,20 @@ class Traffic:
 
     Attributes:
         calls: Collectives.
-        exchanges: Exchanges of gradients.
         reduced_rows: Rows that a rank sums.
         reduced_bytes: Their bytes.
         updated_bytes: Bytes of the distinct rows that it then has.
     """
 
     calls: tuple[Call, ...]
-    exchanges: int
     reduced_rows: float
     reduced_bytes: float
     updated_bytes: float
+
+    @property
+    def waits(self) -> float:
+        """Collectives of a step, of every kind."""
+        return sum(call.count for call in self.calls)
 
 
 @functools.cache
@@ -101,7 +104,7 @@ def traffic(case: Case, tables: Tables, world_size: int, tower: int, labelled: T
         pairs: Rows of its unlabelled pairs.
     """
     if world_size == 1:
-        return Traffic((), 0, 0.0, 0.0, 0.0)
+        return Traffic((), 0.0, 0.0, 0.0)
     batches = [labelled] if case.phase == "plain" else [pairs, labelled]
     row_bytes = WIDTHS[case.backbone] * VALUE_BYTES
     calls = _decision(case)
@@ -118,7 +121,7 @@ def traffic(case: Case, tables: Tables, world_size: int, tower: int, labelled: T
     else:
         # Of W · own requests, and of the union, each rank has its W-th part.
         reduced, updated = sum(rows.own for rows in batches), sum(rows.union for rows in batches) / world_size
-    return Traffic(tuple(calls), len(batches), reduced, reduced * row_bytes, updated * row_bytes)
+    return Traffic(tuple(calls), reduced, reduced * row_bytes, updated * row_bytes)
 
 
 def _decision(case: Case) -> list[Call]:

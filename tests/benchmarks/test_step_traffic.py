@@ -52,7 +52,7 @@ def test_traffic_of_a_plain_step_by_hand() -> None:
     replicated = traffic(case, "replicated", 2, 33, *rows)
     # Two counts; two tables of 16 places with an id and 32 floats; 33 floats, filled up to a multiple of 8 bytes.
     assert replicated.calls == (Call("gather", 16 + 2 * 16 * (8 + 128) + 136),)
-    assert (replicated.exchanges, replicated.reduced_rows) == (1, 60.0)
+    assert (replicated.waits, replicated.reduced_rows) == (1.0, 60.0)
     assert (replicated.reduced_bytes, replicated.updated_bytes) == (60 * 128, 50 * 128)
     sharded = traffic(case, "sharded", 2, 33, *rows)
     # Half of 30 rows lies elsewhere: fetched, sent back with the tower, and asked for with 16 batches at a time.
@@ -62,7 +62,7 @@ def test_traffic_of_a_plain_step_by_hand() -> None:
         Call("swap", 2 * 8 * 16, 1 / 16),
         Call("swap", 15 * 8 * 16, 1 / 16),
     )
-    assert (sharded.reduced_rows, sharded.updated_bytes) == (30.0, 25 * 128)
+    assert (sharded.waits, sharded.reduced_rows, sharded.updated_bytes) == (2.125, 30.0, 25 * 128)
 
 
 def test_a_large_tower_has_a_collective_of_its_own() -> None:
