@@ -101,7 +101,9 @@ def measure(plan: Plan, groups: Groups) -> Measured:
         seconds = max(groups[world_size].run(time_collective, kind, size, calls))
         found.collectives.setdefault((kind, world_size, size), []).append(seconds)
     for case in plan.cases:
-        ways = [(world_size, tables) for world_size in plan.world_sizes for tables in _tables(world_size)]
+        ways: list[tuple[int, Tables]] = [
+            (world_size, tables) for world_size in plan.world_sizes for tables in _tables(world_size)
+        ]
         for world_size, tables in ways:
             arguments = (plan.catalogue, case, tables, plan.windows)
             found.towers[case.backbone] = groups[world_size].run(prepare_steps, *arguments)[0]
