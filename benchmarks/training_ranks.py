@@ -1,4 +1,4 @@
-"""Training runs in processes of their own: with rows from memory, with pyarrow and torch.distributed, or on Ray."""
+"""Training runs in processes of their own: on batches in memory, with pyarrow and torch.distributed, or on Ray."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 
-from distributed_il.batches import COLUMNS, TrainingRows
+from distributed_il.batches import TrainingRows
 from distributed_il.collectives import Collectives, DistributedCollectives, LocalCollectives
 from distributed_il.config import TrainConfig
-from distributed_il.dataset import Block, BlockReader, Dataset, LocalBlockReader
-from distributed_il.lanes import Schedule, lanes_of_rank
+from distributed_il.dataset import Dataset, LocalBlockReader
+from distributed_il.lanes import Schedule
 from distributed_il.methods import Batch, Method, Phase, Subset
 from distributed_il.monitor import NullMonitor
 from distributed_il.trainer import Trainer
 
-Way = Literal["bare", "memory", "torch_distributed", "stream"]
+Way = Literal["bare", "torch_distributed", "stream"]
 """How rows reach the steps.
 
-`bare`: every batch was made before the clock starts. `memory`: decoded blocks were read before, batches are made as in
-a run. `torch_distributed`: blocks are read by pyarrow in the process that trains. `stream`: Ray Data and Ray Train.
+`bare`: every batch was made before the clock starts. `torch_distributed`: pyarrow reads blocks in the process that
+trains. `stream`: Ray Data and Ray Train.
 """
-WAYS: tuple[Way, ...] = get_args(Way)
 START_UP_S = 300.0
 """Seconds that a process may take to join the others."""
 
@@ -62,28 +60,6 @@ class MadeRows(TrainingRows):
         if start_step:
             raise ValueError("these passes begin at their first step")
         yield from self._made[phase, round]
-
-
-class MemoryReader:
-    """A rank's training blocks, decoded and kept; other splits are read from files."""
-
-    def __init__(self, dataset: Dataset, *, rank: int, world_size: int) -> None:
-        """Reads the training rows of a rank.
-
-        Args:
-            dataset: The dataset.
-            rank: Of this process.
-            world_size: Processes.
-        """
-        self._files = LocalBlockReader(dataset)
-        lanes = lanes_of_rank(dataset.lanes, rank, world_size)
-        blocks = [block for lane in lanes for block in dataset.blocks("train", lane)]
-        self._kept = dict(zip(blocks, self._files.read(blocks, COLUMNS), strict=True))
-
-    def read(self, blocks: Sequence[Block], columns: Sequence[str]) -> Iterator[dict[str, NDArray[Any]]]:
-        if all(block in self._kept for block in blocks):
-            return (self._kept[block] for block in blocks)
-        return self._files.read(blocks, columns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,13 +150,10 @@ def _train(way: Way, config: TrainConfig, scratch: str, rank: int) -> None:
     torch.set_num_threads(config.run.threads_per_worker)
     dataset, workers = Dataset.open(config.data.path), config.run.workers
     with _collectives(way, rank, workers, scratch) as collectives:
-        reader: BlockReader = LocalBlockReader(dataset)
-        if way == "memory":
-            reader = MemoryReader(dataset, rank=rank, world_size=workers)
         trainer = Trainer(
             config,
             dataset,
-            reader=reader,
+            reader=LocalBlockReader(dataset),
             collectives=collectives,
             monitor=NullMonitor(),
             on_progress=lambda progress: None,

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import ray
+from ray._private.authentication_test_utils import reset_auth_token_state
 
 from distributed_il.errors import UserError
 from distributed_il.submission import connection
@@ -54,10 +55,15 @@ def dashboard(ray_version: str = ray.__version__, python_version: str = OURS, to
 
 
 @pytest.fixture(autouse=True)
-def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+def nothing_around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither variables nor a token; Ray, which another test may have started in this process, remembers its own."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            environment.delenv(name, raising=False)
+        environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        reset_auth_token_state()
+        yield
+    reset_auth_token_state()
 
 
 def refusal(address: str | None, **environ: str) -> str:
