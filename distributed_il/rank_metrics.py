@@ -29,8 +29,8 @@ def evaluate_over_ranks(
 ) -> dict[str, float | int]:
     """The metrics of `evaluate` over the rows of all ranks, which call it together.
 
-    Metrics of users and of calibration are sums: over some users at a time, and then over ranks. AUC is counted in
-    `ScoreRanges`.
+    Metrics of users and of calibration are sums: over some users at a time, and then over ranks, of which there may be
+    one. AUC is counted in `ScoreRanges`.
 
     Args:
         user_ids: Integers [n], each in [0, 2**31); a user's rows are all on one rank.
@@ -47,7 +47,7 @@ def evaluate_over_ranks(
     Raises:
         ValueError: As `evaluate`; on all ranks.
     """
-    if collectives.world_size == 1:
+    if collectives.world_size == 1 and labels.size <= ROWS_AT_ONCE:
         return evaluate(user_ids, scores, labels, probabilities=probabilities, cutoffs=cutoffs)
     rows = _checked_rows(user_ids, scores, labels, probabilities, collectives, device)
     ranges = ScoreRanges(scores, rows, collectives=collectives, device=device)

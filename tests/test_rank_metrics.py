@@ -83,7 +83,7 @@ def test_probabilities_beside_scores(world_size: int) -> None:
     assert_same_as_in_one_place(on_ranks(world_size, columns, lambda users: users % world_size), columns)
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_some_users_at_a_time(world_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank_metrics, "ROWS_AT_ONCE", 97)
     columns = random_columns(4, 3000, 100)
