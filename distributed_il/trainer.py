@@ -95,7 +95,6 @@ class Trainer:
             UserError: The run's checkpoint belongs to other data or settings, or is damaged.
         """
         self.config, self.dataset, self.collectives, self.monitor = config, dataset, collectives, monitor
-        self.device = device
         rank, world = collectives.rank, collectives.world_size
         self.method = make_method(config.method)
         self.learner = Learner(
