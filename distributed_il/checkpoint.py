@@ -118,7 +118,15 @@ class CheckpointStore:
         pointer = f"{self.root}/{name}.json"
         if self._fs.get_file_info(pointer).type == fs.FileType.NotFound:
             return None
-        place = f"{self.root}/{json.loads(self._read(pointer))['checkpoint']}"
+        return self.manifest_of(json.loads(self._read(pointer))["checkpoint"])
+
+    def manifest_of(self, directory: str) -> dict[str, Any]:
+        """The manifest of a checkpoint by its directory's name, as `manifest` gives it.
+
+        Raises:
+            UserError: It is missing or damaged, or of another format version.
+        """
+        place = f"{self.root}/{directory}"
         try:
             manifest = json.loads(self._read(f"{place}/manifest.json"))
         except (OSError, json.JSONDecodeError) as error:
@@ -152,15 +160,35 @@ class CheckpointStore:
         Raises:
             UserError: A file is damaged, or rows are missing.
         """
+        self._load(manifest, learner)
+        arrays = read_tensors(self._fs, f"{manifest['place']}/{file_name('state')}")
+        return RunState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
+
+    def restore_grown(self, manifest: Mapping[str, Any], learner: Learner) -> None:
+        """Loads the model of a checkpoint into one that may have more rows: what it lacks stays as it is.
+
+        Args:
+            manifest: From `manifest`, with `num_users` and `num_items`.
+            learner: Its first rows are overwritten, and tower, optimiser and step.
+
+        Raises:
+            UserError: A file is damaged, or rows are missing.
+        """
+        self._load(manifest, learner, rows_there=(manifest["num_users"], manifest["num_items"]))
+
+    def _load(
+        self,
+        manifest: Mapping[str, Any],
+        learner: Learner,
+        rows_there: tuple[int | None, int | None] = (None, None),
+    ) -> None:
         place, parts = manifest["place"], [TablePart(**part) for part in manifest["parts"]]
-        read_table(self._fs, place, "users", learner.users, parts)
-        read_table(self._fs, place, "items", learner.items, parts)
+        read_table(self._fs, place, "users", learner.users, parts, rows_there=rows_there[0])
+        read_table(self._fs, place, "items", learner.items, parts, rows_there=rows_there[1])
         learner.step = manifest["step"]
         tower = read_tensors(self._fs, f"{place}/{file_name('tower')}")
         for name, tensor in learner.tower.state().items():
             tensor.copy_(tower[name])
-        arrays = read_tensors(self._fs, f"{place}/{file_name('state')}")
-        return RunState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
 
     def _make(self, place: str) -> None:
         """An empty directory; what an attempt that failed has left there goes."""

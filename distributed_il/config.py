@@ -185,6 +185,10 @@ class RunConfig:
 
     dir: str
     """Directory of the run: checkpoints, TensorBoard, metrics.json, config.yaml. Shared by all nodes."""
+    start_from: str | None = None
+    """Run whose best model this new run starts from, or one of the directories in its `checkpoints`; also written
+    `--from`. The dataset is that run's, or one that has grown from it: old ids keep their rows with their moments and
+    the tower is kept, new ids start as in any new run, and steps go on being counted."""
     seed: int = 0
     """Decides initial weights, the training-test split, the order of rows and every sampled pair."""
     workers: int = 1

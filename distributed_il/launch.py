@@ -129,10 +129,13 @@ def _interruption(received: list[int]) -> BaseException:
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    start = config.run.start_from
     return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, path=_absolute(config.data.path)),
-        run=dataclasses.replace(config.run, dir=_absolute(config.run.dir)),
+        run=dataclasses.replace(
+            config.run, dir=_absolute(config.run.dir), start_from=None if start is None else _absolute(start)
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from distributed_il.dataset import SPLITS, Dataset
 from distributed_il.dataset.files import filesystem
 from distributed_il.errors import UserError
 from distributed_il.resume import check_same_run
+from distributed_il.start import check_start, find_start
 
 _OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
 _JOB_FILES = "/runtime_resources/working_dir_files/"
@@ -37,7 +38,8 @@ def check_run(config: TrainConfig) -> Dataset:
 
     Raises:
         UserError: The dataset is not there or too small, the workers do not fit its lanes, `run.dir` is somebody
-            else's or can't be written, or its checkpoint belongs to another run.
+            else's or can't be written, its checkpoint belongs to another run, or what `run.start_from` names does not
+            fit.
     """
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
@@ -45,6 +47,8 @@ def check_run(config: TrainConfig) -> Dataset:
     manifest = CheckpointStore(config.run.dir).manifest("last")
     if manifest is not None:
         check_same_run(config, dataset, manifest)
+    elif config.run.start_from is not None:
+        check_start(config, dataset, find_start(config.run.start_from)[1])
     with _probe(config.run.dir):
         pass
     return dataset

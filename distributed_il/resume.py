@@ -1,4 +1,4 @@
-"""Whether a checkpoint may be gone on with."""
+"""What a checkpoint says of its run, and whether it may be gone on with."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ FREE_TO_CHANGE = {
     "run.wait_for_workers_s",
 }
 """Settings that leave later global batches and what is made of them as they are, while workers × batch_size stays."""
+
+
+def about_run(config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is written into every checkpoint of a run.
+
+    Args:
+        config: The run.
+        dataset: Its data.
+        start: Which other run's model it has started from; None for a model of its own.
+    """
+    return {
+        "config": config_to_dict(config),
+        "dataset": dataset.fingerprint,
+        "num_users": dataset.num_users,
+        "num_items": dataset.num_items,
+        "vocabulary": {
+            "users": dataset.vocabulary_digest("users", dataset.num_users),
+            "items": dataset.vocabulary_digest("items", dataset.num_items),
+        },
+        "start": start,
+    }
 
 
 def check_same_run(config: TrainConfig, dataset: Dataset, manifest: Mapping[str, Any]) -> None:

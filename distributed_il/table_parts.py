@@ -87,7 +87,13 @@ def write_parts(
 
 
 def read_table(
-    fs: pafs.FileSystem, place: str, name: TableName, table: EmbeddingTable, parts: Iterable[TablePart]
+    fs: pafs.FileSystem,
+    place: str,
+    name: TableName,
+    table: EmbeddingTable,
+    parts: Iterable[TablePart],
+    *,
+    rows_there: int | None = None,
 ) -> None:
     """Fills the rows held here from the parts that have some of them, whoever wrote those.
 
@@ -97,11 +103,13 @@ def read_table(
         name: Which table it is.
         table: Overwritten.
         parts: All parts of the checkpoint.
+        rows_there: Rows of the whole table in the checkpoint, where this one may have more: those are left alone.
 
     Raises:
         UserError: A part is damaged, or rows are missing.
     """
     held, found = _numbers(table), 0
+    wanted = held if rows_there is None else range(held.start, min(held.stop, rows_there), held.step)
     for part in parts:
         rows = common_numbers(part.numbers, held)
         if part.table != name or not rows:
@@ -117,9 +125,9 @@ def read_table(
         table.packed[target] = tensors["packed"][source].to(table.packed.device)
         table.last_step[target] = tensors["last_step"][source].to(table.packed.device)
         found += len(rows)
-    if found != len(held):
+    if found != len(wanted):
         raise UserError(
-            f"checkpoint {place} holds {found:,} of {len(held):,} rows of {name} that belong here; restore its "
+            f"checkpoint {place} holds {found:,} of {len(wanted):,} rows of {name} that belong here; restore its "
             "manifest.json, or start under another run.dir"
         )
 

@@ -13,7 +13,6 @@ from distributed_il.batches import TrainingRows
 from distributed_il.checkpoint import CheckpointStore, Name, RunState
 from distributed_il.collectives import Collectives
 from distributed_il.config import TrainConfig
-from distributed_il.config_file import config_to_dict
 from distributed_il.dataset import BlockReader, Dataset
 from distributed_il.lanes import Schedule
 from distributed_il.learner import Learner
@@ -22,10 +21,11 @@ from distributed_il.monitor import Monitor
 from distributed_il.prefetch import Prefetcher
 from distributed_il.progress import Progress
 from distributed_il.replicas import check_replicas
-from distributed_il.resume import check_same_run
+from distributed_il.resume import about_run, check_same_run
 from distributed_il.run_report import write_beginning, write_end
 from distributed_il.sampling import UnlabelledSampler
 from distributed_il.split_scores import SplitReader, score_split
+from distributed_il.start import start_from
 from distributed_il.telemetry import Telemetry
 
 PREFETCHED_WINDOWS = 4
@@ -78,7 +78,7 @@ class Trainer:
         device: torch.device,
         on_note: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """Builds the model, or loads it from the run's last checkpoint.
+        """Builds the model, or loads it from the run's last checkpoint, or from that which the run is to start from.
 
         Args:
             config: The run.
@@ -92,7 +92,7 @@ class Trainer:
             on_note: Told what a person should know and nothing else shows.
 
         Raises:
-            UserError: The run's checkpoint belongs to other data or settings, or is damaged.
+            UserError: A checkpoint belongs to other data or settings, or is damaged.
         """
         self.config, self.dataset, self.collectives, self.monitor = config, dataset, collectives, monitor
         rank, world = collectives.rank, collectives.world_size
@@ -127,7 +127,8 @@ class Trainer:
         self.store = CheckpointStore(config.run.dir)
         self.course = Course()
         self._ahead: Prefetcher[list[Batch]] | None = None
-        self._resume()
+        self._resumed, self._start = self._resume()
+        self._about = about_run(config, dataset, self._start) if rank == 0 else {}
 
     def run(self) -> dict[str, Any]:
         """Trains until the stop rule, then tests the best round.
@@ -153,7 +154,7 @@ class Trainer:
             UserError: A loss is not finite.
         """
         if self.collectives.rank == 0:
-            write_beginning(self.config, self.dataset, self.monitor, resumed=self.learner.step > 0)
+            write_beginning(self.config, self.dataset, self.monitor, resumed=self._resumed)
         try:
             if not self.course.finished(self.config):
                 # The first reading starts whatever it needs; the rates of the passes are without that.
@@ -261,6 +262,7 @@ class Trainer:
             "method": dataclasses.asdict(self.config.method),
             "backbone": self.config.model.backbone,
             "dataset": self.dataset.fingerprint,
+            "start": self._start,
             "rounds": course.round,
             "best_round": course.best_round,
             "optimizer_steps": course.history[-1]["step"] if course.history else 0,
@@ -275,20 +277,16 @@ class Trainer:
         course = dataclasses.asdict(self.course)
         if math.isinf(course["best_loss"]):
             course["best_loss"] = None
-        about = {
-            "config": config_to_dict(self.config),
-            "dataset": self.dataset.fingerprint,
-            "num_users": self.dataset.num_users,
-            "num_items": self.dataset.num_items,
-        }
         state = RunState({"course": course, "telemetry": facts}, arrays)
-        self.store.save(self.learner, state, round=self.course.round, about=about, names=names)
+        self.store.save(self.learner, state, round=self.course.round, about=self._about, names=names)
         self.monitor.flush()
 
-    def _resume(self) -> None:
+    def _resume(self) -> tuple[bool, dict[str, Any] | None]:
+        """Whether the run goes on, and what it has started from, where that was another one's model."""
         manifest = self.store.manifest("last")
         if manifest is None:
-            return
+            other = self.config.run.start_from
+            return False, None if other is None else start_from(other, self.config, self.dataset, self.learner)
         check_same_run(self.config, self.dataset, manifest)
         state = self.store.restore(manifest, self.learner)
         course = dict(state.facts["course"])
@@ -297,6 +295,7 @@ class Trainer:
         self.course = Course(**course)
         self.telemetry.restore(state.facts["telemetry"], state.arrays)
         self.telemetry.best_loss = self.course.best_loss if self.course.best_round else None
+        return True, manifest.get("start")
 
     def _sampler(self) -> UnlabelledSampler | None:
         if not any(phase.unlabelled for phase in self.method.phases):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import yaml
 from distributed_il.errors import UserError
 
 ENVIRONMENT_PREFIX = "DISTRIBUTED_IL_"
+SHORT = {("train", "from"): "run.start_from"}
+"""Short names of flags and variables, by command."""
 _SWITCHES = {"-h": "--help", "--help": "--help", "--print_config": "--print_config"}
 
 
@@ -88,7 +91,11 @@ def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.e
             files.append(setting.value)
     contents = {path: _read(path) for path in files}
     from_files = tuple(setting for path in files for setting in _flatten(contents[path], path))
-    texts = tuple(setting for setting in (*variables, *flags) if setting.key != "config")
+    texts = tuple(
+        dataclasses.replace(setting, key=SHORT.get((command, setting.key), setting.key))
+        for setting in (*variables, *flags)
+        if setting.key != "config"
+    )
     # An empty file is fine with us, but not with jsonargparse.
     return Given(tuple(path for path in files if contents[path]), from_files, texts, switches)
 

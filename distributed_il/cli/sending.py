@@ -13,7 +13,7 @@ from distributed_il.errors import UserError
 SENT = {
     "prepare": ("source", "output"),
     "simulate": ("output",),
-    "train": ("data.path", "run.dir"),
+    "train": ("data.path", "run.dir", "run.start_from"),
     "evaluate": ("run_dir", "data"),
 }
 """Commands that can be sent, each with its settings that are places on the cluster's storage."""

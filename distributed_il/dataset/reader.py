@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from distributed_il.dataset.files import filesystem
 from distributed_il.dataset.index_files import items_name, read_index
 from distributed_il.dataset.manifest import ITEMS_NAME, MANIFEST_NAME, USERS_NAME, Manifest, parse_manifest
+from distributed_il.dataset.vocabulary import VocabularyDigest
 from distributed_il.errors import UserError
 from distributed_il.sampling import PairIndex
 
+_VOCABULARIES = {"users": USERS_NAME, "items": ITEMS_NAME}
 _AGAIN = "prepare the dataset again, or point data.path at an undamaged copy"
 
 
@@ -200,9 +202,29 @@ class Dataset:
 
     def vocabulary(self, entity: Literal["users", "items"]) -> pa.Array:
         """External ids, int64 or string; place k is dense id k."""
-        name = {"users": USERS_NAME, "items": ITEMS_NAME}[entity]
-        column: Any = self._read_table(name, ["external_id"]).column(0).combine_chunks()
+        column: Any = self._read_table(_VOCABULARIES[entity], ["external_id"]).column(0).combine_chunks()
         return column
+
+    def vocabulary_digest(self, entity: Literal["users", "items"], first: int) -> str:
+        """SHA-256 of the first external ids in their order: the same for every dataset that has them in its first rows.
+
+        Args:
+            entity: Which vocabulary.
+            first: How many ids; not more than there are.
+        """
+        place = self.full_path(_VOCABULARIES[entity])
+        digest, left = VocabularyDigest(), first
+        try:
+            with self.filesystem.open_input_file(place) as source, pq.ParquetFile(source) as file:
+                for batch in file.iter_batches(columns=["external_id"], use_threads=False):
+                    ids = batch.column(0).slice(0, left)
+                    digest.add(ids)
+                    left -= len(ids)
+                    if not left:
+                        break
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error
+        return digest.hexdigest()
 
     def _read_table(self, name: str, columns: list[str]) -> pa.Table:
         place = self.full_path(name)

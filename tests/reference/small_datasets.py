@@ -39,8 +39,12 @@ def write_dataset(
     num_items: int,
     lanes: int = 24,
     row_group_rows: int = 65_536,
+    users: pa.Array | None = None,
 ) -> Dataset:
-    """Writes rows as they stand, so that row n of a split is its global row n, and opens the dataset."""
+    """Writes rows as they stand, so that row n of a split is its global row n, and opens the dataset.
+
+    External ids are 0, 1, … unless others are given for the users.
+    """
     with DatasetWriter(
         str(path), name="tiny", rule={"name": "binary"}, lanes=lanes, row_group_rows=row_group_rows
     ) as writer:
@@ -49,9 +53,10 @@ def write_dataset(
         for index, split in (("observed", "train"), ("logged", "unclear")):
             if split in splits:
                 pairs = PairIndex.from_pairs(splits[split]["user_id"], splits[split]["item_id"], num_users)
-                users = np.repeat(np.arange(num_users), np.diff(pairs.indptr))
-                writer.write_index(index, [(users, pairs.items)], num_users)
-        writer.finish(users=pa.array(range(num_users), pa.int64()), items=pa.array(range(num_items), pa.int64()))
+                owners = np.repeat(np.arange(num_users), np.diff(pairs.indptr))
+                writer.write_index(index, [(owners, pairs.items)], num_users)
+        users = pa.array(range(num_users), pa.int64()) if users is None else users
+        writer.finish(users=users, items=pa.array(range(num_items), pa.int64()))
     return Dataset.open(str(path))
 
 

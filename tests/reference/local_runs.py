@@ -1,0 +1,26 @@
+"""A run in this process, without Ray."""
+
+from __future__ import annotations
+
+import torch
+
+from distributed_il.collectives import Collectives, LocalCollectives
+from distributed_il.config import TrainConfig
+from distributed_il.dataset import Dataset, LocalBlockReader
+from distributed_il.monitor import NullMonitor
+from distributed_il.trainer import Trainer
+
+
+def local_trainer(config: TrainConfig, collectives: Collectives | None = None) -> Trainer:
+    """A trainer that reads files itself and tells nobody."""
+    dataset = Dataset.open(config.data.path)
+    return Trainer(
+        config,
+        dataset,
+        reader=LocalBlockReader(dataset),
+        collectives=collectives or LocalCollectives(),
+        monitor=NullMonitor(),
+        on_progress=lambda progress: None,
+        should_stop=lambda: False,
+        device=torch.device("cpu"),
+    )
