@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from distributed_il.models.backbone import Backbone
@@ -22,3 +23,6 @@ class GMF(Backbone):
     def forward(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
         # Written out, so that a compiler makes one loop of it; a matrix product of one column is a call of its own.
         return (user_rows * item_rows * self.predict.weight).sum(dim=1) + self.predict.bias
+
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+        return torch.addmm(self.predict.bias, user_rows * self.predict.weight, item_rows.T)

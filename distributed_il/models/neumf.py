@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distributed_il.models.backbone import Backbone
-
-TOWER_LAYERS = 3
+from distributed_il.models.perceptron import halving_perceptron, perceptron_dim
 
 
 class NeuMF(Backbone):
@@ -19,16 +18,8 @@ class NeuMF(Backbone):
 
     def __init__(self, embedding_dim: int) -> None:
         super().__init__(embedding_dim)
-        perceptron_dim = embedding_dim * 2 ** (TOWER_LAYERS - 1)
-        self.user_dim = self.item_dim = embedding_dim + perceptron_dim
-        layers: list[nn.Module] = []
-        for depth in range(TOWER_LAYERS):
-            width = 2 * perceptron_dim // 2**depth
-            linear = nn.Linear(width, width // 2)
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
-            layers += [linear, nn.ReLU()]
-        self.perceptron = nn.Sequential(*layers)
+        self.user_dim = self.item_dim = embedding_dim + perceptron_dim(embedding_dim)
+        self.perceptron = halving_perceptron(embedding_dim)
         self.predict = nn.Linear(2 * embedding_dim, 1)
         nn.init.kaiming_uniform_(self.predict.weight, a=1, nonlinearity="sigmoid")
         nn.init.zeros_(self.predict.bias)

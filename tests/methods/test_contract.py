@@ -36,7 +36,7 @@ METHODS: dict[str, MethodConfig] = {
     "ig": InverseGradientConfig(dual_learning_rate=1e-3),
     "ig, sgd": InverseGradientConfig(dual_learning_rate=1e-1, direction="sgd"),
 }
-BACKBONES = ["gmf", "neumf", "backbones:Biased", "backbones:DotProduct"]
+BACKBONES = ["gmf", "neumf", "bias_mf", "mlp", "backbones:Biased", "backbones:DotProduct"]
 every_method = pytest.mark.parametrize("method", METHODS)
 every_backbone = pytest.mark.parametrize("backbone", BACKBONES)
 every_optimizer = pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])

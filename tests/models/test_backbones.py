@@ -1,4 +1,4 @@
-"""GMF and NeuMF against their equations written out, and how a backbone is found by name."""
+"""Backbones against their equations written out, and how a backbone is found by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 
 from distributed_il.config import ModelConfig
 from distributed_il.errors import UserError
-from distributed_il.models import GMF, Backbone, NeuMF, load_backbone
+from distributed_il.models import GMF, MLP, Backbone, BiasMF, NeuMF, load_backbone
 
-BACKBONES = ["gmf", "neumf", "backbones:Biased", "backbones:DotProduct"]
+BACKBONES = ["gmf", "neumf", "bias_mf", "mlp", "backbones:Biased", "backbones:DotProduct"]
 
 
 def load(name: str, *, dim: int = 4, seed: int = 1, dtype: str = "float64") -> Backbone:
@@ -61,6 +61,48 @@ def test_neumf_has_three_layers_that_halve_down_to_the_embedding() -> None:
     assert load("gmf", dim=32).user_dim == 32
 
 
+def test_bias_mf_by_hand() -> None:
+    """(1·3 + 2·4) + 0.5 + 0.25 − 1 = 10.75; (0.5·2 − 1·1) + (−2) + 0.125 − 1 = −2.875."""
+    bias_mf = load("bias_mf", dim=2)
+    assert isinstance(bias_mf, BiasMF)
+    with torch.no_grad():
+        bias_mf.offset.fill_(-1.0)
+    users = torch.tensor([[1.0, 2.0, 0.5], [0.5, -1.0, -2.0]], dtype=torch.float64)
+    items = torch.tensor([[3.0, 4.0, 0.25], [2.0, 1.0, 0.125]], dtype=torch.float64)
+    assert bias_mf(users, items).tolist() == [10.75, -2.875]
+
+
+def test_mlp_is_neumf_without_its_product() -> None:
+    """NeuMF whose h is 0 for the product of embeddings has the perceptron alone left."""
+    neumf, mlp = load("neumf", dim=3), load("mlp", dim=3)
+    assert isinstance(neumf, NeuMF)
+    assert isinstance(mlp, MLP)
+    with torch.no_grad():
+        mlp.perceptron.load_state_dict(neumf.perceptron.state_dict())
+        mlp.predict.weight.copy_(neumf.predict.weight[:, 3:])
+        mlp.predict.bias.fill_(0.5)
+        neumf.predict.weight[:, :3] = 0
+        neumf.predict.bias.fill_(0.5)
+    user_rows, item_rows = rows(neumf, 5)
+    assert mlp.user_dim == mlp.item_dim == 12
+    torch.testing.assert_close(mlp(user_rows[:, 3:], item_rows[:, 3:]), neumf(user_rows, item_rows))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_all_pairs_are_the_pairs_one_by_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distributed_il.models.backbone.PAIRS_AT_ONCE", 10)  # two of the five users at a time
+    backbone = load(name)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.add_(0.1)  # an offset or a bias of 0 would hide one that is left out
+        user_rows, item_rows = rows(backbone, 5)[0], rows(backbone, 4, seed=1)[1]
+        logits = backbone.all_pairs(user_rows, item_rows)
+        assert logits.shape == (5, 4)
+        for u in range(5):
+            for i in range(4):
+                torch.testing.assert_close(logits[u, i], backbone(user_rows[u : u + 1], item_rows[i : i + 1])[0])
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_logits_are_one_for_each_pair_and_each_pair_stands_alone(name: str) -> None:
     backbone = load(name)
@@ -98,7 +140,7 @@ def test_the_tower_has_the_dtype_asked_for(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gmff", "it must be one of gmf, neumf, or module:Class"),
+        ("gmff", "it must be one of gmf, neumf, bias_mf, mlp, or module:Class"),
         ("no_such_module:Net", "can't be imported"),
         ("backbones:NoSuchClass", "can't be imported"),
         ("torch.nn:Linear", "is no subclass of"),
