@@ -23,7 +23,7 @@ from distributed_il.prefetch import Prefetcher
 from distributed_il.progress import Progress
 from distributed_il.replicas import check_replicas
 from distributed_il.resume import check_same_run
-from distributed_il.run_report import write_beginning, write_end
+from distributed_il.run_report import write_beginning, write_end, write_weights
 from distributed_il.sampling import UnlabelledSampler
 from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.telemetry import Telemetry
@@ -179,6 +179,7 @@ class Trainer:
             course.phase, course.step = course.phase + 1, 0
         if course.round == 0:
             self.telemetry.first_weights = self.telemetry.weights
+            write_weights(self.telemetry.weights, self.learner.step, self.monitor)
         if course.round + 1 < self.config.run.max_rounds:
             # What it takes to start reading is hidden behind the validation.
             self._ahead = self._reading(course.round + 1, phase=0, step=0)
@@ -271,6 +272,8 @@ class Trainer:
     def _checkpoint(self, names: tuple[Name, ...]) -> None:
         """Saves the run's state after making sure that all ranks hold the same model."""
         check_replicas(self.learner, self.collectives)
+        # Before the checkpoint: what it covers will not be written again, so it must not be lost with this process.
+        self.monitor.flush()
         facts, arrays = self.telemetry.state()
         course = dataclasses.asdict(self.course)
         if math.isinf(course["best_loss"]):
@@ -283,7 +286,6 @@ class Trainer:
         }
         state = RunState({"course": course, "telemetry": facts}, arrays)
         self.store.save(self.learner, state, round=self.course.round, about=about, names=names)
-        self.monitor.flush()
 
     def _resume(self) -> None:
         manifest = self.store.manifest("last")
