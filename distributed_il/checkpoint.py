@@ -6,13 +6,13 @@ RUN/checkpoints/000012-00003456/   round and optimiser step
     tower.safetensors              parameters and their moments
     state.safetensors              arrays of the run's state
     manifest.json                  written last; says which rows each part holds
-RUN/checkpoints/last.json, best.json   name the checkpoint; replaced in one move
+RUN/checkpoints/names.json         which checkpoint is `last` and which `best`; both are replaced in one move
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -31,6 +31,7 @@ from distributed_il.run_files import write_aside
 from distributed_il.table_parts import TablePart, file_name, read_table, read_tensors, write_parts
 
 FORMAT_VERSION = 3
+NAMES_FILE = "names.json"
 Name = Literal["last", "best"]
 
 
@@ -102,9 +103,10 @@ class CheckpointStore:
                     "parts": [asdict(part) for part in parts],
                 }
                 write_aside(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
-                for pointer in names:
-                    write_aside(self._fs, f"{self.root}/{pointer}.json", json.dumps({"checkpoint": name}).encode())
-                self._remove_unnamed()
+                named = self._names() | dict.fromkeys(names, name)
+                # In one file: a kill between two would leave a `best` of a round that `last` has yet to run.
+                write_aside(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(named).encode())
+                self._remove_all_but(named.values())
 
     def manifest(self, name: Name) -> dict[str, Any] | None:
         """The manifest of a named checkpoint, with its directory under `place`; None where there is none.
@@ -115,10 +117,10 @@ class CheckpointStore:
         Raises:
             UserError: It is damaged, or of another format version.
         """
-        pointer = f"{self.root}/{name}.json"
-        if self._fs.get_file_info(pointer).type == fs.FileType.NotFound:
+        named = self._names().get(name)
+        if named is None:
             return None
-        return self.manifest_of(json.loads(self._read(pointer))["checkpoint"])
+        return self.manifest_of(named)
 
     def manifest_of(self, directory: str) -> dict[str, Any]:
         """The manifest of a checkpoint by its directory's name, as `manifest` gives it.
@@ -209,12 +211,14 @@ class CheckpointStore:
         with self._fs.open_input_file(path) as stream:
             return stream.read()
 
-    def _remove_unnamed(self) -> None:
-        kept = {
-            json.loads(self._read(f"{self.root}/{name}.json"))["checkpoint"]
-            for name in ("last", "best")
-            if self._fs.get_file_info(f"{self.root}/{name}.json").type == fs.FileType.File
-        }
+    def _names(self) -> dict[Name, str]:
+        """The checkpoints' directories by name."""
+        path = f"{self.root}/{NAMES_FILE}"
+        if self._fs.get_file_info(path).type == fs.FileType.NotFound:
+            return {}
+        return json.loads(self._read(path))
+
+    def _remove_all_but(self, kept: Collection[str]) -> None:
         for entry in self._fs.get_file_info(fs.FileSelector(self.root)):
             if entry.type == fs.FileType.Directory and entry.base_name not in kept:
                 self._fs.delete_dir(entry.path)

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pyarrow import fs as pafs
 
 from distributed_il.dataset.files import filesystem, is_local, told_when_full
+
+
+@contextmanager
+def full_disk_ends_run(path: str) -> Generator[None]:
+    """Ends the run with the cure where a disk has no room for one of its files.
+
+    Args:
+        path: The file or directory that is being written.
+
+    Raises:
+        UserError: In place of an `OSError` whose number means that there is no room.
+    """
+    with told_when_full(path, "then the same command goes on from the run's last checkpoint"):
+        yield
 
 
 def write_aside(fs: pafs.FileSystem, path: str, content: bytes) -> None:
@@ -27,7 +42,7 @@ def write_aside(fs: pafs.FileSystem, path: str, content: bytes) -> None:
         UserError: The disk is full.
     """
     aside = f"{path}.tmp" if is_local(fs) else path
-    with told_when_full(path):
+    with full_disk_ends_run(path):
         with fs.open_output_stream(aside, compression=None) as stream:
             stream.write(content)
         if aside != path:

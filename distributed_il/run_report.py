@@ -9,7 +9,7 @@ from typing import Any
 from distributed_il.config import TrainConfig
 from distributed_il.config_file import config_to_dict, config_to_yaml, flat
 from distributed_il.dataset import Dataset
-from distributed_il.monitor import Monitor, decision_curve_figure, weight_distribution_figure
+from distributed_il.monitor import Monitor, WeightHistogram, decision_curve_figure, weight_distribution_figure
 from distributed_il.run_files import read_run_file, to_json, write_run_file
 from distributed_il.telemetry import Telemetry
 
@@ -43,6 +43,18 @@ def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, 
     monitor.text("dataset", f"**{manifest.name}** at `{dataset.path}`\n\n" + "\n".join(lines), 0)
 
 
+def write_weights(weights: WeightHistogram, step: int, monitor: Monitor) -> None:
+    """Shows how the unlabelled pairs of a round were annotated, if it had any.
+
+    Args:
+        weights: w1 of the pairs.
+        step: The optimiser step.
+        monitor: TensorBoard.
+    """
+    if weights.counts.sum():
+        monitor.histogram("weights/w1", weights.counts, weights.edges, step)
+
+
 def write_end(
     config: TrainConfig,
     result: Mapping[str, Any],
@@ -59,14 +71,15 @@ def write_end(
         telemetry: Decisions and weight distributions of the run.
         monitor: TensorBoard.
     """
-    step = history[-1]["step"] if history else 0
+    # One past the last step that a checkpoint covers: a process that dies in here is followed by one that hides all
+    # from there on and writes it again, and so no value comes twice.
+    step = history[-1]["step"] + 1 if history else 0
     test = {f"test/{name}": float(value) for name, value in result["test"].items()}
     monitor.scalars(test, step)
     first, last = telemetry.first_weights, telemetry.weights
+    if len(history) > 1:
+        write_weights(last, step, monitor)
     if first.counts.sum():
-        monitor.histogram("weights/w1", first.counts, first.edges, history[0]["step"] if history else 0)
-        if len(history) > 1:
-            monitor.histogram("weights/w1", last.counts, last.edges, step)
         _show(monitor, "weights/w1_distribution", weight_distribution_figure(first, last), step)
     if telemetry.decisions.total:
         steps, losses, choices = telemetry.decisions.curve()
@@ -74,7 +87,7 @@ def write_end(
         _show(monitor, "decisions/test_loss", decision_curve_figure(steps, losses, choices, shares=shares), step)
     monitor.text("result", result_table(result), step)
     known = {key: value for key, value in flat(config_to_dict(config)).items() if value is not None}
-    monitor.hparams(known, {f"hparam/{name}": value for name, value in test.items()})
+    monitor.hparams(known, {f"hparam/{name}": value for name, value in test.items()}, step)
     monitor.flush()
     # Last, because it says that the run is finished.
     write_run_file(config.run.dir, "metrics.json", to_json({**result, "history": list(history)}))

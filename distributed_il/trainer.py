@@ -22,7 +22,7 @@ from distributed_il.prefetch import Prefetcher
 from distributed_il.progress import Progress
 from distributed_il.replicas import check_replicas
 from distributed_il.resume import about_run, check_same_run
-from distributed_il.run_report import write_beginning, write_end
+from distributed_il.run_report import write_beginning, write_end, write_weights
 from distributed_il.sampling import UnlabelledSampler
 from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.start import start_from
@@ -180,6 +180,7 @@ class Trainer:
             course.phase, course.step = course.phase + 1, 0
         if course.round == 0:
             self.telemetry.first_weights = self.telemetry.weights
+            write_weights(self.telemetry.weights, self.learner.step, self.monitor)
         if course.round + 1 < self.config.run.max_rounds:
             # What it takes to start reading is hidden behind the validation.
             self._ahead = self._reading(course.round + 1, phase=0, step=0)
@@ -273,13 +274,14 @@ class Trainer:
     def _checkpoint(self, names: tuple[Name, ...]) -> None:
         """Saves the run's state after making sure that all ranks hold the same model."""
         check_replicas(self.learner, self.collectives)
+        # Before the checkpoint: what it covers will not be written again, so it must not be lost with this process.
+        self.monitor.flush()
         facts, arrays = self.telemetry.state()
         course = dataclasses.asdict(self.course)
         if math.isinf(course["best_loss"]):
             course["best_loss"] = None
         state = RunState({"course": course, "telemetry": facts}, arrays)
         self.store.save(self.learner, state, round=self.course.round, about=self._about, names=names)
-        self.monitor.flush()
 
     def _resume(self) -> tuple[bool, dict[str, Any] | None]:
         """Whether the run goes on, and what it has started from, where that was another one's model."""

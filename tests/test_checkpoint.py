@@ -188,6 +188,36 @@ def test_what_one_rank_cannot_write_is_no_checkpoint_for_any(
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == ["000001-00000003"]
 
 
+def test_whichever_write_is_the_last_before_a_kill_both_names_are_of_one_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = new_learner(LocalCollectives(), "replicated")
+    save(learner, tmp_path, names=("last", "best"))
+    writes = 0
+
+    def die(fs: Any, path: str, content: bytes) -> None:
+        nonlocal writes
+        if not writes:
+            raise KeyboardInterrupt  # as a kill, it is no error that ranks would tell each other of
+        writes -= 1
+        write_aside(fs, path, content)
+
+    for module in (table_parts, checkpoint):
+        monkeypatch.setattr(module, "write_aside", die)
+    take_step(learner, 0)
+    store, allowed = CheckpointStore(str(tmp_path)), 0
+    for allowed in range(100):
+        writes = allowed
+        try:
+            save(learner, tmp_path, names=("last", "best"))
+        except KeyboardInterrupt:
+            assert [store.manifest(name)["step"] for name in ("last", "best")] == [0, 0]  # type: ignore[index]
+        else:
+            break
+    assert allowed > 4
+    assert [store.manifest(name)["step"] for name in ("last", "best")] == [1, 1]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("file", ["users-00002", "items-00000", "tower", "state"])
 def test_a_damaged_or_missing_file_is_named(file: str, tmp_path: Path) -> None:
     write_run(tmp_path, 3, "sharded")

@@ -84,7 +84,7 @@ def test_old_rows_are_the_best_models_and_new_ones_a_new_runs(
     fresh, _, _ = start(config_of(grown, tmp_path / "fresh"), LocalCollectives())
     config = config_of(grown, tmp_path / "new", start=old.run.dir, tables=tables)
     found = [start(config, LocalCollectives())] if ranks == 1 else run_on_threads(ranks, lambda own: start(config, own))
-    pointer = json.loads((Path(old.run.dir) / "checkpoints" / "best.json").read_text())["checkpoint"]
+    pointer = json.loads((Path(old.run.dir) / "checkpoints" / "names.json").read_text())["best"]
     for tensors, last_step, step in found:
         for whole, of_best, of_fresh in zip(tensors[:2], best[:2], fresh[:2], strict=True):
             assert torch.equal(whole[: len(of_best)], of_best)
@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_no_longer_needs_what_it_started_from(
 
 
 def test_a_single_checkpoint_can_be_named(old: TrainConfig, tmp_path: Path) -> None:
-    directory = json.loads((Path(old.run.dir) / "checkpoints" / "last.json").read_text())["checkpoint"]
+    directory = json.loads((Path(old.run.dir) / "checkpoints" / "names.json").read_text())["last"]
     named = f"{old.run.dir}/checkpoints/{directory}"
     config = config_of(Dataset.open(old.data.path), tmp_path / "run", start=named)
     assert start(config, LocalCollectives())[2] == int(directory.split("-")[1])

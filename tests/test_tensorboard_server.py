@@ -161,7 +161,7 @@ def check_scalars(server: Server, result: dict[str, Any], history: list[dict[str
         found = points(f"valid/{name}")
         assert [step for step, _ in found] == steps
         assert [value for _, value in found] == pytest.approx([round[name] for round in history], rel=1e-6)
-        assert points(f"test/{name}") == [(steps[-1], pytest.approx(result["test"][name], rel=1e-6))]
+        assert points(f"test/{name}") == [(steps[-1] + 1, pytest.approx(result["test"][name], rel=1e-6))]
     assert [step for step, _ in points("train/loss_round")] == steps
     shares = [points(f"decisions/{name}")[-1][1] for name in ("direct", "skip", "inverse")]
     assert sum(shares) == pytest.approx(1, abs=1e-6)
@@ -172,7 +172,7 @@ def check_histograms(server: Server, history: list[dict[str, Any]]) -> None:
     tags = server.get("plugin/histograms/tags")
     assert list(tags["tensorboard"]) == ["weights/w1"]
     found = server.get("plugin/histograms/histograms", run="tensorboard", tag="weights/w1")
-    assert [step for _, step, _ in found] == [history[0]["step"], history[-1]["step"]]
+    assert [step for _, step, _ in found] == [history[0]["step"], history[-1]["step"] + 1]
     first, last = (sum(count for _, _, count in bins) for _, _, bins in found)
     assert first == pytest.approx(last)
     assert first > 0

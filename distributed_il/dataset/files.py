@@ -50,9 +50,17 @@ def is_local(fs: pafs.FileSystem) -> bool:
     return isinstance(fs, pafs.LocalFileSystem)
 
 
+PREPARING = "nothing was kept, and preparing needs about five times the size of the finished dataset while it runs"
+"""What `told_when_full` adds unless it is told otherwise."""
+
+
 @contextmanager
-def told_when_full(path: str) -> Generator[None]:
+def told_when_full(path: str, hint: str = PREPARING) -> Generator[None]:
     """Turns the errors of a disk without room into one that says what to do.
+
+    Args:
+        path: What is being written.
+        hint: Comes last in the message.
 
     Raises:
         UserError: In place of an `OSError` whose number means that there is no room.
@@ -63,8 +71,8 @@ def told_when_full(path: str) -> Generator[None]:
         if error.errno not in _FULL:
             raise
         raise UserError(
-            f"{path}: the disk {_FULL[error.errno]} ({error.strerror}); nothing was kept; make room there, or write "
-            "to another place (preparing needs about five times the size of the finished dataset while it runs)"
+            f"{path}: the disk {_FULL[error.errno]} ({error.strerror}); make room there, or write to another place; "
+            f"{hint}"
         ) from error
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from tensorboard.util import tensor_util
 
+from distributed_il.errors import UserError
 from distributed_il.monitor import NullMonitor, TensorBoardMonitor, WeightHistogram
 
 
@@ -122,7 +126,7 @@ def test_text(tmp_path: Path) -> None:
 def test_hparams_lie_in_the_run_itself(tmp_path: Path) -> None:
     settings = {"method.name": "ig", "run.seed": 3, "learning_rate": 0.5, "run.use_gpu": False, "tags": ("a", "b")}
     with TensorBoardMonitor(str(tmp_path), purge_step=None) as monitor:
-        monitor.hparams(settings, {"hparam/test/auc": 0.75, "hparam/test/ece": math.nan})
+        monitor.hparams(settings, {"hparam/test/auc": 0.75, "hparam/test/ece": math.nan}, 8)
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
     events = read(tmp_path)
     start = metadata.parse_session_start_info_plugin_data(
@@ -140,7 +144,7 @@ def test_hparams_lie_in_the_run_itself(tmp_path: Path) -> None:
         events.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
     )
     assert [info.name.tag for info in experiment.metric_infos] == ["hparam/test/auc"]
-    assert points(events, "hparam/test/auc") == [(0, 0.75)]
+    assert points(events, "hparam/test/auc") == [(8, 0.75)]
 
 
 def test_flush_hands_all_to_the_files(tmp_path: Path) -> None:
@@ -150,6 +154,29 @@ def test_flush_hands_all_to_the_files(tmp_path: Path) -> None:
         assert points(read(tmp_path), "train/loss") == [(1, 0.5)]
 
 
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The kernel refuses longer ones to this process, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# The thread that writes dies of the error, and TensorBoard hands it to whoever calls next.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_full_disk_is_told_with_its_cure(size: int, tmp_path: Path) -> None:
+    told = pytest.raises(UserError, match=rf"{tmp_path}: the disk .*make room there")
+    with files_of_at_most(size), told as caught, TensorBoardMonitor(str(tmp_path), purge_step=None) as monitor:
+        for step in range(1000):
+            monitor.scalars({"train/loss": 0.5}, step)
+        monitor.flush()
+    assert "the same command goes on from the run's last checkpoint" in str(caught.value)
+
+
 def test_the_monitor_of_other_ranks_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with NullMonitor() as monitor:
@@ -157,6 +184,6 @@ def test_the_monitor_of_other_ranks_writes_nothing(tmp_path: Path, monkeypatch: 
         monitor.histogram("weights/w1", np.array([1]), np.array([0.0, 1.0]), 1)
         monitor.image("image", np.zeros((2, 2, 3), dtype=np.uint8), 1)
         monitor.text("config", "text", 1)
-        monitor.hparams({"a": 1}, {"b": 2.0})
+        monitor.hparams({"a": 1}, {"b": 2.0}, 0)
         monitor.flush()
     assert list(tmp_path.iterdir()) == []

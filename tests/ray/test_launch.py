@@ -49,7 +49,7 @@ def outcome(result: dict[str, Any]) -> dict[str, Any]:
 
 def when_checkpointed(run_dir: str, action: Callable[[], None]) -> threading.Thread:
     """Does something as soon as a run has a checkpoint that it has not now."""
-    pointer = Path(run_dir, "checkpoints", "last.json")
+    pointer = Path(run_dir, "checkpoints", "names.json")
 
     def content() -> str | None:
         return pointer.read_text() if pointer.exists() else None
