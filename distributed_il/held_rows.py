@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
-import os
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distributed_il.dataset import Block
-from distributed_il.errors import UserError
 from distributed_il.lanes import key_order, row_keys
+from distributed_il.record_file import RecordFile
 from distributed_il.rows import Rows
 
 RECORD = np.dtype([("number", np.int64), ("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
@@ -27,8 +23,7 @@ class HeldRows:
     """The rows of every lane, one lane after the other, each in its own order.
 
     Blocks come in any order, and each once: the training-train pass, which reads every block anyway, hands its
-    training-test rows over. The file has no name, so that it goes with the process, and its pages are the system's to
-    drop. A pass over it costs no reading of the dataset.
+    training-test rows over. A pass over the file costs no reading of the dataset.
     """
 
     def __init__(self, lanes: Mapping[int, Sequence[Block]], kept: Callable[[Block], int]) -> None:
@@ -47,12 +42,8 @@ class HeldRows:
                 self._places[block] = end
                 end += kept(block)
             self._bounds[lane] = start, end
-        self._rows = end
         self._missing = dict.fromkeys(self._places)
-        self._file, path = tempfile.mkstemp(prefix="distributed-il-rows-")
-        os.unlink(path)
-        weakref.finalize(self, os.close, self._file)
-        self._records: NDArray[Any] | None = None
+        self._file = RecordFile(RECORD, "the training-test rows")
 
     @property
     def missing(self) -> list[Block]:
@@ -73,13 +64,7 @@ class HeldRows:
         columns = (rows.numbers, rows.user_ids, rows.item_ids, rows.labels)
         for name, values in zip(RECORD.names or (), columns, strict=True):
             records[name] = values
-        try:
-            _write_at(self._file, self._places[block] * RECORD.itemsize, records)
-        except OSError as error:
-            raise UserError(
-                f"{tempfile.gettempdir()}: the training-test rows, {self._rows * RECORD.itemsize:,} bytes, can't be "
-                f"written ({error.strerror}); make room there, or let TMPDIR name another directory"
-            ) from error
+        self._file.write(self._places[block], records)
         del self._missing[block]
 
     def shuffled(self, *, seed: int, round: int, skip: Mapping[int, int]) -> Iterator[tuple[int, Rows]]:
@@ -108,18 +93,7 @@ class HeldRows:
                     yield lane, _as_rows(records[wanted])
 
     def _lane(self, lane: int) -> NDArray[Any]:
-        if self._records is None:
-            # An empty file can't be mapped.
-            content = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) if self._rows else b""
-            self._records = np.frombuffer(content, RECORD)
-        return self._records[slice(*self._bounds[lane])]
-
-
-def _write_at(file: int, start: int, records: NDArray[Any]) -> None:
-    left = memoryview(records.tobytes())
-    while left:
-        written = os.pwrite(file, left, start)
-        start, left = start + written, left[written:]
+        return self._file.records()[slice(*self._bounds[lane])]
 
 
 def _places_between(records: NDArray[Any], low: int, high: int, *, seed: int, round: int) -> NDArray[np.int64]:

@@ -2,12 +2,14 @@
 
 The ranks agree on borders that cut the scores into one range for each of them. Every rank counts the classes at each of
 its scores and sends the counts to the rank of their range, so equal scores meet, and there are never more of them than
-ranks have sent. That rank merges its range; what lies in lower ranges enters through one number of each rank.
+ranks have sent. That rank merges its range, some of its scores at a time; what lies in lower ranges enters through one
+number of each rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,19 @@ import torch
 from numpy.typing import NDArray
 
 from distributed_il.collectives import Collectives
+from distributed_il.first_error import FirstError
 from distributed_il.metrics import class_counts, half_pairs
 from distributed_il.record_exchange import records_of, send_slices
+from distributed_il.record_file import RecordFile
 
 # Of each rank on average: a range then holds its share of the rows within about 1/√256 = 6 %.
 SAMPLES_OF_RANK = 256
+MERGED_RECORDS = 262_144
+"""Counts that are merged together, about."""
 
 
 class ScoreRanges:
-    """One range of scores for each rank, and the class counts that have arrived in this rank's."""
+    """One range of scores for each rank, and the class counts that have arrived in this rank's, in a local file."""
 
     def __init__(
         self, scores: NDArray[Any], rows: Sequence[int], *, collectives: Collectives, device: torch.device
@@ -44,7 +50,9 @@ class ScoreRanges:
         samples = torch.cat(collectives.all_to_all([sample] * world, sizes)).sort().values.cpu().numpy()
         cuts = np.arange(1, world) * samples.size // world
         self._borders = samples[cuts] if samples.size else np.zeros(world - 1, scores.dtype)
-        self._arrived: list[NDArray[Any]] = []
+        self._arrived: RecordFile | None = None
+        self._starts = [0]
+        self._problem = FirstError()
 
     def add(self, scores: NDArray[Any], ranks: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
         """Counts some rows and sends the counts to their ranges; all ranks call it together.
@@ -62,7 +70,7 @@ class ScoreRanges:
         ascending = {name: values[: distinct.size][::-1] for name, values in {"score": distinct, **counts}.items()}
         borders = np.concatenate(([0], np.searchsorted(ascending["score"], self._borders), [distinct.size]))
         records = records_of(ascending)
-        self._arrived.append(send_slices(records, borders, collectives=self._collectives, device=self._device))
+        self._keep(send_slices(records, borders, collectives=self._collectives, device=self._device))
 
     def auc(self) -> float:
         """AUC of all rows that were added; all ranks call it together.
@@ -70,10 +78,18 @@ class ScoreRanges:
         Returns:
             A number in [0, 1], the same bits on every rank: exact up to the rounding of one division. NaN where all
             rows are of one class.
+
+        Raises:
+            UserError: This rank's disk is full.
+            RuntimeError: Another rank's is.
         """
-        negatives, positives = self._merged()
+        self._problem.raise_together("the AUC could not be counted", self._collectives, self._device)
+        halves, below, above = 0, 0, 0
+        for negatives, positives in self._merged():
+            halves += half_pairs(negatives, positives) + 2 * int(positives.sum()) * below
+            below, above = below + int(negatives.sum()), above + int(positives.sum())
         # Twice the pairs may be too many for 64 bits: they travel in two parts.
-        own = [int(negatives.sum()), int(positives.sum()), *divmod(half_pairs(negatives, positives), 2**32)]
+        own = [below, above, *divmod(halves, 2**32)]
         halves, below, above = 0, 0, 0
         for of_range in self._collectives.all_gather(torch.tensor(own, device=self._device)).tolist():
             range_negatives, range_positives, high, low = of_range
@@ -82,15 +98,47 @@ class ScoreRanges:
         pairs = below * above
         return halves / (2 * pairs) if pairs else float("nan")
 
-    def _merged(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Negatives and positives at each distinct score of this rank's range, from the highest score down."""
-        records = np.concatenate(self._arrived)
-        self._arrived = [records]
-        # Stable, because that merges the runs that have arrived in order.
-        records = records[np.argsort(records["score"], kind="stable")]
-        starts = np.flatnonzero(np.append(True, records["score"][1:] != records["score"][:-1])[: records.size])
-        negatives, positives = (
-            np.add.reduceat(records[name], starts, dtype=np.int64)[::-1] if starts.size else starts
-            for name in ("negatives", "positives")
-        )
-        return negatives, positives
+    def _keep(self, records: NDArray[Any]) -> None:
+        """Appends what has arrived, as a run of ascending scores."""
+        with self._problem.kept():
+            if self._arrived is None:
+                self._arrived = RecordFile(records.dtype, "the class counts of the scores")
+            # Of each sender they ascend, and a stable sort merges runs that are in order.
+            self._arrived.append(records[np.argsort(records["score"], kind="stable")])
+            self._starts.append(self._arrived.size)
+
+    def _merged(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Negatives and positives at each distinct score, from the highest score of a piece down; pieces ascend."""
+        if self._arrived is None or not self._arrived.size:
+            return
+        records = self._arrived.records()
+        runs = [records[start:stop] for start, stop in pairwise(self._starts)]
+        for slices in pairwise(_cuts(runs, MERGED_RECORDS)):
+            piece = np.concatenate([run[low:high] for run, low, high in zip(runs, *slices, strict=True)])
+            piece = piece[np.argsort(piece["score"], kind="stable")]
+            starts = np.flatnonzero(np.append(True, piece["score"][1:] != piece["score"][:-1])[: piece.size])
+            negatives, positives = (
+                np.add.reduceat(piece[name], starts, dtype=np.int64)[::-1] if starts.size else starts
+                for name in ("negatives", "positives")
+            )
+            yield negatives, positives
+
+
+def _cuts(runs: Sequence[NDArray[Any]], size: int) -> list[list[int]]:
+    """Where to cut ascending runs so that equal scores stay together and the pieces have about `size` records or less.
+
+    Args:
+        runs: Records with a `score`.
+        size: Records of a piece.
+
+    Returns:
+        Places in all runs, cut after cut: the first are 0, the last the runs' lengths.
+    """
+    # Between two neighbours of a run's sample lie fewer than `stride` records, so that a piece is `size` give or take
+    # one stride of each run.
+    stride = max(1, size // (4 * len(runs)))
+    sample = np.sort(np.concatenate([run["score"][stride - 1 :: stride] for run in runs]))
+    every = max(1, size // stride)
+    borders = np.unique(sample[every::every])
+    inner = np.stack([np.searchsorted(run["score"], borders) for run in runs], axis=1).tolist()
+    return [[0] * len(runs), *inner, [len(run) for run in runs]]

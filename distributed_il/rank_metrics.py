@@ -1,30 +1,46 @@
-"""Metrics of a split whose users are dealt to ranks: exact, and no rank holds more than its share of the rows."""
+"""Metrics of a split whose users are dealt to ranks: exact, and a rank holds some of its users' rows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from distributed_il.collectives import Collectives, sum_over_ranks
+from distributed_il.first_error import FirstError
 from distributed_il.metrics import check_columns, descending_ranks, evaluate, metrics_of, tally
 from distributed_il.rank_auc import ScoreRanges
 
-ROWS_AT_ONCE = 1_048_576
-"""Rows of a rank that are ranked together; only a user that has more comes with all of them."""
+
+class ScoredRows(NamedTuple):
+    """All rows of some users, as `evaluate` takes them.
+
+    Attributes:
+        user_ids: Integers [n], each in [0, 2**31).
+        scores: float [n], finite.
+        labels: Integers [n], each 0 or 1.
+        probabilities: float64 [n] in [0, 1]; None where the scores are logits.
+    """
+
+    user_ids: NDArray[Any]
+    scores: NDArray[Any]
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float64] | None = None
+
+    def none(self) -> ScoredRows:
+        """The same columns without rows."""
+        probabilities = None if self.probabilities is None else self.probabilities[:0]
+        return ScoredRows(self.user_ids[:0], self.scores[:0], self.labels[:0], probabilities)
 
 
 def evaluate_over_ranks(
-    user_ids: NDArray[Any],
-    scores: NDArray[Any],
-    labels: NDArray[Any],
+    parts: Sequence[ScoredRows],
     *,
     collectives: Collectives,
     device: torch.device,
-    probabilities: NDArray[np.float64] | None = None,
     cutoffs: Sequence[int] = (10, 20),
 ) -> dict[str, float | int]:
     """The metrics of `evaluate` over the rows of all ranks, which call it together.
@@ -33,67 +49,45 @@ def evaluate_over_ranks(
     one. AUC is counted in `ScoreRanges`.
 
     Args:
-        user_ids: Integers [n], each in [0, 2**31); a user's rows are all on one rank.
-        scores: float [n], finite, of one dtype on all ranks.
-        labels: Integers [n], each 0 or 1.
+        parts: This rank's rows, as many parts as on any other rank, at least one; a user's rows are all in one part of
+            one rank. Scores are of one dtype on all ranks. Each part is taken from the sequence as it is needed.
         collectives: The ranks.
         device: Where collectives work.
-        probabilities: As for `evaluate`; given on all ranks or on none.
         cutoffs: k of each ndcg@k.
 
     Returns:
         As `evaluate` on all rows, apart from rounding in the last digits; the same bits on every rank.
 
     Raises:
-        ValueError: As `evaluate`; on all ranks.
+        ValueError: As `evaluate`, for this rank's rows.
+        UserError: This rank's disk is full.
+        RuntimeError: Another rank has raised one of these.
     """
-    if collectives.world_size == 1 and labels.size <= ROWS_AT_ONCE:
-        return evaluate(user_ids, scores, labels, probabilities=probabilities, cutoffs=cutoffs)
-    rows = _checked_rows(user_ids, scores, labels, probabilities, collectives, device)
-    ranges = ScoreRanges(scores, rows, collectives=collectives, device=device)
+    if collectives.world_size == 1 and len(parts) == 1:
+        rows = parts[0]
+        return evaluate(*rows[:3], probabilities=rows.probabilities, cutoffs=cutoffs)
+    problem = FirstError()
     sums: dict[str, float] = {}
-    for chosen in _by_users(user_ids // collectives.world_size, max(1, -(-max(rows) // ROWS_AT_ONCE))):
-        some_scores, some_labels = scores[chosen], labels[chosen].astype(np.int64)
-        ranks = descending_ranks(some_scores)
-        part = tally(
-            user_ids[chosen],
-            some_scores,
-            some_labels,
-            ranks,
-            probabilities=None if probabilities is None else probabilities[chosen],
-            cutoffs=cutoffs,
-        )
+    ranges: ScoreRanges | None = None
+    for number in range(len(parts)):
+        rows = parts[number]
+        with problem.kept():
+            check_columns(*rows)
+        if problem.error is not None:
+            rows = rows.none()
+        ranges = ranges or _ranges(rows.scores, collectives, device)
+        labels, ranks = rows.labels.astype(np.int64), descending_ranks(rows.scores)
+        part = tally(rows.user_ids, rows.scores, labels, ranks, probabilities=rows.probabilities, cutoffs=cutoffs)
         sums = {name: sums.get(name, 0.0) + total for name, total in part.items()}
-        ranges.add(some_scores, ranks, some_labels)
+        ranges.add(rows.scores, ranks, labels)
+    problem.raise_together("rows could not be measured", collectives, device)
+    assert ranges is not None
     own = torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
     totals = sum_over_ranks(collectives, own).tolist()
     return metrics_of(dict(zip(sums, totals, strict=True)), ranges.auc())
 
 
-def _by_users(numbers: NDArray[Any], parts: int) -> Iterator[NDArray[np.int64]]:
-    """Places of the rows of some users at a time: those whose number leaves the same rest by `parts`, below 2**16."""
-    rests = (numbers % parts).astype(np.uint16)  # 16 bits, because numpy sorts these by radix
-    order = np.argsort(rests, kind="stable")
-    yield from np.split(order, np.cumsum(np.bincount(rests, minlength=parts))[:-1])
-
-
-def _checked_rows(
-    user_ids: NDArray[Any],
-    scores: NDArray[Any],
-    labels: NDArray[Any],
-    probabilities: NDArray[np.float64] | None,
-    collectives: Collectives,
-    device: torch.device,
-) -> list[int]:
-    """Rows of each rank; raises on every rank what is wrong on any, so that none is left waiting."""
-    problem = None
-    try:
-        check_columns(user_ids, scores, labels, probabilities)
-    except ValueError as error:
-        problem = error
-    rows = collectives.all_gather(torch.tensor([-1 if problem else labels.size], device=device)).flatten().tolist()
-    if problem is not None:
-        raise problem
-    if min(rows) < 0:
-        raise ValueError(f"the columns of ranks {[rank for rank, size in enumerate(rows) if size < 0]} are refused")
-    return rows
+def _ranges(scores: NDArray[Any], collectives: Collectives, device: torch.device) -> ScoreRanges:
+    """Ranges by the scores of each rank's first part."""
+    rows = collectives.all_gather(torch.tensor([scores.size], device=device)).flatten().tolist()
+    return ScoreRanges(scores, rows, collectives=collectives, device=device)

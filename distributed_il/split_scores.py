@@ -1,11 +1,11 @@
-"""Scores of a whole split, every row exactly once, each at the rank that measures its user."""
+"""Scores of a whole split, every row exactly once, each at the rank that measures its user, in a local file there."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,19 +15,23 @@ from torch import Tensor
 from distributed_il.collectives import Collectives, sum_over_ranks
 from distributed_il.dataset import BlockReader, Dataset
 from distributed_il.errors import UserError
+from distributed_il.first_error import FirstError
 from distributed_il.lanes import lanes_of_rank
 from distributed_il.learner import Learner
 from distributed_il.objectives import log_loss
-from distributed_il.rank_metrics import evaluate_over_ranks
+from distributed_il.rank_metrics import ScoredRows, evaluate_over_ranks
 from distributed_il.record_exchange import records_of, send_to_owners
 from distributed_il.trivial import user_item_bias
+from distributed_il.user_parts import UserParts
 
 COLUMNS = ("user_id", "item_id", "label")
 ROW = np.dtype([("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
 CHUNK_ROWS = 16_384
 """Rows that are scored together."""
-PIECE_ROWS = 64 * CHUNK_ROWS
+PIECE_ROWS = 16 * CHUNK_ROWS
 """Rows of a rank that are read, scored and sent on before the next ones."""
+PART_ROWS = 262_144
+"""Rows of a rank that are ranked together, about; only a user that has more comes with all of them."""
 KEPT_ROWS = 4_194_304
 """A rank keeps its rows of a split, 9 bytes each, where it has no more than these; else it reads them every time."""
 
@@ -95,23 +99,17 @@ class SplitScores:
 
     Attributes:
         loss: Mean log loss of the split over all ranks, the same on each; NaN where there are no rows.
-        user_ids: int32 [n].
-        item_ids: int32 [n].
-        labels: int8 [n].
-        logits: [n], of the model's dtype.
+        parts: Records of `ROW` and a `logit` of the model's dtype; each part has all rows of some users.
     """
 
     loss: float
-    user_ids: NDArray[np.int32]
-    item_ids: NDArray[np.int32]
-    labels: NDArray[np.int8]
-    logits: NDArray[Any]
+    parts: Sequence[NDArray[Any]]
     _collectives: Collectives
     _device: torch.device
 
     def metrics(self) -> dict[str, Any]:
         """Every metric of `distributed_il.metrics.evaluate` over the rows of all ranks, which call it together."""
-        return self._evaluate(self.logits, None)
+        return self._evaluate(lambda rows: ScoredRows(rows["user_id"], rows["logit"], rows["label"]))
 
     def trivial_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
         """The metrics of the two trivial predictors on the same rows, fitted on the training rows; likewise together.
@@ -123,22 +121,39 @@ class SplitScores:
         bias, mean = user_item_bias(
             seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
         )
-        item = mean[self.item_ids]
-        both = bias[self.user_ids] + item
-        return {
-            "item_mean": self._evaluate(item, item),
-            "user_item_bias": self._evaluate(both, np.clip(both, 1e-6, 1 - 1e-6)),
-        }
 
-    def _evaluate(self, scores: NDArray[Any], probabilities: NDArray[np.float64] | None) -> dict[str, Any]:
-        return evaluate_over_ranks(
-            self.user_ids,
-            scores,
-            self.labels,
-            collectives=self._collectives,
-            device=self._device,
-            probabilities=probabilities,
-        )
+        def item_mean(rows: NDArray[Any]) -> ScoredRows:
+            item = mean[rows["item_id"]]
+            return ScoredRows(rows["user_id"], item, rows["label"], item)
+
+        def both(rows: NDArray[Any]) -> ScoredRows:
+            score = bias[rows["user_id"]] + mean[rows["item_id"]]
+            return ScoredRows(rows["user_id"], score, rows["label"], np.clip(score, 1e-6, 1 - 1e-6))
+
+        return {"item_mean": self._evaluate(item_mean), "user_item_bias": self._evaluate(both)}
+
+    def _evaluate(self, columns: Callable[[NDArray[Any]], ScoredRows]) -> dict[str, Any]:
+        scored = _Mapped(self.parts, columns)
+        return evaluate_over_ranks(scored, collectives=self._collectives, device=self._device)
+
+
+class _Mapped(Sequence[ScoredRows]):
+    """A function of each part, computed as the part is asked for."""
+
+    def __init__(self, parts: Sequence[NDArray[Any]], function: Callable[[NDArray[Any]], ScoredRows]) -> None:
+        self._parts, self._function = parts, function
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> ScoredRows: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ScoredRows]: ...
+    def __getitem__(self, index: int | slice) -> ScoredRows | Sequence[ScoredRows]:
+        if isinstance(index, slice):
+            return _Mapped(self._parts[index], self._function)
+        return self._function(self._parts[index])
 
 
 def score_split(learner: Learner, split: SplitReader, collectives: Collectives) -> SplitScores:
@@ -155,20 +170,23 @@ def score_split(learner: Learner, split: SplitReader, collectives: Collectives) 
         The rows that this rank measures.
 
     Raises:
-        UserError: A score or the mean loss is not finite; on every rank.
+        UserError: A score or the mean loss is not finite, on every rank; or this rank's disk is full.
+        RuntimeError: Another rank's disk is full.
     """
     total = np.zeros(3)
-    arrived: list[NDArray[Any]] = []
+    world, problem = collectives.world_size, FirstError()
+    parts = UserParts(max(1, math.ceil(sum(split.sizes) / PART_ROWS)), world)
     for size, piece in zip(split.sizes, split.pieces(), strict=True):
         # Even without any rows one call tells the dtype.
         scored = _score(learner, piece, max(1, math.ceil(size / CHUNK_ROWS)))
         total += _loss_sums(scored, piece["label"])
         rows = records_of({**{name: piece[name] for name in COLUMNS}, "logit": scored.numpy()})
-        owners = piece["user_id"] % collectives.world_size
-        arrived.append(send_to_owners(rows, owners, collectives=collectives, device=learner.device))
+        arrived = send_to_owners(rows, piece["user_id"] % world, collectives=collectives, device=learner.device)
+        with problem.kept():
+            parts.add(arrived)
+    problem.raise_together(f"the {split.split} split could not be kept", collectives, learner.device)
     loss = _mean_loss(split.split, total, collectives, learner.device)
-    users, items, labels, logits = (np.concatenate([rows[name] for rows in arrived]) for name in (*COLUMNS, "logit"))
-    return SplitScores(loss, users, items, labels, logits, collectives, learner.device)
+    return SplitScores(loss, parts, collectives, learner.device)
 
 
 def _score(learner: Learner, piece: NDArray[Any], chunks: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from distributed_il.dataset import Block
-from distributed_il.errors import UserError
 from distributed_il.held_rows import HeldRows
 from distributed_il.lanes import row_order
 from distributed_il.rows import Rows
@@ -102,26 +100,6 @@ def test_what_is_missing_is_told_until_it_is_added() -> None:
 
 def test_lanes_without_rows() -> None:
     assert shuffled(HeldRows({0: (), 1: ()}, lambda block: block.rows)) == {}
-
-
-def test_the_file_has_no_name_and_is_closed_with_the_rows() -> None:
-    held = held_rows()
-    assert os.fstat(held._file).st_nlink == 0
-    file = held._file
-    del held
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(file)
-
-
-def test_a_full_disk_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    held = HeldRows(BLOCKS, lambda block: block.rows)
-    monkeypatch.setattr(os, "pwrite", full)
-    # 105 rows of 17 bytes.
-    with pytest.raises(UserError, match=r"1,785 bytes, can't be written \(No space left on device\).*TMPDIR"):
-        held.add(BLOCKS[0][0], rows_of(BLOCKS[0][0]))
 
 
 def test_a_disk_that_takes_a_part_at_a_time_gets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from thread_ranks import ThreadCollectives, run_on_threads
 
-from distributed_il import rank_metrics
+from distributed_il import rank_auc
+from distributed_il.errors import UserError
 from distributed_il.metrics import descending_ranks, evaluate
 from distributed_il.rank_auc import ScoreRanges
-from distributed_il.rank_metrics import evaluate_over_ranks
+from distributed_il.rank_metrics import ScoredRows, evaluate_over_ranks
+from distributed_il.record_file import RecordFile
 
 CPU = torch.device("cpu")
 Columns = dict[str, NDArray[Any]]
@@ -30,14 +34,16 @@ def random_columns(seed: int, rows: int, users: int, *, decimals: int = 1, dtype
     return {"user_ids": user_ids.astype(np.int32), "scores": scores, "labels": labels}
 
 
-def on_ranks(world_size: int, columns: Columns, owner: Callable[[NDArray[Any]], NDArray[Any]]) -> list[dict[str, Any]]:
-    """What each rank finds where the rank `owner(user_ids)` has a user's rows."""
+def on_ranks(
+    world_size: int, columns: Columns, owner: Callable[[NDArray[Any]], NDArray[Any]], parts: int = 1
+) -> list[dict[str, Any]]:
+    """What each rank finds where the rank `owner(user_ids)` has a user's rows, in some parts."""
 
     def of_rank(ranks: ThreadCollectives) -> dict[str, Any]:
-        mine = owner(columns["user_ids"]) == ranks.rank
-        return evaluate_over_ranks(
-            **{name: values[mine] for name, values in columns.items()}, collectives=ranks, device=CPU
-        )
+        users = columns["user_ids"]
+        mine = [(owner(users) == ranks.rank) & (users // world_size % parts == part) for part in range(parts)]
+        rows = [ScoredRows(**{name: values[chosen] for name, values in columns.items()}) for chosen in mine]
+        return evaluate_over_ranks(rows, collectives=ranks, device=CPU)
 
     return run_on_threads(world_size, of_rank)
 
@@ -83,11 +89,33 @@ def test_probabilities_beside_scores(world_size: int) -> None:
     assert_same_as_in_one_place(on_ranks(world_size, columns, lambda users: users % world_size), columns)
 
 
+@pytest.mark.parametrize("merged", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("decimals", [0, 2])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_some_users_at_a_time(world_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rank_metrics, "ROWS_AT_ONCE", 97)
-    columns = random_columns(4, 3000, 100)
-    assert_same_as_in_one_place(on_ranks(world_size, columns, lambda users: users % world_size), columns)
+def test_some_users_and_some_scores_at_a_time(
+    world_size: int, decimals: int, merged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_auc, "MERGED_RECORDS", merged)
+    columns = random_columns(4, 3000, 100, decimals=decimals)
+    assert_same_as_in_one_place(on_ranks(world_size, columns, lambda users: users % world_size, parts=9), columns)
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000])
+def test_pieces_keep_equal_scores_together_and_are_small(size: int) -> None:
+    rng = np.random.default_rng(0)
+    scores = [np.unique(np.round(rng.standard_normal(rows), 3)) for rows in (3000, 10, 1, 2000)]
+    runs = [np.array([(score,) for score in run], np.dtype([("score", np.float64)])) for run in scores]
+    cuts = rank_auc._cuts(runs, size)
+    assert cuts[0] == [0] * 4
+    assert cuts[-1] == [run.size for run in runs]
+    last = -np.inf
+    for low, high in pairwise(cuts):
+        piece = np.concatenate([run["score"][start:stop] for run, start, stop in zip(runs, low, high, strict=True)])
+        # One stride of each run beyond the size; a run has a score once.
+        assert piece.size <= size + 2 * len(runs) * max(1, size // 16)
+        if piece.size:
+            assert piece.min() > last
+            last = piece.max()
 
 
 @pytest.mark.parametrize("owner", [0, 2])
@@ -118,17 +146,39 @@ def test_what_is_undefined_is_nan(labels: list[int]) -> None:
     assert math.isnan(found[0]["auc"])
 
 
-def test_one_ranks_bad_column_ends_the_evaluation_on_all() -> None:
+@pytest.mark.parametrize("parts", [1, 2])
+def test_one_ranks_bad_column_ends_the_evaluation_on_all(parts: int) -> None:
     def of_rank(ranks: ThreadCollectives) -> str:
         scores = np.array([1.0, np.inf if ranks.rank == 1 else 0.0])
-        users, labels = np.full(2, ranks.rank), np.array([1, 0])
-        with pytest.raises(ValueError, match=".") as caught:
-            evaluate_over_ranks(users, scores, labels, collectives=ranks, device=CPU)
+        rows = ScoredRows(np.full(2, ranks.rank), scores, np.array([1, 0]))
+        with pytest.raises(ValueError if ranks.rank == 1 else RuntimeError) as caught:
+            evaluate_over_ranks([rows] * parts, collectives=ranks, device=CPU)
         return str(caught.value)
 
     messages = run_on_threads(3, of_rank)
     assert "1 of 2 scores are not finite" in messages[1]
-    assert "the columns of ranks [1] are refused" in messages[0] == messages[2]
+    assert "rows could not be measured on ranks [1]" in messages[0] == messages[2]
+
+
+def test_one_ranks_full_disk_ends_the_evaluation_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    append = RecordFile.append
+    here = threading.local()
+
+    def full(self: RecordFile, records: NDArray[Any]) -> None:
+        if here.rank == 1:
+            raise UserError("full")
+        append(self, records)
+
+    monkeypatch.setattr(RecordFile, "append", full)
+
+    def of_rank(ranks: ThreadCollectives) -> str:
+        here.rank = ranks.rank
+        rows = ScoredRows(np.full(2, ranks.rank), np.array([1.0, 0.5]), np.array([1, 0]))
+        with pytest.raises(UserError if ranks.rank == 1 else RuntimeError) as caught:
+            evaluate_over_ranks([rows], collectives=ranks, device=CPU)
+        return str(caught.value)
+
+    assert run_on_threads(2, of_rank) == ["the AUC could not be counted on ranks [1]", "full"]
 
 
 def test_more_pairs_than_fit_into_32_bits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from distributed_il.learner import Learner
 from distributed_il.metrics import evaluate
 from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.trivial import user_item_bias
+from distributed_il.user_parts import UserParts
 
 USERS, ITEMS = 30, 40
 # Four ranks have 63 or 62 rows of valid; of test two ranks have one row and two have none.
@@ -93,6 +95,7 @@ def test_rows_may_come_in_pieces_and_be_read_again(
     monkeypatch.setattr(split_scores, "CHUNK_ROWS", chunk)
     monkeypatch.setattr(split_scores, "PIECE_ROWS", piece)
     monkeypatch.setattr(split_scores, "KEPT_ROWS", kept_rows)
+    monkeypatch.setattr(split_scores, "PART_ROWS", piece)
     whole = evaluate(**known_scores(rows, "valid", KnownScores(USERS, ITEMS)))
     found = on_threads(4, dataset, "valid", Path())
     for of_rank in found:
@@ -183,5 +186,30 @@ def test_float64_scores_stay_float64(dataset: Dataset) -> None:
     model.table = model.table.to(torch.float64) + 1e-12
     split = SplitReader(dataset, LocalBlockReader(dataset), "valid", rank=0, world_size=1)
     scores = score_split(model, split, LocalCollectives())
-    assert np.array_equal(scores.logits, model.table[scores.user_ids, scores.item_ids].numpy())
-    assert scores.logits.dtype == np.float64
+    (rows,) = scores.parts
+    expected = model.table.numpy()[rows["user_id"], rows["item_id"]]
+    assert np.array_equal(rows["logit"], expected)
+    assert rows["logit"].dtype == np.float64
+
+
+def test_one_ranks_full_disk_ends_the_evaluation_on_all(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    add, here = UserParts.add, threading.local()
+
+    def full(self: UserParts, records: Any) -> None:
+        if here.rank == 1:
+            raise UserError("full")
+        add(self, records)
+
+    monkeypatch.setattr(UserParts, "add", full)
+    monkeypatch.setattr(split_scores, "PIECE_ROWS", 20)
+
+    def of_rank(ranks: ThreadCollectives) -> str:
+        here.rank = ranks.rank
+        model: Any = KnownScores(USERS, ITEMS)
+        split = SplitReader(dataset, LocalBlockReader(dataset), "valid", rank=ranks.rank, world_size=3)
+        with pytest.raises(UserError if ranks.rank == 1 else RuntimeError) as caught:
+            score_split(model, split, ranks)
+        return str(caught.value)
+
+    others = "the valid split could not be kept on ranks [1]"
+    assert run_on_threads(3, of_rank) == [others, "full", others]

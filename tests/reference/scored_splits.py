@@ -53,8 +53,8 @@ def measure(collectives: Collectives, path: str, split: str) -> dict[str, Any]:
     return {
         "loss": scores.loss,
         "again": again.loss,
-        "users": np.unique(scores.user_ids).tolist(),
-        "rows": scores.labels.size,
+        "users": np.unique(np.concatenate([part["user_id"] for part in scores.parts])).tolist(),
+        "rows": sum(part.size for part in scores.parts),
         "calls": len(model.calls),
         "metrics": scores.metrics(),
         "trivial": scores.trivial_metrics(dataset),
