@@ -1,0 +1,110 @@
+"""Runs inside the workers of a run that is to fail: slows its steps, writes them down, and dies where it was told to."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+import distributed_il.checkpoint
+import distributed_il.table_parts
+from benchmarks.faults.step_log import StepLog
+from distributed_il.learner import Learner
+from distributed_il.methods import Batch, StepReport
+from distributed_il.methods.inverse_gradient import InverseGradient
+
+STAGE = "DISTRIBUTED_IL_BENCHMARK_STAGE"
+"""Variable that names the directory in which the benchmark and its workers meet; without it nothing happens."""
+STEP_S = 0.02
+"""By so much each step is slower, so that a fault can hit a short run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A worker that passes a place for the n-th time is to kill itself; it is carried out once."""
+
+    rank: int
+    place: str
+    number: int
+
+    def give(self, stage: Path) -> None:
+        """Leaves it for the workers that start from now on."""
+        (stage / "order.json").write_text(json.dumps(asdict(self)))
+
+
+class Sentry:
+    """The eyes of the benchmark within one worker."""
+
+    def __init__(self, stage: Path) -> None:
+        """Reads the order, if there is one.
+
+        Args:
+            stage: Where benchmark and workers meet.
+        """
+        self._stage, self._log = stage, StepLog(stage)
+        order = stage / "order.json"
+        self._order = Order(**json.loads(order.read_text())) if order.exists() else None
+        self._passed: Counter[str] = Counter()
+
+    def passes(self, place: str) -> None:
+        """Counts, and ends this process by SIGKILL if this is the place of the order."""
+        self._passed[place] += 1
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        if self._order != Order(rank, place, self._passed[place]):
+            return
+        try:
+            fired = os.open(self._stage / "fired", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return
+        os.write(fired, str(time.time()).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def step(self, step: Callable[..., StepReport], method: Any, learner: Learner, batch: Batch) -> StepReport:
+        """Takes a method's step."""
+        self._log.begin(learner.step, learner.collectives.rank)
+        self.passes("training-train" if batch.unlabelled is None else "training-test")
+        time.sleep(STEP_S)
+        report = step(method, learner, batch)
+        self._log.enter(learner.step, batch.row_numbers.tolist())
+        return report
+
+
+def post() -> None:
+    """Posts a sentry in this process, if it is a worker of the benchmark and has none yet."""
+    if STAGE not in os.environ or hasattr(InverseGradient.step, "__wrapped__"):
+        return
+    sentry = Sentry(Path(os.environ[STAGE]))
+    step, decide = InverseGradient.step, InverseGradient._decide  # pyright: ignore[reportPrivateUsage]
+
+    @functools.wraps(step)
+    def watched_step(method: InverseGradient, learner: Learner, batch: Batch) -> StepReport:
+        return sentry.step(step, method, learner, batch)
+
+    @functools.wraps(decide)
+    def watched_decide(*arguments: Any) -> Any:
+        decision = decide(*arguments)
+        sentry.passes("candidates")  # the three losses have been summed over ranks, and no update has begun
+        return decision
+
+    InverseGradient.step = watched_step
+    InverseGradient._decide = staticmethod(watched_decide)  # pyright: ignore[reportPrivateUsage]
+    for module in (distributed_il.checkpoint, distributed_il.table_parts):
+        module.write_aside = _after(module.write_aside, functools.partial(sentry.passes, "checkpoint"))
+
+
+def _after(write: Callable[..., None], tell: Callable[[], None]) -> Callable[..., None]:
+    @functools.wraps(write)
+    def watched(*arguments: Any) -> None:
+        write(*arguments)
+        tell()
+
+    return watched
