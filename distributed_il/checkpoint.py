@@ -163,6 +163,17 @@ class CheckpointStore:
             UserError: A file is damaged, or rows are missing.
         """
         self._load(manifest, learner)
+        return self.state(manifest)
+
+    def state(self, manifest: Mapping[str, Any]) -> RunState:
+        """The run's state in a checkpoint, without the model.
+
+        Args:
+            manifest: From `manifest`.
+
+        Raises:
+            UserError: The file is damaged.
+        """
         arrays = read_tensors(self._fs, f"{manifest['place']}/{file_name('state')}")
         return RunState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
 

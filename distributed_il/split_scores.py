@@ -32,6 +32,8 @@ PIECE_ROWS = 16 * CHUNK_ROWS
 """Rows of a rank that are read, scored and sent on before the next ones."""
 PART_ROWS = 262_144
 """Rows of a rank that are ranked together, about; only a user that has more comes with all of them."""
+Predict = Callable[[NDArray[Any]], ScoredRows]
+"""From records with `user_id`, `item_id` and `label` to scored rows."""
 KEPT_ROWS = 4_194_304
 """A rank keeps its rows of a split, 9 bytes each, where it has no more than these; else it reads them every time."""
 
@@ -109,7 +111,7 @@ class SplitScores:
 
     def metrics(self) -> dict[str, Any]:
         """Every metric of `distributed_il.metrics.evaluate` over the rows of all ranks, which call it together."""
-        return self._evaluate(lambda rows: ScoredRows(rows["user_id"], rows["logit"], rows["label"]))
+        return self._evaluate(model_scores)
 
     def trivial_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
         """The metrics of the two trivial predictors on the same rows, fitted on the training rows; likewise together.
@@ -117,30 +119,44 @@ class SplitScores:
         Args:
             dataset: The dataset that the split belongs to.
         """
-        seen = dataset.activity()
-        bias, mean = user_item_bias(
-            seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
-        )
+        return {name: self._evaluate(predict) for name, predict in trivial_predictors(dataset).items()}
 
-        def item_mean(rows: NDArray[Any]) -> ScoredRows:
-            item = mean[rows["item_id"]]
-            return ScoredRows(rows["user_id"], item, rows["label"], item)
-
-        def both(rows: NDArray[Any]) -> ScoredRows:
-            score = bias[rows["user_id"]] + mean[rows["item_id"]]
-            return ScoredRows(rows["user_id"], score, rows["label"], np.clip(score, 1e-6, 1 - 1e-6))
-
-        return {"item_mean": self._evaluate(item_mean), "user_item_bias": self._evaluate(both)}
-
-    def _evaluate(self, columns: Callable[[NDArray[Any]], ScoredRows]) -> dict[str, Any]:
+    def _evaluate(self, columns: Predict) -> dict[str, Any]:
         scored = _Mapped(self.parts, columns)
         return evaluate_over_ranks(scored, collectives=self._collectives, device=self._device)
+
+
+def model_scores(rows: NDArray[Any]) -> ScoredRows:
+    """What the model makes of some rows of `SplitScores.parts`."""
+    return ScoredRows(rows["user_id"], rows["logit"], rows["label"])
+
+
+def trivial_predictors(dataset: Dataset) -> dict[str, Predict]:
+    """The two trivial predictors, fitted on the training rows.
+
+    Args:
+        dataset: Which rows.
+    """
+    seen = dataset.activity()
+    bias, mean = user_item_bias(
+        seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
+    )
+
+    def item_mean(rows: NDArray[Any]) -> ScoredRows:
+        item = mean[rows["item_id"]]
+        return ScoredRows(rows["user_id"], item, rows["label"], item)
+
+    def both(rows: NDArray[Any]) -> ScoredRows:
+        score = bias[rows["user_id"]] + mean[rows["item_id"]]
+        return ScoredRows(rows["user_id"], score, rows["label"], np.clip(score, 1e-6, 1 - 1e-6))
+
+    return {"item_mean": item_mean, "user_item_bias": both}
 
 
 class _Mapped(Sequence[ScoredRows]):
     """A function of each part, computed as the part is asked for."""
 
-    def __init__(self, parts: Sequence[NDArray[Any]], function: Callable[[NDArray[Any]], ScoredRows]) -> None:
+    def __init__(self, parts: Sequence[NDArray[Any]], function: Predict) -> None:
         self._parts, self._function = parts, function
 
     def __len__(self) -> int:

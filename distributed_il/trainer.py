@@ -47,7 +47,7 @@ class Course:
         step: Steps of the present pass taken.
         best_round: Round of lowest validation loss, from 1; 0 before the first.
         best_loss: That loss.
-        history: Validation metrics of each round.
+        history: Validation metrics of each round, with its training loss.
     """
 
     round: int = 0
@@ -167,9 +167,9 @@ class Trainer:
                 self._ahead.close()
         if self.collectives.rank:
             return {}
-        best = dict(self.course.history[self.course.best_round - 1])
-        del best["round"], best["step"]
-        return {"valid": best, "run": self._facts()}
+        best = self.course.history[self.course.best_round - 1]
+        valid = {name: value for name, value in best.items() if name not in ("round", "step", "train_loss")}
+        return {"valid": valid, "run": self._facts()}
 
     def _round(self) -> None:
         course = self.course
@@ -225,12 +225,14 @@ class Trainer:
         course = self.course
         scores = score_split(self.learner, self.splits["valid"], self.collectives)
         loss, metrics = scores.loss, scores.metrics()
+        loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
+        train_loss = loss_sum / rows if rows else math.nan
         if self.collectives.rank == 0:
             values = {f"valid/{name}": float(value) for name, value in metrics.items()}
-            loss_sum, rows = self.telemetry.round_loss
-            values["train/loss_round"] = loss_sum / rows if rows else math.nan
-            self.monitor.scalars(values, self.learner.step)
-        course.history.append({"round": course.round + 1, "step": self.learner.step, **metrics})
+            self.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
+        course.history.append(
+            {"round": course.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics}
+        )
         improved = loss < course.best_loss
         if improved:
             course.best_round, course.best_loss = course.round + 1, loss

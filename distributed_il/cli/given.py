@@ -100,6 +100,28 @@ def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.e
     return Given(tuple(path for path in files if contents[path]), from_files, texts, switches)
 
 
+def part_operands(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Parts flags with their values from the words between them.
+
+    Args:
+        argv: Arguments of a command all of whose settings take a value.
+
+    Returns:
+        Flags with values, and the other words; both in order.
+    """
+    flags: list[str] = []
+    words: list[str] = []
+    position = 0
+    while position < len(argv):
+        token = argv[position]
+        takes_next = token.startswith("--") and "=" not in token and token not in _SWITCHES
+        takes_next &= not "".join(argv[position + 1 : position + 2]).startswith("--")
+        stop = position + (2 if takes_next else 1)
+        (flags if token.startswith("-") else words).extend(argv[position:stop])
+        position = stop
+    return flags, words
+
+
 def _flags(tokens: Sequence[str]) -> Iterator[Setting]:
     position = 0
     while position < len(tokens):

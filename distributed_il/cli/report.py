@@ -1,0 +1,35 @@
+"""`distributed-il report RUN_DIR …`: runs and their results on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distributed_il.cli.given import part_operands
+from distributed_il.cli.options import read_options
+from distributed_il.errors import UserError
+
+ABOUT = (
+    "Writes one HTML page for a run or several: settings, data, curves, decisions, and metrics with confidence "
+    "intervals beside the trivial predictors. It opens without a network."
+)
+
+
+def run(argv: Sequence[str]) -> None:
+    """Writes the page and says where it is.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: See `distributed_il.report.report`.
+    """
+    from distributed_il.report import ReportConfig, report
+
+    flags, run_dirs = part_operands(argv)
+    config = ReportConfig(
+        **read_options("report", ABOUT, flags, lambda _: {"": ReportConfig}, operands="RUN_DIR [RUN_DIR …]")
+    )
+    if not run_dirs:
+        raise UserError("report: say which runs: distributed-il report RUN_DIR [RUN_DIR …] --output=page.html")
+    report(config, run_dirs)
+    print(f"Page: {config.output}")

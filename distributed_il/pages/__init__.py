@@ -1,0 +1,1 @@
+"""Pages of results: HTML in one file, with pictures that follow the page's colours."""

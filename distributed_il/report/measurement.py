@@ -1,0 +1,117 @@
+"""Models and trivial predictors measured on the same rows: metrics, their intervals, and metrics of slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distributed_il.dataset import Dataset, LocalBlockReader
+from distributed_il.evaluation import load_model
+from distributed_il.metrics import evaluate, log_losses_of_logits, log_losses_of_probabilities
+from distributed_il.metrics.bootstrap import Estimate, bootstrap
+from distributed_il.rank_metrics import ScoredRows
+from distributed_il.report.records import RunRecord
+from distributed_il.report.slices import Slices, activity_slices
+from distributed_il.split_scores import SplitReader, model_scores, score_split, trivial_predictors
+
+TRIVIAL = {"item_mean": "item mean", "user_item_bias": "user + item bias"}
+SEED = 0
+"""Of the resampling: the same users are drawn for all predictors."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Predictor:
+    """A predictor on some rows.
+
+    Attributes:
+        name: Of the run, or of the trivial predictor.
+        metrics: As `evaluate` gives them.
+        estimates: Metrics that have an interval.
+        slices: For each kind of slices the metrics of each group.
+    """
+
+    name: str
+    metrics: Mapping[str, Any]
+    estimates: Mapping[str, Estimate]
+    slices: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Comparison:
+    """Predictors measured on the same rows.
+
+    Attributes:
+        dataset: Where the rows are from.
+        split: `test` or `valid`.
+        models: The runs' best models.
+        trivial: The trivial predictors.
+        slices: Groups of the rows by kind: `user`, `item`.
+    """
+
+    dataset: Dataset
+    split: str
+    models: Sequence[Predictor]
+    trivial: Sequence[Predictor]
+    slices: Mapping[str, Slices]
+
+
+def compare(records: Sequence[RunRecord], data: str | None) -> list[Comparison]:
+    """Measures runs; those on the same rows together.
+
+    Args:
+        records: The runs.
+        data: Dataset of all of them; None for the one that each names.
+
+    Raises:
+        UserError: A run has no best checkpoint, or its dataset is not there.
+    """
+    found: dict[tuple[str, str], Comparison] = {}
+    for record in records:
+        learner, dataset = load_model(record.run_dir, "best", data)
+        reader = SplitReader(dataset, LocalBlockReader(dataset), record.split, rank=0, world_size=1)
+        # A page is made in one process, which holds the rows of a split at once: resampling visits them all.
+        rows = np.concatenate([*score_split(learner, reader, learner.collectives).parts])
+        key = (dataset.fingerprint, record.split)
+        if key not in found:
+            found[key] = _without_models(dataset, record.split, rows)
+        before = found[key]
+        model = _measure(record.name, model_scores(rows), before.slices)
+        found[key] = Comparison(dataset, record.split, [*before.models, model], before.trivial, before.slices)
+    return list(found.values())
+
+
+def _without_models(dataset: Dataset, split: str, rows: NDArray[Any]) -> Comparison:
+    seen = dataset.activity()
+    slices = {
+        "user": activity_slices(seen.user_rows[rows["user_id"]]),
+        "item": activity_slices(seen.item_rows[rows["item_id"]]),
+    }
+    trivial = [_measure(TRIVIAL[name], predict(rows), slices) for name, predict in trivial_predictors(dataset).items()]
+    return Comparison(dataset, split, [], trivial, slices)
+
+
+def _measure(name: str, scored: ScoredRows, slices: Mapping[str, Slices]) -> Predictor:
+    users, scores, labels, probabilities = scored
+
+    def metrics(chosen: slice | NDArray[np.bool_]) -> dict[str, Any]:
+        own = None if probabilities is None else probabilities[chosen]
+        return evaluate(users[chosen], scores[chosen], labels[chosen], probabilities=own)
+
+    losses = (
+        log_losses_of_logits(scores.astype(np.float64), labels)
+        if probabilities is None
+        else log_losses_of_probabilities(probabilities, labels)
+    )
+    return Predictor(
+        name=name,
+        metrics=metrics(slice(None)),
+        estimates=bootstrap(users, scores, labels, losses, seed=SEED),
+        slices={
+            kind: [metrics(groups.numbers == number) for number in range(len(groups.names))]
+            for kind, groups in slices.items()
+        },
+    )

@@ -1,0 +1,100 @@
+"""What a run has left: its settings, its course, and what it decided; read from its last checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distributed_il.checkpoint import CheckpointStore
+from distributed_il.config_file import flat
+from distributed_il.errors import UserError
+from distributed_il.monitor import DecisionHistory, WeightHistogram
+from distributed_il.run_files import read_run_file
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RunRecord:
+    """A run, finished or not.
+
+    Attributes:
+        name: As short as tells it from the others.
+        run_dir: As it was given.
+        settings: Its configuration, keys joined by dots.
+        history: Validation metrics and training loss of each round.
+        decisions: All of them.
+        first_weights: w1 of unlabelled pairs in the first round.
+        weights: The same in the last round.
+        results: What metrics.json holds; None where the run has not finished, or was not to read the test split.
+    """
+
+    name: str
+    run_dir: str
+    settings: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    decisions: DecisionHistory
+    first_weights: WeightHistogram
+    weights: WeightHistogram
+    results: Mapping[str, Any] | None
+
+    @property
+    def split(self) -> str:
+        """What its model may be measured on: the test split only once the run has read it itself."""
+        return "valid" if self.results is None else "test"
+
+    @property
+    def best_round(self) -> int:
+        """Round of lowest validation loss, from 1."""
+        return 1 + min(range(len(self.history)), key=lambda number: self.history[number]["logloss"])
+
+
+def read_record(run_dir: str, name: str) -> RunRecord:
+    """Reads what a run has left.
+
+    Args:
+        run_dir: Directory or pyarrow URI of the run.
+        name: Its name on the page.
+
+    Raises:
+        UserError: There is no run that has finished a round, or its checkpoint is damaged.
+    """
+    store = CheckpointStore(run_dir)
+    manifest = store.manifest("last")
+    if manifest is None or not manifest["facts"]["course"]["history"]:
+        raise UserError(f"{run_dir} holds no run that has finished a round; give the run.dir of one that has")
+    arrays = store.state(manifest).arrays
+    prefix = "decisions."
+    decisions = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    text = read_run_file(run_dir, "metrics.json")
+    return RunRecord(
+        name=name,
+        run_dir=run_dir,
+        settings=flat(manifest["config"]),
+        history=manifest["facts"]["course"]["history"],
+        decisions=DecisionHistory.from_state(decisions),
+        first_weights=WeightHistogram(arrays["first_weights"].astype(np.int64)),
+        weights=WeightHistogram(arrays["weights"].astype(np.int64)),
+        results=None if text is None else json.loads(text),
+    )
+
+
+def short_names(run_dirs: Sequence[str]) -> list[str]:
+    """The last parts of each path, as few as tell all apart.
+
+    Args:
+        run_dirs: Paths or URIs.
+
+    Raises:
+        UserError: A run was given twice.
+    """
+    paths = [path.rstrip("/") for path in run_dirs]
+    parts = [path.split("/") for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    twice = next(path for path in paths if paths.count(path) > 1)
+    raise UserError(f"{twice} is given twice; name each run once")

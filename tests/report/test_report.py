@@ -1,0 +1,176 @@
+"""The page of a run and of several: read back as HTML, and compared with what the runs themselves have written."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_runs import local_trainer
+from small_datasets import make_small_dataset
+
+from distributed_il.cli import main
+from distributed_il.config import DataConfig, InverseGradientConfig, MethodConfig, NoneConfig, RunConfig, TrainConfig
+from distributed_il.errors import UserError
+from distributed_il.report import ReportConfig, report
+from distributed_il.report.measurement import compare
+from distributed_il.report.records import read_record, short_names
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks that what is opened is closed, and keeps the rows of tables, the texts and the pictures' words."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+        self.pictures: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.addresses: list[str] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag == "svg" and given.get("role") == "img":
+            self.pictures.append(given["aria-label"] or "")
+        if "id" in given:
+            self.ids.append(given["id"] or "")
+        if tag == "a":
+            self.links.append(given["href"] or "")
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+        if self.open[-1:] != ["small"] and {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data.strip()
+
+    def row(self, first: str) -> list[str]:
+        return next(row for row in self.rows if row and row[0] == first)
+
+
+def train(place: Path, name: str, method: MethodConfig, *, finish: bool = True) -> str:
+    run = RunConfig(dir=str(place / name), batch_size=50, max_rounds=3, patience=3)
+    trainer = local_trainer(TrainConfig(data=DataConfig(path=str(place / "data")), run=run, method=method))
+    if finish:
+        trainer.run()
+    else:
+        trainer.fit()
+    return run.dir
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset, a run of `ig` with a name that HTML would stumble over, one of `none`, one that never saw test."""
+    place = tmp_path_factory.mktemp("report")
+    make_small_dataset(place / "data")
+    train(place, "<b>ig & co", InverseGradientConfig(dual_learning_rate=1e-3))
+    train(place, "none", NoneConfig())
+    train(place, "trial", NoneConfig(), finish=False)
+    return place
+
+
+def page_of(place: Path, *names: str) -> Page:
+    output = place / "page.html"
+    report(ReportConfig(output=str(output)), [str(place / name) for name in names])
+    return Page(output.read_text())
+
+
+def metrics_of(place: Path, name: str) -> dict[str, Any]:
+    return json.loads((place / name / "metrics.json").read_text())
+
+
+def test_a_page_shows_what_the_runs_have_measured(place: Path) -> None:
+    page = page_of(place, "<b>ig & co", "none")
+    names = ("auc", "gauc", "ndcg@10", "ndcg@20", "mrr", "logloss", "ece")
+    shown = {row[0]: row[1:] for row in page.rows if len(row) == 8 and re.fullmatch(r"0\.\d{4}", row[1])}
+    for name in ("<b>ig & co", "none"):
+        assert shown[name] == [f"{metrics_of(place, name)['test'][metric]:.4f}" for metric in names]
+    trivial = metrics_of(place, "none")["trivial"]
+    for name, title in (("item_mean", "item mean"), ("user_item_bias", "user + item bias")):
+        assert shown[title] == [f"{trivial[name][metric]:.4f}" for metric in names]
+    shares = metrics_of(place, "<b>ig & co")["run"]["decisions"]
+    assert any(f"direct {shares['direct']:.1%}, skip {shares['skip']:.1%}" in words for words in page.pictures)
+    assert page.row("method.name")[1:] == ["ig", "none"]
+    assert page.row("train")[1] == "600"
+    assert "users × items" in page.words
+    assert "40 × 60" in page.words
+
+
+def test_a_page_needs_nothing_from_elsewhere_and_all_its_links_lead_somewhere(place: Path) -> None:
+    page = page_of(place, "<b>ig & co")
+    assert page.links
+    assert {f"#{name}" for name in page.ids} >= set(page.links)
+    assert len(set(page.ids)) == len(page.ids)
+    assert all(address.startswith("#") for address in page.addresses)
+    assert "<script" not in (place / "page.html").read_text()
+    assert len(page.pictures) >= 12
+    assert all(page.pictures)
+
+
+def test_slices_add_up_to_all_rows(place: Path) -> None:
+    record = read_record(str(place / "none"), "none")
+    (comparison,) = compare([record], None)
+    for one in (*comparison.models, *comparison.trivial):
+        assert one.metrics["rows"] == 200
+        for kind, groups in comparison.slices.items():
+            assert [part["rows"] for part in one.slices[kind]] == [
+                int((groups.numbers == number).sum()) for number in range(len(groups.names))
+            ]
+            assert sum(part["rows"] for part in one.slices[kind]) == 200
+            mean = sum(part["rows"] * part["logloss"] for part in one.slices[kind]) / 200
+            assert mean == pytest.approx(one.metrics["logloss"])
+
+
+def test_a_run_that_has_not_read_the_test_split_is_measured_on_validation(place: Path) -> None:
+    page = page_of(place, "trial", "none")
+    assert "validation split: 150 rows" in page.words
+    assert "test split: 200 rows" in page.words
+    assert "have not read the test split" in page.words
+
+
+def test_the_command_takes_runs_and_flags_in_any_order(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "page.html")
+    assert main(["report", str(place / "none"), "--output", output, str(place / "trial")]) == 0
+    assert "2 runs" in Path(output).read_text()
+    capsys.readouterr()
+    for argv, message in (
+        (["--output", output], "say which runs"),
+        ([str(place / "none")], "output is missing"),
+        ([str(place / "data"), "--output", output], "holds no run that has finished a round"),
+        ([str(place / "none"), str(place / "none"), "--output", output], "is given twice"),
+        ([str(place / "none"), "--output", str(tmp_path / "no" / "page.html")], "can't be written"),
+    ):
+        assert main(["report", *argv]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_names_are_as_short_as_tells_runs_apart() -> None:
+    assert short_names(["/runs/a/", "/runs/b"]) == ["a", "b"]
+    assert short_names(["/x/a", "/y/a", "/y/b"]) == ["x/a", "y/a", "y/b"]
+    with pytest.raises(UserError, match="/x/a is given twice"):
+        short_names(["/x/a", "/x/a/"])
