@@ -7,14 +7,11 @@ from typing import Any, Literal
 
 import torch
 
-from distributed_il.checkpoint import CheckpointStore
 from distributed_il.collectives import LocalCollectives
-from distributed_il.config import TrainConfig
-from distributed_il.config_file import config_from_dict
 from distributed_il.dataset import Dataset, LocalBlockReader
-from distributed_il.errors import UserError
 from distributed_il.learner import Learner
 from distributed_il.split_scores import SplitReader, score_split
+from distributed_il.trained_run import open_run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,29 +42,19 @@ def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | No
     Raises:
         UserError: There is no such checkpoint, or it was trained on other data.
     """
-    store = CheckpointStore(run_dir)
-    manifest = store.manifest(checkpoint)
-    if manifest is None:
-        raise UserError(f"{run_dir} holds no checkpoint named {checkpoint}; give the run.dir of a run that was trained")
-    config: TrainConfig = config_from_dict(manifest["config"])
-    dataset = Dataset.open(data or config.data.path)
-    if dataset.fingerprint != manifest["dataset"]:
-        raise UserError(
-            f"{dataset.path} is not the dataset that {manifest['place']} was trained on (fingerprint "
-            f"{dataset.fingerprint[:12]} instead of {manifest['dataset'][:12]}); name the right one with --data"
-        )
+    run = open_run(run_dir, checkpoint, data)
     learner = Learner(
-        config.model,
-        config.optimizer,
-        num_users=dataset.num_users,
-        num_items=dataset.num_items,
-        seed=config.run.seed,
+        run.config.model,
+        run.config.optimizer,
+        num_users=run.dataset.num_users,
+        num_items=run.dataset.num_items,
+        seed=run.config.run.seed,
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
     )
-    store.restore(manifest, learner)
+    run.store.restore(run.manifest, learner)
     learner.settle()
-    return learner, dataset
+    return learner, run.dataset
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:

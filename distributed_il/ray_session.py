@@ -19,7 +19,7 @@ _STORE_BYTES_PER_CPU = 64 << 20
 
 
 @contextmanager
-def ray_session(*, cpus: int) -> Generator[bool]:
+def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
     """Makes Ray usable inside, without its noise.
 
     A Ray that this process has already initialised is used as it is and left running; `RAY_ADDRESS`, which is set
@@ -28,6 +28,7 @@ def ray_session(*, cpus: int) -> Generator[bool]:
 
     Args:
         cpus: CPUs that the work asks for; a private Ray offers at least as many, whatever the machine has.
+        shared_bytes: Bytes of objects that the work will share between processes; a private Ray makes room for them.
 
     Yields:
         Whether it is a private one, started here.
@@ -43,18 +44,18 @@ def ray_session(*, cpus: int) -> Generator[bool]:
             private = address == "local"
             if private:
                 ended.enter_context(environment(PRIVATE))
-                _start_private(max(cpus, os.cpu_count() or 1))
+                _start_private(max(cpus, os.cpu_count() or 1), shared_bytes)
             else:
                 _join(address)
             ended.callback(ray.shutdown)
         yield private
 
 
-def _start_private(cpus: int) -> None:
+def _start_private(cpus: int, shared_bytes: int) -> None:
     ray.init(
         address="local",
         num_cpus=cpus,
-        object_store_memory=_STORE_BYTES + cpus * _STORE_BYTES_PER_CPU,
+        object_store_memory=_STORE_BYTES + cpus * _STORE_BYTES_PER_CPU + shared_bytes,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

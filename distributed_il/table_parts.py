@@ -11,8 +11,11 @@ import torch
 from pyarrow import fs as pafs
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
+from distributed_il.config import OptimizerConfig
 from distributed_il.errors import UserError
+from distributed_il.row_adam import Rows, catch_up
 from distributed_il.run_files import write_aside
 from distributed_il.tables import EmbeddingTable
 
@@ -114,25 +117,83 @@ def read_table(
         rows = common_numbers(part.numbers, held)
         if part.table != name or not rows:
             continue
-        path = f"{place}/{file_name(part.file)}"
-        tensors = read_tensors(fs, path)
-        if tensors["packed"].shape != (part.rows, table.packed.shape[1]):
-            raise UserError(
-                f"checkpoint file {path} holds rows {tuple(tensors['packed'].shape)} where "
-                f"{(part.rows, table.packed.shape[1])} should be; restore it, or start under another run.dir"
-            )
+        tensors = _read_part(fs, place, part, table.packed.shape[1])
         source, target = _places(rows, part.numbers), _places(rows, held)
         table.packed[target] = tensors["packed"][source].to(table.packed.device)
         table.last_step[target] = tensors["last_step"][source].to(table.packed.device)
         found += len(rows)
-    if found != len(wanted):
+    _require_all(place, name, found, len(wanted))
+
+
+def read_weights(
+    fs: pafs.FileSystem,
+    place: str,
+    name: TableName,
+    parts: Iterable[TablePart],
+    *,
+    rows: int,
+    dim: int,
+    dtype: torch.dtype,
+    step: int,
+    optimizer: OptimizerConfig,
+) -> Tensor:
+    """Weights of a whole table, every row up to date, without its moments: one part at a time beside the result.
+
+    Args:
+        fs: The filesystem.
+        place: Directory of the parts.
+        name: Which table it is.
+        parts: All parts of the checkpoint.
+        rows: Rows of the table.
+        dim: Width of a row's weights.
+        dtype: Of the weights.
+        step: Optimiser steps of the checkpoint.
+        optimizer: The `optimizer` section of the run.
+
+    Returns:
+        [rows, dim].
+
+    Raises:
+        UserError: A part is damaged, or rows are missing.
+    """
+    own = [part for part in parts if part.table == name]
+    _require_all(place, name, sum(part.rows for part in own), rows)
+    weights = torch.empty((rows, dim), dtype=dtype)
+    for part in own:
+        tensors = _read_part(fs, place, part, 3 * dim)
+        packed = Rows.of(tensors["packed"])
+        if optimizer.missed_steps == "catch_up":
+            catch_up(
+                packed,
+                tensors["last_step"],
+                step=step,
+                learning_rate=optimizer.learning_rate,
+                weight_decay=optimizer.weight_decay,
+            )
+        weights[part.first : part.numbers[-1] + 1 : part.stride] = packed.weight
+    return weights
+
+
+def _read_part(fs: pafs.FileSystem, place: str, part: TablePart, width: int) -> dict[str, Tensor]:
+    path = f"{place}/{file_name(part.file)}"
+    tensors = read_tensors(fs, path)
+    if tensors["packed"].shape != (part.rows, width):
         raise UserError(
-            f"checkpoint {place} holds {found:,} of {len(wanted):,} rows of {name} that belong here; restore its "
+            f"checkpoint file {path} holds rows {tuple(tensors['packed'].shape)} where {(part.rows, width)} should be; "
+            "restore it, or start under another run.dir"
+        )
+    return tensors
+
+
+def _require_all(place: str, name: TableName, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise UserError(
+            f"checkpoint {place} holds {found:,} of {wanted:,} rows of {name} that belong here; restore its "
             "manifest.json, or start under another run.dir"
         )
 
 
-def read_tensors(fs: pafs.FileSystem, path: str) -> dict[str, torch.Tensor]:
+def read_tensors(fs: pafs.FileSystem, path: str) -> dict[str, Tensor]:
     """Reads a file of tensors.
 
     Args:

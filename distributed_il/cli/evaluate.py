@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import read_options
+from distributed_il.cli.own_code import find_own_code
 
 if TYPE_CHECKING:
     from distributed_il.evaluation import EvaluateConfig
@@ -40,5 +41,6 @@ def run(argv: Sequence[str]) -> None:
     from distributed_il.evaluation import evaluate
 
     config = read(argv)
+    find_own_code()
     result = evaluate(config)
     print(metric_table(config.split, {f"{config.checkpoint} checkpoint": result[config.split], **result["trivial"]}))

@@ -26,6 +26,8 @@ COMMANDS = {
     "simulate": Command("distributed_il.cli.simulate", "simulates micro-video logs as a dataset"),
     "train": Command("distributed_il.cli.train", "trains a recommender on a dataset"),
     "evaluate": Command("distributed_il.cli.evaluate", "measures a trained model again"),
+    "score": Command("distributed_il.cli.score", "writes a model's score of each given pair"),
+    "annotate": Command("distributed_il.cli.annotate", "writes how a model labels unclear pairs"),
     "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }
 

@@ -15,6 +15,8 @@ SENT = {
     "simulate": ("output",),
     "train": ("data.path", "run.dir", "run.start_from"),
     "evaluate": ("run_dir", "data"),
+    "score": ("run_dir", "output", "pairs", "data"),
+    "annotate": ("run_dir", "output", "pairs", "data"),
 }
 """Commands that can be sent, each with its settings that are places on the cluster's storage."""
 

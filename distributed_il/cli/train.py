@@ -13,6 +13,7 @@ from pathlib import Path
 from distributed_il.cli.given import Given
 from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import Sections, read_options
+from distributed_il.cli.own_code import find_own_code
 from distributed_il.config import TrainConfig
 from distributed_il.config_file import METHODS, SECTIONS, config_from_dict, method_class
 
@@ -33,8 +34,7 @@ def run(argv: Sequence[str]) -> None:
         UserError: See `distributed_il.launch.launch`.
     """
     config = read_train_config(argv)
-    # A backbone named module:Class may lie where the command is given; Ray hands this path on to the workers.
-    sys.path.insert(0, os.getcwd())
+    find_own_code()
     from distributed_il.launch import launch
 
     result = launch(config)

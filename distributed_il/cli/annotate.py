@@ -1,0 +1,51 @@
+"""`distributed-il annotate`: w1 and w0 of unclear pairs, by a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from distributed_il.cli.answer_line import answer_line
+from distributed_il.cli.options import read_options
+from distributed_il.cli.own_code import find_own_code
+from distributed_il.cli.stage_line import StageLine
+
+if TYPE_CHECKING:
+    from distributed_il.serving.config import AnnotateConfig
+
+ABOUT = (
+    "Annotates unclear pairs by a trained model: Parquet of w1, w0 and ŷ (Eq. 4), in external ids. Where user or "
+    "item has no labelled training row, the item's mean answers, or the overall one."
+)
+
+
+def read(argv: Sequence[str]) -> AnnotateConfig:
+    """What to annotate, as the arguments describe it.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: A setting is unknown, missing or wrong.
+    """
+    from distributed_il.serving.config import AnnotateConfig
+
+    return AnnotateConfig(**read_options("annotate", ABOUT, argv, lambda _: {"": AnnotateConfig}))
+
+
+def run(argv: Sequence[str]) -> None:
+    """Annotates, and says where the result is.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: See `distributed_il.scoring.annotate`.
+    """
+    config = read(argv)
+    find_own_code()
+    from distributed_il.scoring import annotate
+
+    with StageLine() as line:
+        counts = annotate(config, line.update)
+    print(answer_line(config.output, counts))

@@ -1,0 +1,51 @@
+"""`distributed-il score`: ŷ of pairs, by a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from distributed_il.cli.answer_line import answer_line
+from distributed_il.cli.options import read_options
+from distributed_il.cli.own_code import find_own_code
+from distributed_il.cli.stage_line import StageLine
+
+if TYPE_CHECKING:
+    from distributed_il.serving.config import ScoreConfig
+
+ABOUT = (
+    "Scores pairs by a trained model: Parquet of user, item, ŷ and who answered, in external ids. Where user or "
+    "item has no labelled training row, the item's mean answers, or the overall one."
+)
+
+
+def read(argv: Sequence[str]) -> ScoreConfig:
+    """What to score, as the arguments describe it.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: A setting is unknown, missing or wrong.
+    """
+    from distributed_il.serving.config import ScoreConfig
+
+    return ScoreConfig(**read_options("score", ABOUT, argv, lambda _: {"": ScoreConfig}))
+
+
+def run(argv: Sequence[str]) -> None:
+    """Scores, and says where the result is.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: See `distributed_il.scoring.score`.
+    """
+    config = read(argv)
+    find_own_code()
+    from distributed_il.scoring import score
+
+    with StageLine() as line:
+        counts = score(config, line.update)
+    print(answer_line(config.output, counts))

@@ -1,0 +1,62 @@
+"""A trained model in use: pairs scored and annotated, items recommended, each as a job over sharded input."""
+
+from __future__ import annotations
+
+from distributed_il.result_job import OnProgress, run_work  # isort: skip  # before Ray
+
+from distributed_il.serving.config import AnnotateConfig, ScoreConfig
+from distributed_il.serving.model import load_served_model
+from distributed_il.serving.pair_files import find_pairs
+from distributed_il.serving.pair_results import PairResults
+from distributed_il.serving.pair_sources import GivenPairs, PairSource, SplitPairs
+from distributed_il.serving.vocabulary import Vocabulary
+
+
+def score(config: ScoreConfig, on_progress: OnProgress) -> dict[str, int]:
+    """Writes ŷ of pairs.
+
+    Args:
+        config: Which pairs and model.
+        on_progress: Told how far it is.
+
+    Returns:
+        Rows in all, and by who answered for them.
+
+    Raises:
+        UserError: There is no such model or no such pairs, an id is none, or the output is taken.
+    """
+    return _pairs(config, config.split, weights=False, on_progress=on_progress)
+
+
+def annotate(config: AnnotateConfig, on_progress: OnProgress) -> dict[str, int]:
+    """Writes w1, w0 and ŷ of pairs.
+
+    Args:
+        config: Which pairs and model.
+        on_progress: Told how far it is.
+
+    Returns:
+        Rows in all, and by who answered for them.
+
+    Raises:
+        UserError: As `score`; or the dataset has no unclear pairs and none were given.
+    """
+    return _pairs(config, None if config.pairs else "unclear", weights=True, on_progress=on_progress)
+
+
+def _pairs(
+    config: ScoreConfig | AnnotateConfig, split: str | None, *, weights: bool, on_progress: OnProgress
+) -> dict[str, int]:
+    # Whether there are pairs shows before the model is read.
+    files = find_pairs(config.pairs, (config.user_column, config.item_column)) if config.pairs else None
+    model, run = load_served_model(config.run_dir, config.checkpoint, config.data)
+    source: PairSource = GivenPairs(files) if files else SplitPairs(run.dataset, str(split))
+    work = PairResults(
+        model=model,
+        users=Vocabulary("user", run.dataset.vocabulary("users")),
+        items=Vocabulary("item", run.dataset.vocabulary("items")),
+        source=source,
+        weights=weights,
+        checkpoint=run.identity(),
+    )
+    return run_work(work, config.output, workers=config.workers, on_progress=on_progress)

@@ -1,0 +1,99 @@
+"""External ids to rows of a table, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+# Its functions are made when it is imported, so that no type checker sees them.
+pc: Any = pyarrow.compute
+
+
+class BadIdError(Exception):
+    """A value that can't be an id of the dataset.
+
+    Attributes:
+        row: Its place in the column, from 0.
+        problem: What is wrong with it, and the cure.
+    """
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(row, problem)
+        self.row, self.problem = row, problem
+
+
+class Vocabulary:
+    """The external ids of one entity; its arrays may be read-only and shared between processes."""
+
+    def __init__(self, entity: str, ids: pa.Array) -> None:
+        """Takes the ids.
+
+        Args:
+            entity: `user` or `item`, for messages.
+            ids: int64 or string, distinct; place k is dense id k.
+        """
+        self.entity, self.ids = entity, ids
+        self._order: NDArray[np.int64] | None = None
+        if pa.types.is_integer(ids.type):
+            values = ids.to_numpy()
+            # Ids ascend as they are prepared, so that most often no order has to be kept.
+            if np.any(values[1:] <= values[:-1]):
+                self._order = np.argsort(values)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return self.ids.nbytes + (0 if self._order is None else self._order.nbytes)
+
+    def rows(self, given: pa.Array) -> NDArray[np.int64]:
+        """Dense ids of external ones, int64 [n]; −1 where there is none.
+
+        Args:
+            given: Of the type of the vocabulary, without nulls.
+        """
+        if not pa.types.is_integer(self.ids.type):
+            return pc.fill_null(pc.index_in(given, value_set=self.ids), -1).to_numpy().astype(np.int64)
+        values, wanted = self.ids.to_numpy(), given.to_numpy()
+        places = np.searchsorted(values, wanted, sorter=self._order)
+        places[places == values.size] = 0
+        rows = places if self._order is None else self._order[places]
+        return np.where(values[rows] == wanted, rows, -1)
+
+    def external(self, rows: NDArray[Any]) -> pa.Array:
+        """External ids of dense ones."""
+        return self.ids.take(pa.array(rows))
+
+    def read(self, column: pa.Array) -> pa.Array:
+        """Gives a raw column the type of the vocabulary.
+
+        Args:
+            column: As it was read; text that holds whole numbers will do for them.
+
+        Raises:
+            BadIdError: A value is missing, or can't be an id of this dataset.
+        """
+        kind = self.ids.type
+        try:
+            ids = column.cast(kind)
+            if not ids.null_count:
+                return ids
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            pass
+        row = next(row for row, value in enumerate(column) if not _fits(value, kind))
+        what = "whole numbers" if pa.types.is_integer(kind) else "text"
+        raise BadIdError(
+            row,
+            f"{column[row].as_py()!r} is no {self.entity} id: those of this dataset are {what}; correct or remove the "
+            "row",
+        )
+
+
+def _fits(value: Any, kind: pa.DataType) -> bool:
+    try:
+        return value.cast(kind).is_valid
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False

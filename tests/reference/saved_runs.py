@@ -1,0 +1,56 @@
+"""Runs that have a checkpoint without having been trained: of random rows some steps from their start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from random_batches import random_batch
+
+from distributed_il.checkpoint import CheckpointStore, RunState
+from distributed_il.collectives import Collectives, LocalCollectives
+from distributed_il.config import DataConfig, ModelConfig, NoneConfig, OptimizerConfig, RunConfig, TrainConfig
+from distributed_il.config_file import config_to_dict
+from distributed_il.dataset import Dataset
+from distributed_il.learner import Learner
+from distributed_il.methods import make_method
+
+STEPS = 3
+
+
+def save_run(
+    dataset: Dataset,
+    run_dir: Path,
+    *,
+    backbone: str = "gmf",
+    collectives: Collectives | None = None,
+    missed_steps: Any = "catch_up",
+    **model: Any,
+) -> Learner:
+    """Writes the checkpoints `best` and `last`; returns the learner, settled after that."""
+    collectives = collectives or LocalCollectives()
+    config = TrainConfig(
+        data=DataConfig(path=dataset.path),
+        run=RunConfig(dir=str(run_dir)),
+        model=ModelConfig(**{"backbone": backbone, "embedding_dim": 4, "init_std": 0.5, **model}),
+        optimizer=OptimizerConfig(learning_rate=0.1, weight_decay=1e-3, missed_steps=missed_steps),
+    )
+    learner = Learner(
+        config.model,
+        config.optimizer,
+        num_users=dataset.num_users,
+        num_items=dataset.num_items,
+        seed=0,
+        collectives=collectives,
+        device=torch.device("cpu"),
+    )
+    rng, dtype = np.random.default_rng(1), getattr(torch, config.model.dtype)
+    for _ in range(STEPS):
+        batch = random_batch(rng, rows=7, num_users=dataset.num_users, num_items=dataset.num_items, dtype=dtype)
+        make_method(NoneConfig()).step(learner, batch)
+    about = {"config": config_to_dict(config), "dataset": dataset.fingerprint}
+    CheckpointStore(str(run_dir)).save(learner, RunState({}, {}), round=1, about=about, names=("best", "last"))
+    learner.settle()
+    return learner
