@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": Command("distributed_il.cli.evaluate", "measures a trained model again"),
     "score": Command("distributed_il.cli.score", "writes a model's score of each given pair"),
     "annotate": Command("distributed_il.cli.annotate", "writes how a model labels unclear pairs"),
+    "recommend": Command("distributed_il.cli.recommend", "writes the best items of each user"),
     "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }
 
