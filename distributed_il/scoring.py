@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from distributed_il.result_job import OnProgress, run_work  # isort: skip  # before Ray
 
-from distributed_il.serving.config import AnnotateConfig, ScoreConfig
+from distributed_il.serving.config import AnnotateConfig, RecommendConfig, ScoreConfig
 from distributed_il.serving.model import load_served_model
 from distributed_il.serving.pair_files import find_pairs
 from distributed_il.serving.pair_results import PairResults
 from distributed_il.serving.pair_sources import GivenPairs, PairSource, SplitPairs
+from distributed_il.serving.recommendations import Recommendations, read_users
 from distributed_il.serving.vocabulary import Vocabulary
 
 
@@ -42,6 +43,42 @@ def annotate(config: AnnotateConfig, on_progress: OnProgress) -> dict[str, int]:
         UserError: As `score`; or the dataset has no unclear pairs and none were given.
     """
     return _pairs(config, None if config.pairs else "unclear", weights=True, on_progress=on_progress)
+
+
+def recommend(config: RecommendConfig, on_progress: OnProgress) -> dict[str, int]:
+    """Writes the K best items of users.
+
+    Args:
+        config: Which users and model.
+        on_progress: Told how far it is.
+
+    Returns:
+        Rows in all, and by who answered for them.
+
+    Raises:
+        UserError: As `score`.
+    """
+    files = find_pairs(config.users, (config.user_column,)) if config.users else None
+    model, run = load_served_model(config.run_dir, config.checkpoint, config.data)
+    users = Vocabulary("user", run.dataset.vocabulary("users"))
+    indexes = (run.dataset.observed(), run.dataset.logged()) if config.seen == "leave_out" else ()
+    work = Recommendations(
+        model=model,
+        users=users,
+        items=Vocabulary("item", run.dataset.vocabulary("items")),
+        asked=read_users(files, users) if files else users.ids,
+        top=config.top,
+        seen=tuple(index for index in indexes if index is not None),
+        made_from={
+            "result": "recommend",
+            **run.identity(),
+            "users": [list(file) for file in files.files] if files else "all",
+            "columns": list(files.columns) if files else [],
+            "top": config.top,
+            "seen": config.seen,
+        },
+    )
+    return run_work(work, config.output, workers=config.workers, on_progress=on_progress)
 
 
 def _pairs(

@@ -17,6 +17,7 @@ SENT = {
     "evaluate": ("run_dir", "data"),
     "score": ("run_dir", "output", "pairs", "data"),
     "annotate": ("run_dir", "output", "pairs", "data"),
+    "recommend": ("run_dir", "output", "users", "data"),
 }
 """Commands that can be sent, each with its settings that are places on the cluster's storage."""
 

@@ -25,6 +25,8 @@ class BiasMF(Backbone):
         return product + user_rows[:, size] + item_rows[:, size] + self.offset
 
     def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+        # [p_u, b_u + b, 1] · [q_i, 1, b_i]: biases added afterwards would cost more passes over all logits.
         size = self.embedding_dim
-        own = (user_rows[:, size] + self.offset).unsqueeze(1)
-        return torch.addmm(own, user_rows[:, :size], item_rows[:, :size].T).add_(item_rows[:, size])
+        ones = [rows.new_ones((len(rows), 1)) for rows in (user_rows, item_rows)]
+        users = torch.cat([user_rows[:, :size], user_rows[:, size:] + self.offset, ones[0]], dim=1)
+        return users @ torch.cat([item_rows[:, :size], ones[1], item_rows[:, size:]], dim=1).T

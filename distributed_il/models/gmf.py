@@ -25,4 +25,6 @@ class GMF(Backbone):
         return (user_rows * item_rows * self.predict.weight).sum(dim=1) + self.predict.bias
 
     def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
-        return torch.addmm(self.predict.bias, user_rows * self.predict.weight, item_rows.T)
+        # The bias is one more column: added afterwards it would cost another pass over all logits.
+        users = torch.cat([user_rows * self.predict.weight, self.predict.bias.expand(len(user_rows), 1)], dim=1)
+        return users @ torch.cat([item_rows, item_rows.new_ones((len(item_rows), 1))], dim=1).T

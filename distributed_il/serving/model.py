@@ -70,12 +70,20 @@ class ServedModel:
         logits = torch.cat(
             [self.backbone(_rows(self.users, user_ids[chunk]), _rows(self.items, item_ids[chunk])) for chunk in chunks]
         )
-        known_item = (item_ids >= 0) & self.item_trained[item_ids]
-        known_user = (user_ids >= 0) & self.user_trained[user_ids]
-        answered = np.where(known_item, np.where(known_user, MODEL, ITEM_MEAN), OVERALL_MEAN).astype(np.int8)
-        prior = np.where(known_item, self.item_prior[item_ids], self.overall_prior)
+        answered = self.answers(user_ids, item_ids)
+        prior = np.where(answered == ITEM_MEAN, self.item_prior[item_ids], self.overall_prior)
         by_model = torch.from_numpy(answered == MODEL)
         return torch.where(by_model, logits, torch.from_numpy(prior).to(logits.dtype)), answered
+
+    def knows_users(self, user_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether users have a labelled training row; those with id −1 have none."""
+        return (user_ids >= 0) & self.user_trained[user_ids]
+
+    def answers(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Who answers for pairs: places in `ANSWERS`, int8 [B]."""
+        known_item = (item_ids >= 0) & self.item_trained[item_ids]
+        by_known = np.where(self.knows_users(user_ids), MODEL, ITEM_MEAN)
+        return np.where(known_item, by_known, OVERALL_MEAN).astype(np.int8)
 
 
 def _rows(table: NDArray[Any], ids: NDArray[np.int64]) -> Tensor:

@@ -15,9 +15,9 @@ from small_datasets import make_small_dataset
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
 from distributed_il.objectives import inverse_dual_weights
-from distributed_il.scoring import annotate, score
-from distributed_il.serving import pair_sources
-from distributed_il.serving.config import AnnotateConfig, ScoreConfig
+from distributed_il.scoring import annotate, recommend, score
+from distributed_il.serving import pair_sources, recommendations
+from distributed_il.serving.config import AnnotateConfig, RecommendConfig, ScoreConfig
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
@@ -95,3 +95,36 @@ def test_a_bad_row_ends_the_job_with_its_message(small: Dataset, tmp_path: Path)
     with pytest.raises(UserError, match="line 3, column item_id: 'two' is no item id"):
         score(config, silent)
     assert not list((tmp_path / "out").glob("part-*"))
+
+
+def test_items_are_recommended_to_given_users_without_what_they_saw(
+    small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recommendations, "USERS_PER_PART", 2)
+    learner = save_run(small, tmp_path / "run")
+    (tmp_path / "users.csv").write_text("who\n7\n3\n7\n1000\n0\n")
+    config = RecommendConfig(
+        run_dir=str(tmp_path / "run"),
+        users=str(tmp_path / "users.csv"),
+        user_column="who",
+        output=str(tmp_path / "out"),
+        top=5,
+        workers=1,
+    )
+    counts = recommend(config, silent)
+    assert counts == {"rows": 20, "model": 15, "item_mean": 5, "overall_mean": 0}
+    found = pq.read_table(tmp_path / "out").to_pylist()
+    assert [row["user_id"] for row in found[::5]] == [7, 3, 1000, 0]
+    assert [row["rank"] for row in found] == [1, 2, 3, 4, 5] * 4
+    everything = torch.arange(60)
+    logged = small.logged()
+    assert logged is not None
+    for first in (0, 5, 15):
+        user = found[first]["user_id"]
+        logits = learner.score(torch.full((60,), user), everything)
+        for pairs in (small.observed(), logged):
+            logits[torch.from_numpy(pairs.items[pairs.indptr[user] : pairs.indptr[user + 1]].astype(np.int64))] = -1e9
+        best = logits.sort(descending=True, stable=True)
+        assert [row["item_id"] for row in found[first : first + 5]] == best.indices[:5].tolist()
+        scores = torch.tensor([row["score"] for row in found[first : first + 5]])
+        torch.testing.assert_close(scores, torch.sigmoid(best.values[:5]))
