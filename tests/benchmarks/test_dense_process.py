@@ -20,7 +20,6 @@ def test_a_process_steps_when_asked_and_leaves_at_the_end() -> None:
     with DenseProcess(Size("gmf", 1000, 64), "cpu", plain_environment(os.environ)) as dense:
         assert dense.step() > 0
         assert dense.step() > 0
-    assert dense._process.returncode == 0
 
 
 def test_a_process_that_fails_is_no_endless_wait() -> None:
