@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -102,4 +103,4 @@ def silence_s(found: list[Entry], fault: float) -> float:
     if anew:
         return anew[0] - fault
     times = [fault, *(entry.at for entry in found if entry.at > fault)]
-    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return max(later - earlier for earlier, later in itertools.pairwise(times))
