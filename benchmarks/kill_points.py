@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.command import command_line, start_as_worker
 from benchmarks.kill_switch import KillableCollectives, KillPoint, KillSwitch, killable_files, run_ranks
-from benchmarks.killable_monitor import KillableMonitor
+from benchmarks.killable_monitor import KillableMonitor, blank_pictures
 from benchmarks.outcome import Outcome
 from benchmarks.result import Figure, Result
 from benchmarks.row_ledger import LedgerMethod, RowLedger, unlike_steps
@@ -148,7 +148,7 @@ class DisturbedRun:
             trainer.method = LedgerMethod(trainer.method, self.ledger, switch)
             trainer.run()
 
-        with killable_files(switch):
+        with killable_files(switch), blank_pictures():
             done = run_ranks(ranks, switch, rank)
         if done is None:
             monitor.lose(chance)
@@ -300,9 +300,8 @@ def main() -> None:
 def _result(tally: Tally, kills: int, seed: int, seconds: float) -> Result:
     total = tally.kills.total()
     ends = f"all ended as undisturbed ones did ({tally.moved} of them went on with other numbers of ranks)"
-    answer = (
-        f"{total} kills in {tally.runs} runs; {ends if not tally.faults else f'{len(tally.faults)} ended otherwise'}."
-    )
+    if tally.faults:
+        ends = f"{len(tally.faults)} ended otherwise"
     figures = {
         "kills": Figure([total], at_least=kills),
         "runs": Figure([tally.runs]),
@@ -316,7 +315,7 @@ def _result(tally: Tally, kills: int, seed: int, seconds: float) -> Result:
     return Result(
         name="kill_points",
         question="Does a run that is killed anywhere and started again end as if nothing had happened?",
-        answer=answer,
+        answer=f"{total} kills in {tally.runs} runs; {ends}.",
         command="python -m benchmarks.kill_points",
         config={
             "kills": kills,
@@ -329,11 +328,10 @@ def _result(tally: Tally, kills: int, seed: int, seconds: float) -> Result:
         },
         figures=figures,
         notes=[
-            "Compared: parameters, moments and state of the last and the best checkpoint bit for bit, metrics.json, all "
-            "curves of TensorBoard step by step, and the rows of every optimiser step; each round has every training row "
-            "once.",
-            "A run that went on with another number of ranks: the same rows in the same steps, metrics and curves within "
-            "the tolerance.",
+            "Compared: parameters, moments and state of the last and the best checkpoint bit for bit, metrics.json, "
+            "all curves of TensorBoard step by step, and the rows of every step; each round has every row once.",
+            "A run that went on with another number of ranks: the same rows in the same steps, metrics and curves "
+            "within the tolerance.",
             "Each place (candidates: around the collective of an inverse step's three losses) is as likely as another.",
             *tally.faults[:20],
         ],

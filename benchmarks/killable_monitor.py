@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
+import distributed_il.run_report
 from benchmarks.kill_switch import KillSwitch
 from distributed_il.monitor import TensorBoardMonitor
 
@@ -69,3 +72,14 @@ class KillableMonitor:
         """The end by a kill: any number of bytes behind the last flush is lost."""
         self.close()
         os.truncate(self._file, chance.integers(self._safe_bytes, self._file.stat().st_size, endpoint=True))
+
+
+@contextmanager
+def blank_pictures() -> Generator[None]:
+    """Inside, figures are black squares: to draw them would take most of a short run's time."""
+    square = np.zeros((8, 8, 3), dtype=np.uint8)
+    with (
+        mock.patch.object(distributed_il.run_report, "weight_distribution_figure", return_value=square),
+        mock.patch.object(distributed_il.run_report, "decision_curve_figure", return_value=square),
+    ):
+        yield

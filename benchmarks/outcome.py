@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -76,7 +77,7 @@ class Outcome:
 
     def mistakes(self) -> list[str]:
         """Curves whose steps do not rise."""
-        rising = {tag: all(a[0] < b[0] for a, b in zip(p, p[1:], strict=False)) for tag, p in self.curves.items()}
+        rising = {tag: all(a[0] < b[0] for a, b in itertools.pairwise(p)) for tag, p in self.curves.items()}
         return [f"curve {tag}: a step comes twice" for tag, rises in rising.items() if not rises]
 
     def _same(self, other: Outcome, name: str) -> bool:

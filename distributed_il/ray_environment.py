@@ -21,6 +21,9 @@ PRIVATE = {
     # The work keeps the priority that the user started it with. Ray would take 15 off, so that anything else on the
     # machine, its own daemons included, would get many times the share of a training step.
     "RAY_worker_niceness": "0",
+    # Nobody reads Ray's metrics and records of tasks here; it would go on filling memory with them.
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody reclaims this machine
 }
 """For a Ray of one machine that lives as long as one run."""

@@ -137,13 +137,13 @@ def _result(rows: dict[str, Row], expected: Undisturbed) -> Result:
     return Result(
         name="faults",
         question="Does a run on two nodes end with the same model and curves when something fails?",
-        answer=f"{good} of {len(rows)} faults left a run that ended as the undisturbed one did, every row counted once.",
+        answer=f"{good} of {len(rows)} faults left a run that ended as the undisturbed one did, each row counted once.",
         command="make faults",
         config=SETTINGS | {"nodes": "a head and two nodes of one CPU", "patience_s": PATIENCE_S},
         figures=figures,
         notes=[
-            "Compared: parameters, moments and state of the last and the best checkpoint bit for bit, metrics.json, all "
-            "curves of TensorBoard step by step, and the rows of every optimiser step.",
+            "Compared: parameters, moments and state of the last and the best checkpoint bit for bit, metrics.json, "
+            "all curves of TensorBoard step by step, and the rows of every optimiser step.",
             "resume_s: from the fault to the next step that a new process took, or the longest pause where none began; "
             "rows_recomputed: rows that were computed and lost, and so computed again.",
             *(f"{name}: {row.fault}" + "".join(f"; {line}" for line in row.wrong[:3]) for name, row in rows.items()),

@@ -20,25 +20,29 @@ Disturb = Callable[[Run], float]
 
 
 def worker_killed_in_training_train(run: Run) -> float:
+    """Rank 1 dies as it begins a labelled step."""
     run.order(rank=1, place="training-train", number=EARLY)
     run.start()
     return run.fired()
 
 
 def worker_killed_in_an_inverse_step(run: Run) -> float:
+    """Rank 1 dies once the candidates' losses are summed, before any update."""
     run.order(rank=1, place="candidates", number=12)
     run.start()
     return run.fired()
 
 
 def worker_killed_in_a_checkpoint(run: Run) -> float:
-    # Rank 0 writes six files: user rows, item rows, tower, state, manifest, names. It dies amid the second checkpoint.
+    """Rank 0 dies amid its second checkpoint."""
+    # It writes six files each time: user rows, item rows, tower, state, manifest, names.
     run.order(rank=0, place="checkpoint", number=9)
     run.start()
     return run.fired()
 
 
 def node_killed_and_replaced(run: Run) -> float:
+    """A node loses power, and another one comes."""
     run.start()
     fault = run.wait_for_step(EARLY)
     run.stage.cluster.kill_node(run.stage.workers()[-1])
@@ -47,6 +51,7 @@ def node_killed_and_replaced(run: Run) -> float:
 
 
 def partition(run: Run) -> float:
+    """A node can't be reached for a while; where the head gives it up, another one comes."""
     run.start()
     fault = run.wait_for_step(EARLY)
     with run.stage.cluster.partitioned(run.stage.workers()[-1]):
@@ -56,6 +61,7 @@ def partition(run: Run) -> float:
 
 
 def driver_killed_and_job_sent_again(run: Run) -> float:
+    """The job's own process dies."""
     run.submit()
     fault = run.wait_for_step(EARLY)
     run.signal_driver(signal.SIGKILL)
@@ -64,6 +70,7 @@ def driver_killed_and_job_sent_again(run: Run) -> float:
 
 
 def job_process_killed(run: Run) -> float:
+    """What holds the job on the head dies, and the job with it."""
     run.submit()
     fault = run.wait_for_step(EARLY)
     os.kill(run.stage.processes("JobSupervisor")[0], signal.SIGKILL)
@@ -73,6 +80,7 @@ def job_process_killed(run: Run) -> float:
 
 
 def storage_refuses(run: Run) -> float:
+    """Nobody can write for a while."""
     run.start()
     fault = run.wait_for_step(EARLY)
     _remount(run, "ro")
@@ -82,6 +90,7 @@ def storage_refuses(run: Run) -> float:
 
 
 def disk_full(run: Run) -> float:
+    """The run ends with a message, room is made, and it is started again."""
     filler = run.stage.disk / "filler"
     run.start()
     fault = run.wait_for_step(EARLY)
@@ -97,6 +106,7 @@ def disk_full(run: Run) -> float:
 
 
 def sigterm(run: Run) -> float:
+    """The run stops after a checkpoint and is started again."""
     run.start()
     fault = run.wait_for_step(EARLY)
     run.signal_driver(signal.SIGTERM)
@@ -108,6 +118,7 @@ def sigterm(run: Run) -> float:
 
 
 def preemption(run: Run) -> float:
+    """A node is taken after notice, and another one comes."""
     run.start()
     fault = run.wait_for_step(EARLY)
     name = run.stage.workers()[-1]

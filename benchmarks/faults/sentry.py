@@ -1,4 +1,4 @@
-"""Runs inside the workers of a run that is to fail: slows its steps, writes them down, and dies where it was told to."""
+"""Runs inside the workers of a run that is to fail: slows and notes its steps, and dies where it was told to."""
 
 from __future__ import annotations
 

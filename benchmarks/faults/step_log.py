@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -90,8 +91,10 @@ def ledger_of(found: list[Entry]) -> RowLedger:
     return ledger
 
 
-def silence_s(found: list[Entry], fault: float) -> float:
+def silence_s(found: list[Entry], fault: float) -> float | None:
     """Seconds from a fault until the run went on: to the first step of a new process, else the longest pause.
+
+    None where no step was left to take.
 
     Args:
         found: In order of time.
@@ -102,4 +105,4 @@ def silence_s(found: list[Entry], fault: float) -> float:
     if anew:
         return anew[0] - fault
     times = [fault, *(entry.at for entry in found if entry.at > fault)]
-    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return max((later - earlier for earlier, later in itertools.pairwise(times)), default=None)
