@@ -149,6 +149,10 @@ class CheckpointStore:
                 )
         return {**manifest, "place": place}
 
+    def newest(self) -> str | None:
+        """The directory of the last checkpoint, which tells one from another; None before the first."""
+        return self._names().get("last")
+
     def restore(self, manifest: Mapping[str, Any], learner: Learner) -> RunState:
         """Loads a checkpoint: of the tables the rows that this rank holds, whatever ranks wrote them.
 

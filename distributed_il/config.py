@@ -193,6 +193,9 @@ class RunConfig:
     """Decides initial weights, the training-test split, the order of rows and every sampled pair."""
     workers: int = 1
     """Ray Train workers; it must divide the dataset's lanes."""
+    min_workers: int | None = None
+    """Go on with as few workers as this while nodes are lost, and with more once there are nodes again; null: always
+    with `workers`. The global batch stays; only counts that divide it and the lanes are used."""
     use_gpu: bool = False
     """One GPU a worker, NCCL between them; otherwise CPU and gloo."""
     batch_size: int = 1024
@@ -203,6 +206,8 @@ class RunConfig:
     """Rounds without a lower validation loss after which training stops."""
     checkpoint_every_steps: int | None = None
     """Also checkpoint inside a round every so many steps; at the end of each round there always is one."""
+    checkpoint_every_s: float | None = 600.0
+    """Also checkpoint inside a round after so many seconds without one; null: not by the clock."""
     threads_per_worker: int = 1
     """CPU threads of each worker's arithmetic."""
     compile: bool = False
@@ -225,8 +230,13 @@ class RunConfig:
             f"run.checkpoint_every_steps is {self.checkpoint_every_steps}; it must be at least 1, or null",
         )
         _require_positive("run.collective_timeout_s", self.collective_timeout_s)
-        if self.wait_for_workers_s is not None:
-            _require_positive("run.wait_for_workers_s", self.wait_for_workers_s)
+        _require(
+            self.min_workers is None or 1 <= self.min_workers <= self.workers,
+            f"run.min_workers is {self.min_workers}; it must lie between 1 and run.workers, {self.workers}, or be null",
+        )
+        for name in ("checkpoint_every_s", "wait_for_workers_s"):
+            if getattr(self, name) is not None:
+                _require_positive(f"run.{name}", getattr(self, name))
 
     @property
     def global_batch_size(self) -> int:

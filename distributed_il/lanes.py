@@ -37,6 +37,18 @@ def lanes_of_rank(num_lanes: int, rank: int, world_size: int) -> range:
     return range(rank, num_lanes, world_size)
 
 
+def worker_counts(num_lanes: int, global_batch: int, *, at_least: int, at_most: int) -> list[int]:
+    """The numbers of workers that share lanes and global batches evenly, ascending.
+
+    Args:
+        num_lanes: V.
+        global_batch: G.
+        at_least: The smallest number wanted.
+        at_most: The largest.
+    """
+    return [count for count in range(at_least, at_most + 1) if num_lanes % count == 0 and global_batch % count == 0]
+
+
 def rows_in_lane(total: int, lane: int, num_lanes: int) -> int:
     """How many of the first `total` rows of a sequence live in a lane."""
     return (total - lane + num_lanes - 1) // num_lanes if total > lane else 0

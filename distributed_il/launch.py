@@ -11,21 +11,23 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchConfig, TorchTrainer
 
+from distributed_il.checkpoint import CheckpointStore
 from distributed_il.config import TrainConfig
+from distributed_il.course import Leaving
 from distributed_il.errors import UserError
 from distributed_il.mailbox import Mailbox
-from distributed_il.preflight import check_cluster, check_run
+from distributed_il.preflight import check_cluster, check_run, possible_workers
 from distributed_il.process_environment import process_environment
 from distributed_il.progress import ProgressLine
 from distributed_il.room import wait_for_room, worker_resources
+from distributed_il.supervision import StandingGroup, SupervisedTrainer
 from distributed_il.worker import train_loop
 
 LOOK_EVERY_S = 0.3
@@ -53,17 +55,18 @@ def launch(config: TrainConfig) -> dict[str, Any]:
     """
     config = _with_absolute_paths(config)
     dataset = check_run(config)
+    counts = possible_workers(config.run, dataset)
     cpus = config.run.workers * config.run.threads_per_worker
     # Ray sets a handler of SIGTERM when it starts, so ours comes after it.
     with ProgressLine() as line, ray_session(cpus=cpus) as private, _signals() as received:
         # No node will ever join a private Ray.
         limit_s = 0.0 if private else config.run.wait_for_workers_s
-        wait_for_room(config.run, limit_s=limit_s, note=line.note, stopped=lambda: bool(received))
+        wait_for_room(config.run, workers=counts[0], limit_s=limit_s, note=line.note, stopped=lambda: bool(received))
         if received:
             raise _interruption(received)
         check_cluster(config, dataset)
         mailbox = Mailbox()
-        training = _fit_aside(make_trainer(config, mailbox))
+        training = _fit_aside(make_trainer(config, counts, mailbox))
         _follow(training, mailbox, line, received)
         result = _result(training, mailbox)
         if result is not None:
@@ -72,18 +75,23 @@ def launch(config: TrainConfig) -> dict[str, Any]:
         raise _interruption(received)
 
 
-def make_trainer(config: TrainConfig, mailbox: Mailbox) -> TorchTrainer:
+def make_trainer(config: TrainConfig, counts: Sequence[int], mailbox: Mailbox) -> SupervisedTrainer:
     """The Ray Train job of a run.
 
     Args:
         config: The run, with absolute paths.
+        counts: Numbers of workers that it may have, ascending.
         mailbox: Where its workers send what the driver shows.
     """
     run = config.run
-    return TorchTrainer(
+    return SupervisedTrainer(
         train_loop,
+        mailbox=mailbox,
+        counts=counts,
+        store=CheckpointStore(run.dir),
+        hung_after_s=run.collective_timeout_s,
         train_loop_config={"config": config, "mailbox": mailbox},
-        torch_config=TorchConfig(
+        torch_config=StandingGroup(
             backend="nccl" if run.use_gpu else "gloo", timeout_s=math.ceil(run.collective_timeout_s)
         ),
         scaling_config=ScalingConfig(
@@ -118,6 +126,9 @@ class FailureNotes(UserCallback):
         refusal = self._mailbox.refusal()
         if refusal is not None:
             raise UserError(refusal)
+        if any(isinstance(error, Leaving) for error in worker_exceptions.values()):
+            self._mailbox.note("a node is about to leave: saved, and on with workers on others")
+            return
         rank, first = min(worker_exceptions.items())
         if self._mailbox.given_up():
             raise first
@@ -143,7 +154,7 @@ def _absolute(path: str) -> str:
     return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
-def _fit_aside(trainer: TorchTrainer) -> Future[Any]:
+def _fit_aside(trainer: SupervisedTrainer) -> Future[Any]:
     """Runs `fit` in a thread of its own: there Ray leaves signals to the main thread, which has the console."""
     done: Future[Any] = Future()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
@@ -31,7 +31,7 @@ class Mailbox:
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         self._actor: Any = ray.remote(num_cpus=0, label_selector=here)(_Contents).remote()
         self._answer: Any = None
-        self._stop = False
+        self._asked = _Asked()
 
     def tell(self, progress: Progress) -> None:
         """Sends progress without waiting; left out while the last one is under way."""
@@ -42,7 +42,13 @@ class Mailbox:
     def should_stop(self) -> bool:
         """Whether `stop` had been called when the last progress arrived."""
         self._look()
-        return self._stop
+        return self._asked.stop
+
+    def should_save(self) -> bool:
+        """Whether `save` had been called when the last progress arrived; says so once."""
+        self._look()
+        save, self._asked = self._asked.save, self._asked._replace(save=False)
+        return save
 
     def refuse(self, message: str) -> None:
         """Leaves the message of a `UserError`; the first one stays."""
@@ -72,6 +78,10 @@ class Mailbox:
         """Asks the run to stop at its next report."""
         self._call("request_stop")
 
+    def save(self) -> None:
+        """Asks the run for a checkpoint at its next report."""
+        self._call("request_save")
+
     def note(self, text: str) -> None:
         """Leaves a line for the console."""
         self._call("note", text)
@@ -85,8 +95,16 @@ class Mailbox:
 
     def _look(self) -> None:
         if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
-            self._stop |= bool(ray.get(self._answer))
+            answer: _Asked = ray.get(self._answer)
+            self._asked = _Asked(stop=self._asked.stop or answer.stop, save=self._asked.save or answer.save)
             self._answer = None
+
+
+class _Asked(NamedTuple):
+    """What the workers are asked for."""
+
+    stop: bool = False
+    save: bool = False
 
 
 class _Contents:
@@ -98,11 +116,12 @@ class _Contents:
         self.refusal: str | None = None
         self.result: dict[str, Any] | None = None
         self.hopeless = False
-        self.stop = False
+        self.asked = _Asked()
 
-    def tell(self, progress: Progress) -> bool:
+    def tell(self, progress: Progress) -> _Asked:
         self.progress = progress
-        return self.stop
+        asked, self.asked = self.asked, self.asked._replace(save=False)
+        return asked
 
     def refuse(self, message: str) -> None:
         if self.refusal is None:
@@ -115,7 +134,10 @@ class _Contents:
         self.result = result
 
     def request_stop(self) -> None:
-        self.stop = True
+        self.asked = self.asked._replace(stop=True)
+
+    def request_save(self) -> None:
+        self.asked = self.asked._replace(save=True)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

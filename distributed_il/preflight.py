@@ -13,10 +13,11 @@ from pyarrow import fs as pafs
 from ray.exceptions import RayError
 
 from distributed_il.checkpoint import CheckpointStore
-from distributed_il.config import TrainConfig
+from distributed_il.config import RunConfig, TrainConfig
 from distributed_il.dataset import SPLITS, Dataset
 from distributed_il.dataset.files import filesystem
 from distributed_il.errors import UserError
+from distributed_il.lanes import worker_counts
 from distributed_il.resume import check_same_run
 from distributed_il.start import check_start, find_start
 
@@ -43,6 +44,7 @@ def check_run(config: TrainConfig) -> Dataset:
     """
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
+    _check_fewer_workers(config.run, dataset)
     _check_place(config)
     manifest = CheckpointStore(config.run.dir).manifest("last")
     if manifest is not None:
@@ -125,6 +127,29 @@ def _check_workers(workers: int, dataset: Dataset) -> None:
                 f"{dataset.path}: split {split} has {dataset.rows(split)} rows, fewer than run.workers ({workers}); "
                 "take fewer workers, or prepare more data"
             )
+
+
+def _check_fewer_workers(run: RunConfig, dataset: Dataset) -> None:
+    if run.min_workers in (None, run.workers) or run.min_workers in possible_workers(run, dataset):
+        return
+    fitting = worker_counts(dataset.lanes, run.global_batch_size, at_least=1, at_most=run.workers)
+    raise UserError(
+        f"run.min_workers is {run.min_workers}, which does not divide both the dataset's {dataset.lanes} lanes and the "
+        f"global batch of {run.global_batch_size} rows (run.workers × run.batch_size); these do: "
+        f"{', '.join(map(str, fitting))}"
+    )
+
+
+def possible_workers(run: RunConfig, dataset: Dataset) -> list[int]:
+    """The numbers of workers that a run may have, ascending.
+
+    Args:
+        run: The run.
+        dataset: Its data.
+    """
+    if run.min_workers is None:
+        return [run.workers]
+    return worker_counts(dataset.lanes, run.global_batch_size, at_least=run.min_workers, at_most=run.workers)
 
 
 def _check_place(config: TrainConfig) -> None:

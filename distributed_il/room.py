@@ -23,15 +23,16 @@ def worker_resources(run: RunConfig) -> dict[str, float]:
 
 
 def wait_for_room(
-    run: RunConfig, *, limit_s: float | None, note: Callable[[str], None], stopped: Callable[[], bool]
+    run: RunConfig, *, workers: int, limit_s: float | None, note: Callable[[str], None], stopped: Callable[[], bool]
 ) -> None:
-    """Waits until the cluster could take all workers at once; what it gave is given back.
+    """Waits until the cluster could take so many workers at once; what it gave is given back.
 
     Ray Train by itself would wait for ever and say nothing. Asking for the room also tells an autoscaler what is
     wanted.
 
     Args:
-        run: Workers and what each takes.
+        run: What a worker takes.
+        workers: How many are needed to begin.
         limit_s: Seconds to wait, beyond the few that any cluster takes; None: as long as it takes.
         note: Told once if there is something to wait for.
         stopped: Asked now and then whether to go on; where not, this returns.
@@ -39,18 +40,18 @@ def wait_for_room(
     Raises:
         UserError: There is no room within the limit.
     """
-    group = placement_group([worker_resources(run)] * run.workers)
+    group = placement_group([worker_resources(run)] * workers)
     try:
         if _given(group, AT_ONCE_S, stopped) or stopped():
             return
         limit_s = math.inf if limit_s is None else limit_s
         if limit_s > AT_ONCE_S:
             within = f" up to {limit_s:.0f} s" if math.isfinite(limit_s) else ""
-            note(f"waiting{within} for room: {_wanted(run)}; {_there()}")
+            note(f"waiting{within} for room: {_wanted(run, workers)}; {_there()}")
         if not _given(group, limit_s - AT_ONCE_S, stopped) and not stopped():
             raise UserError(
-                f"the cluster has no room for {_wanted(run)}: {_there()}; lower run.workers, add nodes, or let the run "
-                "wait longer with run.wait_for_workers_s (null: as long as it takes)"
+                f"the cluster has no room for {_wanted(run, workers)}: {_there()}; lower run.workers, add nodes, or "
+                "let the run wait longer with run.wait_for_workers_s (null: as long as it takes)"
             )
     finally:
         remove_placement_group(group)
@@ -64,9 +65,9 @@ def _given(group: PlacementGroup, within_s: float, stopped: Callable[[], bool]) 
     return True
 
 
-def _wanted(run: RunConfig) -> str:
+def _wanted(run: RunConfig, workers: int) -> str:
     each = " and ".join(_amount(kind, count) for kind, count in worker_resources(run).items())
-    return f"{run.workers} worker{'s' if run.workers > 1 else ''} of {each} each"
+    return f"{workers} worker{'s' if workers > 1 else ''} of {each} each"
 
 
 def _there() -> str:

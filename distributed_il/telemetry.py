@@ -22,6 +22,7 @@ from distributed_il.monitor import DecisionHistory, Monitor, WeightHistogram
 from distributed_il.objectives import inverse_dual_weights
 from distributed_il.process_memory import KINDS, resident_bytes
 from distributed_il.progress import Progress
+from distributed_il.wishes import Wishes
 
 PROGRESS_EVERY_S = 0.5
 CHOICES = ("direct", "skip", "inverse")
@@ -49,7 +50,6 @@ class Telemetry:
         collectives: Collectives,
         monitor: Monitor,
         on_progress: Callable[[Progress], None],
-        should_stop: Callable[[], bool],
     ) -> None:
         """Starts with nothing seen.
 
@@ -59,10 +59,9 @@ class Telemetry:
             collectives: The ranks.
             monitor: TensorBoard on rank 0, nothing elsewhere.
             on_progress: Told on rank 0, twice a second at the most.
-            should_stop: Asked on every rank at each flush; one yes stops all.
         """
         self._config, self._learner, self._collectives = config, learner, collectives
-        self._monitor, self._on_progress, self._should_stop = monitor, on_progress, should_stop
+        self._monitor, self._on_progress = monitor, on_progress
         self.decisions = DecisionHistory()
         self.first_weights, self.weights = WeightHistogram(), WeightHistogram()
         self.pairs = np.zeros(3, dtype=np.int64)
@@ -106,15 +105,16 @@ class Telemetry:
             self.decisions.append(self._learner.step, report.decision.choice, report.decision.losses)
             self._candidates.append(report.decision)
 
-    def flush(self, phase: Phase, *, waited_s: float) -> bool:
+    def flush(self, phase: Phase, *, waited_s: float, wishes: Wishes) -> Wishes:
         """Sums over ranks what came since the last flush and writes it down. All ranks call it at the same step.
 
         Args:
             phase: The pass.
             waited_s: Seconds that this rank waited for data in this pass.
+            wishes: This rank's.
 
         Returns:
-            Whether all ranks are to stop.
+            What all ranks are to do.
 
         Raises:
             UserError: The training loss is not finite; on every rank.
@@ -123,11 +123,11 @@ class Telemetry:
         local = [
             float(self._loss),
             self._rows,
-            float(self._should_stop()),
             (waited_s - self._waited_s) / elapsed,
             (self._collectives.seconds - self._collective_mark) / elapsed,
             self._collectives.sent_bytes - self._bytes_mark,
             *self._pairs.tolist(),
+            *wishes,
             *self._weight_counts().tolist(),
         ]
         vector = torch.tensor(local, dtype=torch.float64).to(self._learner.device)
@@ -135,7 +135,7 @@ class Telemetry:
         self._absorb(total)
         world = self._collectives.world_size
         self.rows_per_s = float(total[1]) / elapsed
-        self.trained += (elapsed, total[1], total[3] / world * elapsed, total[4] / world * elapsed)
+        self.trained += (elapsed, total[1], total[2] / world * elapsed, total[3] / world * elapsed)
         loss = float(total[0] / total[1]) if total[1] else math.nan
         if total[1] and not math.isfinite(loss):
             raise UserError(
@@ -143,9 +143,9 @@ class Telemetry:
                 "optimizer.learning_rate (γ), or look for damaged values in the model"
             )
         self.pass_memory = np.maximum(self.pass_memory, list(resident_bytes().values()))
-        self._write(phase, loss, total[3:6] / world)
+        self._write(phase, loss, total[2:5] / world)
         self._reset(waited_s)
-        return bool(total[2])
+        return Wishes.of_all(total[8:11])
 
     def tell(self, phase: Phase, *, round: int, step: int, steps: int, loss: float | None = None) -> None:
         """Moves the progress line, if it is time and this is rank 0."""
@@ -216,8 +216,8 @@ class Telemetry:
 
     def _absorb(self, total: NDArray[np.float64]) -> None:
         self.round_loss += total[:2]
-        self.pairs += total[6:9].astype(np.int64)
-        self.weights.counts += total[9:].astype(np.int64)
+        self.pairs += total[5:8].astype(np.int64)
+        self.weights.counts += total[11:].astype(np.int64)
 
     def _write(self, phase: Phase, loss: float, shares: NDArray[np.float64]) -> None:
         config, values = self._config, {f"train/loss_{phase.name}": loss}

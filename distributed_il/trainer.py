@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from distributed_il.agreement import check_agreement
 from distributed_il.batches import TrainingRows
+from distributed_il.cadence import Cadence
 from distributed_il.checkpoint import CheckpointStore, Name, RunState
 from distributed_il.collectives import Collectives
 from distributed_il.config import TrainConfig
+from distributed_il.config_file import config_to_dict
+from distributed_il.course import Course, Leaving, Stopped
 from distributed_il.dataset import BlockReader, Dataset
 from distributed_il.lanes import Schedule
 from distributed_il.learner import Learner
@@ -27,39 +32,11 @@ from distributed_il.sampling import UnlabelledSampler
 from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.start import start_from
 from distributed_il.telemetry import Telemetry
+from distributed_il.wishes import Wishes
 
 PREFETCHED_WINDOWS = 4
 MOST_STEPS_BETWEEN_REPORTS = 100
 REPORTS_PER_PASS = 20
-
-
-class Stopped(Exception):
-    """The run was asked to stop; its state is in the last checkpoint."""
-
-
-@dataclasses.dataclass(slots=True)
-class Course:
-    """Where a run stands.
-
-    Attributes:
-        round: Rounds finished.
-        phase: Passes of the present round finished.
-        step: Steps of the present pass taken.
-        best_round: Round of lowest validation loss, from 1; 0 before the first.
-        best_loss: That loss.
-        history: Validation metrics of each round, with its training loss.
-    """
-
-    round: int = 0
-    phase: int = 0
-    step: int = 0
-    best_round: int = 0
-    best_loss: float = math.inf
-    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def finished(self, config: TrainConfig) -> bool:
-        """Whether the stop rule says so."""
-        return self.round >= config.run.max_rounds or self.round - self.best_round >= config.run.patience
 
 
 class Trainer:
@@ -76,6 +53,8 @@ class Trainer:
         on_progress: Callable[[Progress], None],
         should_stop: Callable[[], bool],
         device: torch.device,
+        should_save: Callable[[], bool] = lambda: False,
+        should_leave: Callable[[], bool] = lambda: False,
         on_note: Callable[[str], None] = lambda message: None,
     ) -> None:
         """Builds the model, or loads it from the run's last checkpoint, or from that which the run is to start from.
@@ -89,6 +68,8 @@ class Trainer:
             on_progress: Told on rank 0 what the progress line shows.
             should_stop: Asked at each report; one rank's yes stops all after a checkpoint.
             device: Where the model lives.
+            should_save: Asked likewise; a yes is a checkpoint.
+            should_leave: Asked likewise; a yes ends these workers after a checkpoint, not the run.
             on_note: Told what a person should know and nothing else shows.
 
         Raises:
@@ -123,9 +104,11 @@ class Trainer:
         self.splits = {
             name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
         }
-        self.telemetry = Telemetry(config, self.learner, collectives, monitor, on_progress, should_stop)
-        self.store = CheckpointStore(config.run.dir)
+        self.telemetry = Telemetry(config, self.learner, collectives, monitor, on_progress)
+        self.store, self.cadence = CheckpointStore(config.run.dir), Cadence(config.run)
+        self._should_save, self._should_stop, self._should_leave = should_save, should_stop, should_leave
         self.course = Course()
+        self._fingerprint = json.dumps(config_to_dict(config), sort_keys=True)
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._resumed, self._start = self._resume()
         self._about = about_run(config, dataset, self._start) if rank == 0 else {}
@@ -138,6 +121,7 @@ class Trainer:
 
         Raises:
             Stopped: The run was asked to stop.
+            Leaving: These workers were asked to make place.
             UserError: A loss is not finite.
         """
         self.fit()
@@ -150,17 +134,17 @@ class Trainer:
             `valid`, the metrics of the best round, and `run`, as in metrics.json; on rank 0 only, elsewhere empty.
 
         Raises:
-            Stopped: The run was asked to stop.
+            Stopped, Leaving: As in `run`.
             UserError: A loss is not finite.
         """
         if self.collectives.rank == 0:
             write_beginning(self.config, self.dataset, self.monitor, resumed=self._resumed)
         try:
-            if not self.course.finished(self.config):
+            if not self.course.finished(self.config.run):
                 # The first reading starts whatever it needs; the rates of the passes are without that.
                 self._ahead = self._reading(self.course.round, self.course.phase, self.course.step)
                 self._ahead.wait()
-            while not self.course.finished(self.config):
+            while not self.course.finished(self.config.run):
                 self._round()
         finally:
             if self._ahead is not None:
@@ -191,8 +175,8 @@ class Trainer:
     def _pass(self, phase: Phase) -> None:
         course, schedule = self.course, self.rows.schedule(phase.subset)
         report_every = min(MOST_STEPS_BETWEEN_REPORTS, max(1, schedule.steps // REPORTS_PER_PASS))
-        # Every rank starts each pass together, whatever reading or validation took it.
-        self.collectives.barrier()
+        # This also lets every rank start the pass together, whatever reading or validation took it.
+        self._agree_on(schedule)
         self.telemetry.start_pass()
         reading, self._ahead = self._ahead or self._reading(course.round, course.phase, course.step), None
         with reading as ready:
@@ -203,21 +187,35 @@ class Trainer:
                     course.step += 1
                     self._after_step(phase, schedule, report_every, ready.waited_s)
 
+    def _agree_on(self, schedule: Schedule) -> None:
+        """Makes sure that all ranks are about to run the same pass."""
+        course = self.course
+        position = {"round": course.round, "pass": course.phase, "step of the pass": course.step}
+        sizes = {"optimiser step": self.learner.step, "number of steps": schedule.steps, "rows": schedule.total}
+        fingerprints = {"configuration": self._fingerprint, "dataset": self.dataset.fingerprint}
+        check_agreement(self.collectives, {**fingerprints, **position, **sizes}, self.learner.device)
+
     def _reading(self, round: int, phase: int, step: int) -> Prefetcher[list[Batch]]:
         """Begins to make the windows of a pass from one of its steps on."""
         windows = self.rows.batches(self.method.phases[phase], round=round, start_step=step)
         return Prefetcher(windows, depth=PREFETCHED_WINDOWS)
 
     def _after_step(self, phase: Phase, schedule: Schedule, report_every: int, waited_s: float) -> None:
-        course, every = self.course, self.config.run.checkpoint_every_steps
-        save = every is not None and self.learner.step % every == 0 and course.step < schedule.steps
+        course = self.course
+        save = self.cadence.falls_on(self.learner.step) and course.step < schedule.steps
         if save or course.step % report_every == 0 or course.step == schedule.steps:
-            stop = self.telemetry.flush(phase, waited_s=waited_s)
-            if save or stop:
+            wishes = self.telemetry.flush(phase, waited_s=waited_s, wishes=self._wishes())
+            if save or any(wishes):
                 self._checkpoint(("last",))
-            if stop:
+            if wishes.stop:
                 raise Stopped
+            if wishes.leave:
+                raise Leaving
         self.telemetry.tell(phase, round=course.round, step=course.step, steps=schedule.steps)
+
+    def _wishes(self) -> Wishes:
+        save = self.cadence.is_due() or self._should_save()
+        return Wishes(save=save, stop=self._should_stop(), leave=self._should_leave())
 
     def _validate(self) -> bool:
         """Measures the validation split; returns whether its loss is the lowest so far."""
@@ -279,11 +277,9 @@ class Trainer:
         # Before the checkpoint: what it covers will not be written again, so it must not be lost with this process.
         self.monitor.flush()
         facts, arrays = self.telemetry.state()
-        course = dataclasses.asdict(self.course)
-        if math.isinf(course["best_loss"]):
-            course["best_loss"] = None
-        state = RunState({"course": course, "telemetry": facts}, arrays)
+        state = RunState({"course": self.course.state(), "telemetry": facts}, arrays)
         self.store.save(self.learner, state, round=self.course.round, about=self._about, names=names)
+        self.cadence.saved()
 
     def _resume(self) -> tuple[bool, dict[str, Any] | None]:
         """Whether the run goes on, and what it has started from, where that was another one's model."""
@@ -293,10 +289,7 @@ class Trainer:
             return False, None if other is None else start_from(other, self.config, self.dataset, self.learner)
         check_same_run(self.config, self.dataset, manifest)
         state = self.store.restore(manifest, self.learner)
-        course = dict(state.facts["course"])
-        if course["best_loss"] is None:
-            course["best_loss"] = math.inf
-        self.course = Course(**course)
+        self.course = Course.from_state(state.facts["course"])
         self.telemetry.restore(state.facts["telemetry"], state.arrays)
         self.telemetry.best_loss = self.course.best_loss if self.course.best_round else None
         return True, manifest.get("start")

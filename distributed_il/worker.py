@@ -11,12 +11,14 @@ import torch
 from distributed_il.checkpoint import CheckpointStore
 from distributed_il.collectives import DistributedCollectives
 from distributed_il.config import TrainConfig
+from distributed_il.course import Stopped
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
 from distributed_il.mailbox import Mailbox
 from distributed_il.monitor import NullMonitor, TensorBoardMonitor
 from distributed_il.streaming import RayBlockReader
-from distributed_il.trainer import Stopped, Trainer
+from distributed_il.supervision import leave_notice
+from distributed_il.trainer import Trainer
 
 _MISTAKES = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
 """Errors of a program, not of a machine: they would come again after a restart."""
@@ -30,6 +32,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
 
     Raises:
         UserError: As the trainer raises it, after its message has gone to the mailbox.
+        Leaving: A node of the run will go away; the controller starts workers on others.
         Exception: As it came; those that a restart can't cure after the mailbox has been told so.
     """
     mailbox: Mailbox = arguments["mailbox"]
@@ -60,6 +63,8 @@ def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
             monitor=monitor,
             on_progress=mailbox.tell,
             should_stop=mailbox.should_stop,
+            should_save=mailbox.should_save,
+            should_leave=leave_notice,
             device=ray.train.torch.get_device() if config.run.use_gpu else torch.device("cpu"),
             on_note=mailbox.note,
         )

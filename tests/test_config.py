@@ -69,6 +69,9 @@ def test_values_out_of_range_are_refused_by_name(kind: Any, values: dict[str, An
         {"max_failures": -1},
         {"wait_for_workers_s": 0.0},
         {"checkpoint_every_steps": 0},
+        {"checkpoint_every_s": 0.0},
+        {"min_workers": 0},
+        {"min_workers": 3, "workers": 2},
         {"collective_timeout_s": 0.0},
     ],
 )

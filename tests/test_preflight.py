@@ -11,7 +11,7 @@ import pytest
 from distributed_il.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
-from distributed_il.preflight import check_run, look
+from distributed_il.preflight import check_run, look, possible_workers
 
 MakeDataset = Callable[..., Dataset]
 
@@ -42,6 +42,28 @@ def test_workers_that_do_not_divide_the_lanes_are_told_which_do(
     with pytest.raises(UserError, match=f"24 lanes; .* {nearest}"):
         check_run(config_of(tiny_dataset, tmp_path / "run", workers=workers))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch_size", "fitting"),
+    [(12, 8, [1, 2, 3, 4, 6, 8, 12]), (12, 1, [1, 2, 3, 4, 6, 12]), (2, 7, [1, 2])],
+)
+def test_fewer_workers_are_those_that_divide_lanes_and_global_batch(
+    tiny_dataset: Dataset, workers: int, batch_size: int, fitting: list[int]
+) -> None:
+    run = RunConfig(dir="run", workers=workers, batch_size=batch_size, min_workers=1)
+    assert possible_workers(run, tiny_dataset) == fitting
+
+
+def test_fewest_workers_that_divide_neither_are_told_which_do(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    run = RunConfig(dir=str(tmp_path / "run"), workers=12, batch_size=1, min_workers=8)
+    with pytest.raises(UserError, match=r"min_workers is 8, .* 24 lanes and .* of 12 rows .* do: 1, 2, 3, 4, 6, 12$"):
+        check_run(TrainConfig(data=DataConfig(path=tiny_dataset.path), run=run))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_names_no_fewest_workers_has_one_number(tiny_dataset: Dataset) -> None:
+    assert possible_workers(RunConfig(dir="run", workers=6), tiny_dataset) == [6]
 
 
 def test_fewer_rows_than_workers_are_refused(make_dataset: MakeDataset, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def ask(limit_s: float | None, stopped: Any = lambda: False, **run: Any) -> list[str]:
     """What a run is told while it waits."""
     notes: list[str] = []
-    wait_for_room(RunConfig(dir="run", **run), limit_s=limit_s, note=notes.append, stopped=stopped)
+    config = RunConfig(dir="run", **run)
+    wait_for_room(config, workers=config.workers, limit_s=limit_s, note=notes.append, stopped=stopped)
     return notes
 
 

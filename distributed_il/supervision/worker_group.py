@@ -1,0 +1,78 @@
+"""Groups of workers that start within a time or are cleared away, and that end without waiting for each other."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from ray.exceptions import RayError
+from ray.train.torch import TorchConfig
+from ray.train.torch.config import _TorchBackend  # pyright: ignore[reportPrivateUsage]
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import PlacementGroupHandle
+
+START_S = 60.0
+"""How long workers may take to start beyond the time that one may wait for the others."""
+
+
+class BoundedWorkerGroup(WorkerGroup):
+    """A group whose start succeeds in time or fails so that another one can follow.
+
+    Ray 2.60 waits without limit for the processes of workers and for what they set up together. Where a worker dies
+    after that has begun, Ray keeps the group's placement group, so that the next group waits for its room for ever;
+    and where one dies as it is handed its work, Ray takes that for an error of the program and ends the run.
+    """
+
+    _placed: PlacementGroupHandle | None = None
+    _limit: threading.Timer | None = None
+
+    def _start(self) -> None:
+        try:
+            super()._start()
+        except Exception as error:
+            self._clear()
+            if isinstance(error, RayError):
+                raise WorkerGroupStartupFailedError(str(error)) from error
+            raise
+        finally:
+            if self._limit is not None:
+                self._limit.cancel()
+
+    def _create_placement_group(self, *arguments: Any, **named: Any) -> PlacementGroupHandle:
+        self._placed = super()._create_placement_group(*arguments, **named)
+        return self._placed
+
+    def _create_workers(self, *arguments: Any, **named: Any) -> Any:
+        # From here on there is room; what takes long now is hung. Without its room a worker is killed, and whatever
+        # waits for it is told.
+        config = self._train_run_context.backend_config
+        assert isinstance(config, StandingGroup)
+        self._limit = threading.Timer(START_S + config.timeout_s, self._clear)
+        self._limit.daemon = True
+        self._limit.start()
+        return super()._create_workers(*arguments, **named)
+
+    def _clear(self) -> None:
+        if self._placed is not None:
+            self._placed.shutdown()
+
+
+@dataclass
+class StandingGroup(TorchConfig):
+    """A process group that is not taken down: it ends with its processes, which Ray kills next.
+
+    To take down a gloo group right after a collective can hang in torch 2.13, and a worker that hangs already would
+    keep Ray waiting for half a minute.
+    """
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        """What sets the group up."""
+        return _StandingBackend
+
+
+class _StandingBackend(_TorchBackend):
+    def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
+        pass
