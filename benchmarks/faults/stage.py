@@ -116,6 +116,8 @@ class Stage:
 @contextlib.contextmanager
 def staged() -> Generator[Stage]:
     """Sets the stage; all of it is gone at the end."""
+    # As an exception, so that the stage is cleared.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with contextlib.ExitStack() as ended:
         place = Path(ended.enter_context(tempfile.TemporaryDirectory(prefix="il-faults-")))
         disk, meeting = place / "disk", place / "meeting"
