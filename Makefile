@@ -11,13 +11,15 @@ TESTS ?=
 # pyright asks the network whether it is the newest; constraints.txt has already decided.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-cluster check clean
+.PHONY: help demo test test-cluster faults soak check clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    simulate micro-video logs, train on them with two workers, show what came out ($(DEMO)/)"
 	@echo "make test    all tests; TESTS='tests/test_cli.py -k config' for some of them"
 	@echo "make test-cluster  the tests that need a cluster of several nodes, which they start on this machine"
+	@echo "make faults  what happens to runs on several nodes when processes, nodes, network or storage fail: a table"
+	@echo "make soak    half an hour of training with two workers; does any process grow?"
 	@echo "make check   lint, format, types, layers"
 	@echo "make clean   remove $(VENV) and $(DEMO)"
 
@@ -36,6 +38,12 @@ test: $(VENV)/installed-test
 
 test-cluster: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m cluster $(TESTS)
+
+faults: $(VENV)/installed-test
+	$(BIN)/python -m benchmarks.faults
+
+soak: $(VENV)/installed-test
+	$(BIN)/python -m benchmarks.soak --minutes 30
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

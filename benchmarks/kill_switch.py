@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -84,7 +84,7 @@ class KillSwitch:
 
 
 def _place() -> str:
-    frame = sys._getframe(2)
+    frame = inspect.currentframe()
     while frame is not None:
         place = PLACES.get(frame.f_code.co_name)
         if place is not None:
@@ -173,7 +173,7 @@ def killable_files(switch: KillSwitch) -> Generator[None]:
         yield
 
 
-class _Files(pafs.LocalFileSystem):
+class _Files(pafs.LocalFileSystem):  # pyright: ignore[reportUntypedBaseClass]
     """The local files; a kill comes before, after, or amid an operation."""
 
     def __init__(self, switch: KillSwitch) -> None:

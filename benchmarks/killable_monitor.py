@@ -71,7 +71,7 @@ class KillableMonitor:
     def lose(self, chance: np.random.Generator) -> None:
         """The end by a kill: any number of bytes behind the last flush is lost."""
         self.close()
-        os.truncate(self._file, chance.integers(self._safe_bytes, self._file.stat().st_size, endpoint=True))
+        os.truncate(self._file, int(chance.integers(self._safe_bytes, self._file.stat().st_size, endpoint=True)))
 
 
 @contextmanager

@@ -122,7 +122,8 @@ def _tensorboard(directory: str) -> tuple[Curves, dict[str, list[int]]]:
     events.Reload()
     curves: Curves = {}
     steps: dict[str, list[int]] = {}
-    for tag in events.Tags()["tensors"]:
+    tags: Any = events.Tags()["tensors"]
+    for tag in tags:
         if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
             points = [(event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
             curves |= {} if tag.startswith(OF_THE_MACHINE) else {tag: points}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import theilslopes
@@ -54,7 +55,8 @@ class Track:
         """
         kept = [sample for sample in self.samples if sample.at_s >= from_s]
         values = [getattr(sample, quantity) for sample in kept]
-        return float(theilslopes(values, [sample.at_s / HOUR_S for sample in kept])[0])
+        found: Any = theilslopes(values, [sample.at_s / HOUR_S for sample in kept])
+        return float(found.slope)
 
     def median(self, quantity: str, *, from_s: float) -> float:
         """The median of a quantity.

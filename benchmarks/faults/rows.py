@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from benchmarks.faults.stage import Run, wait_until
 
@@ -15,8 +16,27 @@ EARLY = 40
 REFUSAL_S = 10.0
 PARTITION_S = 30.0
 
-Disturb = Callable[[Run], float]
-"""Starts a run, disturbs it, and where that has ended it starts it again; returns when the fault was."""
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row of the table.
+
+    Attributes:
+        name: For the command line.
+        words: What happens, for people.
+        disturb: Starts a run, disturbs it, and where that has ended it starts it again; returns when the fault was.
+        needs_rights: Whether it takes root's rights: network namespaces, mounts.
+        settings: Of its run, beside those of all.
+        elastic: Whether the run may go on with fewer workers; it then has the same rows in the same steps, and numbers
+            that are equal but for rounding.
+    """
+
+    name: str
+    words: str
+    disturb: Callable[[Run], float]
+    needs_rights: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    elastic: bool = False
 
 
 def worker_killed_in_training_train(run: Run) -> float:
@@ -47,6 +67,14 @@ def node_killed_and_replaced(run: Run) -> float:
     fault = run.wait_for_step(EARLY)
     run.stage.cluster.kill_node(run.stage.workers()[-1])
     run.stage.cluster.add_node()
+    return fault
+
+
+def node_killed(run: Run) -> float:
+    """A node loses power, and none comes in its place."""
+    run.start()
+    fault = run.wait_for_step(EARLY)
+    run.stage.cluster.kill_node(run.stage.workers()[-1])
     return fault
 
 
@@ -127,28 +155,37 @@ def preemption(run: Run) -> float:
     return fault
 
 
-ROWS: dict[str, tuple[str, Disturb]] = {
-    "worker_killed_in_training_train": (
-        "SIGKILL of a worker in a training-train step",
-        worker_killed_in_training_train,
-    ),
-    "worker_killed_in_an_inverse_step": (
-        "SIGKILL of a worker between an inverse step's candidates and its update",
-        worker_killed_in_an_inverse_step,
-    ),
-    "worker_killed_in_a_checkpoint": ("SIGKILL of a worker amid a checkpoint", worker_killed_in_a_checkpoint),
-    "node_killed_and_replaced": ("a node killed, another one added", node_killed_and_replaced),
-    "partition": (f"a node cut off for {PARTITION_S:.0f} s", partition),
-    "driver_killed": ("SIGKILL of the driver, job sent again", driver_killed_and_job_sent_again),
-    "job_process_killed": ("SIGKILL of the job's process on the head, job sent again", job_process_killed),
-    "storage_refuses": (f"storage read-only for {REFUSAL_S:.0f} s", storage_refuses),
-    "disk_full": ("a full disk, then room and the run started again", disk_full),
-    "sigterm": ("SIGTERM, started again", sigterm),
-    "preemption": ("notice that a node will be taken, another one added", preemption),
+ROWS = {
+    row.name: row
+    for row in (
+        Fault(
+            "worker_killed_in_training_train",
+            "SIGKILL of a worker, training-train step",
+            worker_killed_in_training_train,
+        ),
+        Fault(
+            "worker_killed_in_an_inverse_step",
+            "SIGKILL of a worker between an inverse step's candidates and its update",
+            worker_killed_in_an_inverse_step,
+        ),
+        Fault("worker_killed_in_a_checkpoint", "SIGKILL of a worker amid a checkpoint", worker_killed_in_a_checkpoint),
+        Fault("node_killed_and_replaced", "a node killed, another one added", node_killed_and_replaced),
+        Fault(
+            "node_killed",
+            "a node killed and not replaced: goes on with fewer workers",
+            node_killed,
+            settings={"run_min_workers": "1"},
+            elastic=True,
+        ),
+        Fault("partition", f"a node cut off for {PARTITION_S:.0f} s", partition, needs_rights=True),
+        Fault("driver_killed", "SIGKILL of the driver, job sent again", driver_killed_and_job_sent_again),
+        Fault("job_process_killed", "SIGKILL of the job's process on the head, job sent again", job_process_killed),
+        Fault("storage_refuses", f"storage read-only for {REFUSAL_S:.0f} s", storage_refuses, needs_rights=True),
+        Fault("disk_full", "a full disk, then room and the run started again", disk_full, needs_rights=True),
+        Fault("sigterm", "SIGTERM, started again", sigterm),
+        Fault("preemption", "notice that a node will be taken, another one added", preemption),
+    )
 }
-"""By name: the fault in words, and how it comes about."""
-NEED_RIGHTS = {"partition", "storage_refuses", "disk_full"}
-"""Rows that take root's rights: network namespaces, mounts."""
 
 
 def _remount(run: Run, mode: str) -> None:

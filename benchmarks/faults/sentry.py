@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch.distributed as dist
 
@@ -21,6 +22,7 @@ from benchmarks.faults.step_log import StepLog
 from distributed_il.learner import Learner
 from distributed_il.methods import Batch, StepReport
 from distributed_il.methods.inverse_gradient import InverseGradient
+from distributed_il.run_files import write_aside
 
 STAGE = "DISTRIBUTED_IL_BENCHMARK_STAGE"
 """Variable that names the directory in which the benchmark and its workers meet; without it nothing happens."""
@@ -95,10 +97,10 @@ def post() -> None:
         sentry.passes("candidates")  # the three losses have been summed over ranks, and no update has begun
         return decision
 
-    InverseGradient.step = watched_step
-    InverseGradient._decide = staticmethod(watched_decide)  # pyright: ignore[reportPrivateUsage]
-    for module in (distributed_il.checkpoint, distributed_il.table_parts):
-        module.write_aside = _after(module.write_aside, functools.partial(sentry.passes, "checkpoint"))
+    written = _after(write_aside, functools.partial(sentry.passes, "checkpoint"))
+    mock.patch.multiple(InverseGradient, step=watched_step, _decide=staticmethod(watched_decide)).start()
+    mock.patch.object(distributed_il.checkpoint, "write_aside", written).start()
+    mock.patch.object(distributed_il.table_parts, "write_aside", written).start()
 
 
 def _after(write: Callable[..., None], tell: Callable[[], None]) -> Callable[..., None]:
