@@ -127,7 +127,7 @@ class FailureNotes(UserCallback):
         if refusal is not None:
             raise UserError(refusal)
         if any(isinstance(error, Leaving) for error in worker_exceptions.values()):
-            self._mailbox.note("a node is about to leave: saved, and on with workers on others")
+            self._mailbox.note("notice that a node or worker will go: saved, and on with new workers")
             return
         rank, first = min(worker_exceptions.items())
         if self._mailbox.given_up():

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
 import ray
+import ray._private.worker as ray_worker
 
 from distributed_il.errors import UserError
 from distributed_il.reach import reach
@@ -48,7 +49,22 @@ def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
             else:
                 _join(address)
             ended.callback(ray.shutdown)
+            ended.enter_context(_without_its_lines())
         yield private
+
+
+@contextmanager
+def _without_its_lines() -> Generator[None]:
+    """Keeps what Ray has to say of lost nodes and workers off the console, where a run says it in its own words.
+
+    No setting of Ray does.
+    """
+    printed = ray_worker.print_to_stdstream
+    ray_worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        ray_worker.print_to_stdstream = printed
 
 
 def _start_private(cpus: int, shared_bytes: int) -> None:

@@ -24,6 +24,10 @@ LOOK_EVERY_S = 5.0
 SAVE_WITHIN_S = 60.0
 """How long a checkpoint may take that is asked for before the run grows; then it grows from the one before."""
 PAUSE_S = 0.5
+SETTLED = 6
+"""Pauses after which fewer workers than wanted are started; what workers had is free a moment after their end."""
+NOTED_WAIT = 20
+"""Pauses after which it is told that the run waits."""
 
 
 class ElasticPolicy(ScalingPolicy):
@@ -52,19 +56,16 @@ class ElasticPolicy(ScalingPolicy):
         self._counts, self._mailbox, self._newest = counts, mailbox, newest
         self._next_look = 0.0
         self._asked: tuple[float, object] | None = None
-        self._waiting = False
+        self._waits = 0
 
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
         """Called again and again while there are no workers."""
         self._maybe_send_resource_request()
         count = self._most(self._free_places())
-        if not count:
-            if not self._waiting:
-                self._mailbox.note(f"the cluster has no room for {self._counts[0]} workers now; the run waits for it")
-            self._waiting = True
-            time.sleep(PAUSE_S)  # the controller asks at once again
+        if not count or (count < self._counts[-1] and self._waits < SETTLED):
+            self._wait()
             return NoopDecision()
-        self._waiting, self._asked = False, None
+        self._waits, self._asked = 0, None
         if count < self._counts[-1]:
             self._mailbox.note(f"going on with {count} of {self._counts[-1]} workers")
         return self._resized(count)
@@ -90,6 +91,13 @@ class ElasticPolicy(ScalingPolicy):
         self._asked = None
         self._mailbox.note(f"there is room: from {present} to {count} workers")
         return self._resized(count)
+
+    def _wait(self) -> None:
+        """Lets some time pass, since the controller asks at once again, and says so if it gets long."""
+        self._waits += 1
+        if self._waits == NOTED_WAIT:
+            self._mailbox.note(f"the cluster has no room for {self._counts[0]} workers now; the run waits for it")
+        time.sleep(PAUSE_S)
 
     def _get_num_workers_for_resource_request(self) -> int:
         return self._counts[-1]

@@ -15,6 +15,7 @@ from ray.train.v2._internal.execution.controller import TrainController
 from distributed_il.checkpoint import CheckpointStore
 from distributed_il.mailbox import Mailbox
 from distributed_il.supervision.elastic import ElasticPolicy
+from distributed_il.supervision.notice import SigtermNotice
 from distributed_il.supervision.restarts import RestartPolicy
 from distributed_il.supervision.worker_group import BoundedWorkerGroup
 
@@ -24,9 +25,15 @@ _PLACE_WITHIN_S = 15
 
 
 class Controller(TrainController):
-    """Ray Train's controller over groups whose start is bounded."""
+    """Ray Train's controller over groups whose start is bounded, and who give their room back before it is counted."""
 
     worker_group_cls = BoundedWorkerGroup
+
+    def _make_and_handle_scaling_decision_for_non_running_worker_group(self, controller_state: Any) -> Any:
+        # Ray keeps the workers that are left of a failed group until it has decided how many the next one has.
+        if self.get_worker_group() is not None:
+            self._shutdown_worker_group()
+        return super()._make_and_handle_scaling_decision_for_non_running_worker_group(controller_state)
 
 
 class SupervisedTrainer(TorchTrainer):
@@ -51,6 +58,9 @@ class SupervisedTrainer(TorchTrainer):
     ) -> None:
         super().__init__(*arguments, **named)
         self._mailbox, self._counts, self._store, self._hung_after_s = mailbox, counts, store, hung_after_s
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [*super()._create_default_callbacks(), SigtermNotice()]
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Result:
         failures = self.run_config.failure_config or FailureConfig()

@@ -108,21 +108,37 @@ def test_a_run_leaves_its_metrics_config_and_tensorboard(undisturbed: Any) -> No
     assert result["test"]["auc"] > 0.5
 
 
-def test_a_killed_worker_comes_back_and_changes_nothing(
-    undisturbed: Any, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("number", "settings", "said"),
+    [
+        (signal.SIGKILL, {}, "failed"),
+        (signal.SIGSTOP, {"collective_timeout_s": 8.0}, "failed"),
+        (signal.SIGTERM, {"max_failures": 0}, "notice that a node or worker will go"),
+    ],
+    ids=["killed", "hung", "told to go"],
+)
+def test_a_lost_worker_comes_back_and_changes_nothing(
+    number: signal.Signals,
+    settings: dict[str, Any],
+    said: str,
+    undisturbed: Any,
+    dataset: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = small_run(dataset, tmp_path / "run")
+    config = small_run(dataset, tmp_path / "run", **settings)
     killed: list[int] = []
 
     def kill() -> None:
         killed.append(train_workers()[0])
-        os.kill(killed[0], signal.SIGKILL)
+        os.kill(killed[0], number)
 
     waiting = when_checkpointed(config.run.dir, kill)
     result = launch(config)
     waiting.join()
     assert len(killed) == 1
-    assert "failed" in capsys.readouterr().err
+    assert not Path(f"/proc/{killed[0]}").exists()
+    assert said in capsys.readouterr().err
     assert outcome(result) == outcome(undisturbed[1])
 
 

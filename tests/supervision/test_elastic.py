@@ -41,6 +41,14 @@ class Cluster:
         self.asked_to_save += 1
 
     def begin(self) -> int | None:
+        """Workers to start with, once the room is what it will be; None for none."""
+        for _ in range(elastic.SETTLED + 1):
+            workers = self.ask()
+            if workers is not None:
+                return workers
+        return None
+
+    def ask(self) -> int | None:
         """Workers to start with; None for none yet."""
         return getattr(self.policy.make_decision_for_non_running_worker_group(), "num_workers", None)
 
@@ -73,10 +81,27 @@ def test_it_begins_with_the_most_that_there_is_room_for(
     assert cluster.begin() == workers
 
 
+def test_room_that_is_given_back_bit_by_bit_is_waited_for(cluster: Cluster) -> None:
+    cluster.free = {"a": 4.0}
+    assert [cluster.ask() for _ in range(elastic.SETTLED)] == [None] * elastic.SETTLED
+    cluster.free = {"a": 12.0}
+    assert cluster.ask() == 6
+    assert cluster.notes == []
+
+
 def test_a_node_that_leaves_has_no_room(cluster: Cluster) -> None:
     cluster.free, cluster.leaving = {"a": 12.0, "b": 4.0}, {"a"}
     assert cluster.begin() == 2
     assert cluster.notes == ["going on with 2 of 6 workers"]
+
+
+def test_a_wait_is_told_once_and_only_if_it_is_long(cluster: Cluster) -> None:
+    for _ in range(elastic.NOTED_WAIT - 1):
+        assert cluster.ask() is None
+    assert cluster.notes == []
+    for _ in range(2 * elastic.NOTED_WAIT):
+        assert cluster.ask() is None
+    assert cluster.notes == ["the cluster has no room for 2 workers now; the run waits for it"]
 
 
 def test_it_grows_once_a_checkpoint_is_there(cluster: Cluster) -> None:
