@@ -41,7 +41,7 @@ from distributed_il.trainer import Trainer
 GLOBAL_BATCH = 64
 ROUNDS = 2
 CHECKPOINT_EVERY_STEPS = 4
-MOST_KILLS_OF_A_RUN = 3
+MOST_KILLS_OF_A_RUN = 8
 OTHER_RANKS_EVERY = 4
 """Every so many runs go on with another number of ranks after a kill."""
 TOLERANCE = 1e-4
@@ -110,6 +110,15 @@ class DisturbedRun:
         self.ledger = RowLedger()
         self._case, self._dataset, self._dir = case, dataset, run_dir
         self._attempts = 0
+
+    def left(self, steps: int) -> float:
+        """Share of the run that its last checkpoint has not in it.
+
+        Args:
+            steps: Of the whole run.
+        """
+        last = CheckpointStore(self._dir).manifest("last")
+        return 1 - (last["step"] if last else 0) / steps
 
     def start(self, ranks: int, switch: KillSwitch, chance: np.random.Generator) -> bool:
         """Trains from the last checkpoint on.
@@ -197,7 +206,7 @@ class Hunt:
         self._undisturbed = {case: self._run_undisturbed(case) for case in cases}
 
     def kill_some(self, case: Case) -> None:
-        """Makes one run, kills it up to three times, and compares its end.
+        """Makes one run, kills it up to eight times, and compares its end.
 
         Args:
             case: What kind of run.
@@ -205,9 +214,10 @@ class Hunt:
         expected, ledger, points = self._undisturbed[case]
         run_dir = self._place / "run"
         run, ranks, kills = DisturbedRun(case, self._dataset, str(run_dir)), case.ranks, list[KillPoint]()
+        steps = len(ledger.steps())
         moves = self._chance.integers(OTHER_RANKS_EVERY) == 0
         for _ in range(self._chance.integers(1, MOST_KILLS_OF_A_RUN, endpoint=True)):
-            point = self._point({key: count for key, count in points.items() if key[0] < ranks})
+            point = self._point({key: count for key, count in points.items() if key[0] < ranks}, left=run.left(steps))
             if run.start(ranks, KillSwitch(point), self._chance):
                 break
             kills.append(point)
@@ -232,11 +242,18 @@ class Hunt:
         tally.rows_kept += ledger.kept
         tally.rows_computed += ledger.computed
 
-    def _point(self, points: Mapping[tuple[int, str], int]) -> KillPoint:
-        """A point of an undisturbed run: every place is as likely as another, so that the rare ones are met."""
+    def _point(self, points: Mapping[tuple[int, str], int], left: float) -> KillPoint:
+        """A point of an undisturbed run: every place is as likely as another, so that the rare ones are met.
+
+        Args:
+            points: How many a whole run passes, by rank and place.
+            left: Share of the run that is left.
+        """
         rank = int(self._chance.choice(sorted({rank for rank, _ in points})))
         place = str(self._chance.choice(sorted(place for other, place in points if other == rank)))
-        return KillPoint(rank, place, int(self._chance.integers(1, points[rank, place], endpoint=True)))
+        return KillPoint(
+            rank, place, int(self._chance.integers(1, max(1, round(left * points[rank, place])), endpoint=True))
+        )
 
     def _run_undisturbed(self, case: Case) -> tuple[Outcome, RowLedger, Counter[tuple[int, str]]]:
         run_dir, switch = self._place / "undisturbed", KillSwitch()
