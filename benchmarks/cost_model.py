@@ -49,8 +49,8 @@ class Plan:
     """Rows of the user table."""
     items: int = 131_690
     """Rows of the item table."""
-    windows: int = 4
-    """Windows of 16 different batches."""
+    windows: int = 2
+    """Windows of different batches, as many as a run makes at one go."""
     repeats: int = 5
     """Windows of each kind of step, and rounds of collectives, that are timed."""
     most_workers: int = 64
@@ -280,8 +280,8 @@ def main() -> None:
         notes=(
             f"![rows a second over workers]({name})",
             "Steps are eager, of GMF or NeuMF with embedding 32, on batches made ahead, without Ray; repeats are "
-            "windows of 16 steps, in turns over all numbers of ranks. The model is in benchmarks/step_model.py, the "
-            "counts of collectives, bytes and rows in benchmarks/step_traffic.py.",
+            "windows of 64 or 8 steps, in turns over all numbers of ranks. The model is in benchmarks/step_model.py, "
+            "the counts of collectives, bytes and rows in benchmarks/step_traffic.py.",
             f"More ranks than the {cores} cores take turns: their times are counted as ranks / cores times as long.",
             "held_out_error: |predicted / measured − 1| of the steps with so many ranks, by a fit to all the other "
             "numbers of ranks; its repeats are cases, replicated and sharded. One rank held out is the step without "

@@ -134,19 +134,14 @@ def _figures(plan: Plan, timed: Runs, weighed: Runs) -> dict[str, Figure]:
     private = _by_size("pass_anonymous_bytes", weighed, lambda speed: speed.pass_memory_bytes["anonymous"][0])
     shared = _by_size("pass_shared_bytes", weighed, lambda speed: speed.pass_memory_bytes["shared"][0])
     mapped = _by_size("pass_file_bytes", weighed, lambda speed: speed.pass_memory_bytes["file"][0])
-    # Files stay mapped to the end, so this is no less than what was anonymous or shared at the peak.
-    beyond = _by_size(
-        "run_beyond_files_bytes",
-        weighed,
-        lambda speed: speed.peak_memory_bytes[0] - speed.pass_memory_bytes["file"][0],
-    )
+    beyond = _by_size("run_anonymous_bytes", weighed, lambda speed: speed.run_memory_bytes["anonymous"][0])
     peak = _by_size("run_peak_bytes", weighed, lambda speed: speed.peak_memory_bytes[0])
     decoded = {f"decoded_bytes_{label(size)}": Figure([DECODED_BYTES * size]) for size in plan.sizes}
     extremes = {
         "rows_per_s_slowest_over_fastest": Figure([1 / _spread(rates)], at_least=SLOWEST_LEAST),
         "pass_anonymous_largest_over_smallest": Figure([_spread(private)], at_most=FLAT_MOST),
-        "run_beyond_files_largest_over_smallest": Figure([_spread(beyond)], at_most=FLAT_MOST),
-        "run_beyond_files_bytes_per_more_evaluated_row": Figure([_slope(plan.sizes, beyond)]),
+        "run_anonymous_largest_over_smallest": Figure([_spread(beyond)], at_most=FLAT_MOST),
+        "run_anonymous_bytes_per_more_evaluated_row": Figure([_slope(plan.sizes, beyond)]),
     }
     return extremes | rates | waits | private | shared | mapped | beyond | peak | decoded
 
@@ -179,7 +174,7 @@ def answer(plan: Plan, figures: dict[str, Figure]) -> str:
     for subject, name, ratio in (
         ("Rows a second", "rows_per_s", "rows_per_s_slowest_over_fastest"),
         ("Anonymous memory in the passes", "pass_anonymous_bytes", "pass_anonymous_largest_over_smallest"),
-        ("Memory of the whole run beyond files", "run_beyond_files_bytes", "run_beyond_files_largest_over_smallest"),
+        ("Anonymous memory over the whole run", "run_anonymous_bytes", "run_anonymous_largest_over_smallest"),
     ):
         low, high = (figures[f"{name}_{end}"].median for end in (first, last))
         verdict = "met" if figures[ratio].met else "**missed**"
@@ -227,9 +222,9 @@ def main() -> None:
             "within a pass has found, some twenty to a pass. pass_shared_bytes: blocks of Ray's object store. "
             "pass_file_bytes: libraries, the index of observed pairs and the training-test rows, which the system may "
             "drop and read again.",
-            "run_peak_bytes: ru_maxrss of the worker, so with validation, test and checkpoints. Its part beyond files "
-            "is reckoned with the files of the passes. Exact metrics take every score of a split, so it grows with the "
-            "rows that are evaluated, a fifth of the log each for validation and test.",
+            "run_anonymous_bytes: the same at the end of the run, with validation, test and checkpoints behind it. What "
+            "was let go of stays with the process under this allocator, so it is about the peak. run_peak_bytes: "
+            "ru_maxrss, which counts files too, also those that evaluations keep scored rows in.",
             "Memory comes from runs of one round, speed from as many rounds as make up timed_rows.",
             f"decoded_bytes: {DECODED_BYTES} bytes a row, what the log would take if it were held.",
             *(("--quick: other users and items, and too few rows to time.",) if arguments.quick else ()),

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from distributed_il.batches import WINDOW_STEPS
+from distributed_il.batches import window_steps
 from distributed_il.collectives import Collectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
 from distributed_il.learner import Learner
@@ -74,7 +74,7 @@ def make_window(catalogue: Catalogue, case: Case, rank: int, world_size: int, se
         seed: Another one gives other batches.
     """
     generator = torch.Generator().manual_seed(seed * 1_000 + rank)
-    return [_make_batch(catalogue, case, world_size, generator) for _ in range(WINDOW_STEPS)]
+    return [_make_batch(catalogue, case, world_size, generator) for _ in range(window_steps(case.batch))]
 
 
 def _make_batch(catalogue: Catalogue, case: Case, world_size: int, generator: torch.Generator) -> Batch:

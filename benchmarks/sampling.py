@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.command import command_line, start_as_worker
 from benchmarks.measuring import interleaved_seconds
 from benchmarks.result import Figure, Result
-from distributed_il.batches import WINDOW_STEPS
+from distributed_il.batches import window_steps
 from distributed_il.sampling import PairIndex, Source, UnlabelledSampler
 
 TARGET_MS = 0.25
@@ -103,11 +103,11 @@ def measure(plan: Plan) -> dict[str, Figure]:
     for source in get_args(Source):
         sampler = UnlabelledSampler(observed, plan.num_items, plan.seed, source, logged)
         calls[f"{source}_batch_ms"] = Draws(sampler, users, plan.batch)
-        calls[f"{source}_window_ms"] = Draws(sampler, users, plan.batch * WINDOW_STEPS)
+        calls[f"{source}_window_ms"] = Draws(sampler, users, plan.batch * window_steps(plan.batch))
     seconds = interleaved_seconds(calls, repeats=plan.repeats, warm_up=max(plan.repeats // 10, 1))
     figures: dict[str, Figure] = {}
     for name, samples in seconds.items():
-        batches = WINDOW_STEPS if name.endswith("window_ms") else 1
+        batches = window_steps(plan.batch) if name.endswith("window_ms") else 1
         figures[name] = Figure([1e3 * sample / batches for sample in samples], at_most=TARGET_MS)
     size = observed.indptr.nbytes + observed.items.nbytes
     return figures | {"index_bytes_per_pair": Figure([size / observed.items.size])}
@@ -126,10 +126,10 @@ def main() -> None:
         answer=f"At most {TARGET_MS} ms for {plan.batch:,} pairs are allowed: "
         + (f"missed by {', '.join(missed)}." if missed else "met by every source, in batches and in windows."),
         command="python -m benchmarks.sampling" + (" --quick" if arguments.quick else ""),
-        config=asdict(plan) | {"window_rows": plan.batch * WINDOW_STEPS},
+        config=asdict(plan) | {"window_rows": plan.batch * window_steps(plan.batch)},
         figures=figures,
         notes=(
-            f"All milliseconds are for {plan.batch:,} pairs; a window draws {WINDOW_STEPS} times as many in one call.",
+            f"All milliseconds are for {plan.batch:,} pairs; a window draws {window_steps(plan.batch)} times as many.",
             "One thread. The machine is shared with other work and noisy: compare within the table.",
             *(("--quick: a tenth of the pairs, which shortens every search.",) if arguments.quick else ()),
         ),

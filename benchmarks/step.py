@@ -26,7 +26,7 @@ from benchmarks.measuring import interleaved_seconds, ratios
 from benchmarks.peak_memory import PeakMemory
 from benchmarks.result import Figure, Result
 from benchmarks.step_cases import MODES, STEPS, Size, StepCase, wait_for
-from distributed_il.batches import WINDOW_STEPS
+from distributed_il.batches import window_steps
 from distributed_il.process_environment import process_environment
 
 IG_OVER_PLAIN_MOST = {
@@ -151,7 +151,7 @@ def _times(cases: list[StepCase], plan: Plan) -> dict[str, list[float]]:
     }
     calls |= dict(_planning(cases))
     seconds = interleaved_seconds(calls, repeats=plan.repeats, warm_up=2)
-    counts = {name: WINDOW_STEPS if "_made_ahead_" in name else steps for name in calls}
+    counts = {name: window_steps(cases[0].size.batch) if "_made_ahead_" in name else steps for name in calls}
     return {name: [1e3 * sample / counts[name] for sample in samples] for name, samples in seconds.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from distributed_il.batches import WINDOW_STEPS
+from distributed_il.batches import window_steps
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
 from distributed_il.lanes import Schedule
@@ -87,7 +87,7 @@ class StepCase:
         self.decisions = [0, 0, 0]
         self._maker = BatchMaker(self.num_users, self.num_items, dtype=torch.float32, device=device)
         generator = np.random.default_rng(seed)
-        windows = max(POOL_ROWS // (size.batch * WINDOW_STEPS), 1)
+        windows = max(POOL_ROWS // (size.batch * window_steps(size.batch)), 1)
         self.windows = [self._window(generator) for _ in range(windows)]
         self.batches: dict[Step, list[Batch]] = {
             "plain": [batch for window in self.windows for batch in self.plan(window, pairs=False)],
@@ -115,7 +115,7 @@ class StepCase:
         phase = self._method.phases[1 if pairs else 0]
         rows = window if pairs else dataclasses.replace(window, pairs=None, rate=0)
         schedule = Schedule(window.bounds[-1], self.size.batch, num_lanes=1, world_size=1)
-        return self._maker.batches(rows, range(WINDOW_STEPS), schedule, phase)
+        return self._maker.batches(rows, range(window_steps(self.size.batch)), schedule, phase)
 
     def steps(self, step: Step, mode: Mode, count: int) -> Callable[[], None]:
         """A call that takes some steps, each with the next batch of its pool, and waits for the device.
@@ -152,7 +152,7 @@ class StepCase:
         return total / len(self.batches[step])
 
     def _window(self, generator: np.random.Generator) -> WindowRows:
-        count = self.size.batch * WINDOW_STEPS
+        count = self.size.batch * window_steps(self.size.batch)
         users = generator.integers(0, self.num_users, count)
         pairs = UnlabelledPairs(
             users,

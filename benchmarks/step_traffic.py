@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.rank_steps import DIM, Case, Catalogue, Kind, Tables
-from distributed_il.batches import WINDOW_STEPS
+from distributed_il.batches import window_steps
 from distributed_il.exchange import GATHERED_DENSE_BYTES, ID_BYTES
 from distributed_il.tower import DDP_FROM_PARAMETERS
 
@@ -115,7 +115,7 @@ def traffic(case: Case, tables: Tables, world_size: int, tower: int, labelled: T
             shifted = case.phase == "inverse" and touched is labelled
             calls += _swapped(case, world_size, tower, row_bytes, touched.own, shifted)
     if tables == "sharded":
-        calls += _questions(world_size, [rows.own for rows in batches])
+        calls += _questions(case, world_size, [rows.own for rows in batches])
     if tables == "replicated":
         reduced, updated = sum(world_size * rows.own for rows in batches), sum(rows.union for rows in batches)
     else:
@@ -156,8 +156,9 @@ def _swapped(case: Case, world_size: int, tower: int, row_bytes: int, rows: floa
     ]
 
 
-def _questions(world_size: int, rows: list[float]) -> list[Call]:
+def _questions(case: Case, world_size: int, rows: list[float]) -> list[Call]:
     """How many rows of each table are needed of each rank, and which: asked for all batches of a window at once."""
-    counts = 2 * ID_BYTES * len(rows) * WINDOW_STEPS * (world_size - 1)
-    ids = ID_BYTES * sum(rows) * WINDOW_STEPS * (world_size - 1) / world_size
-    return [Call("swap", counts, 1 / WINDOW_STEPS), Call("swap", ids, 1 / WINDOW_STEPS)]
+    steps = window_steps(case.batch)
+    counts = 2 * ID_BYTES * len(rows) * steps * (world_size - 1)
+    ids = ID_BYTES * sum(rows) * steps * (world_size - 1) / world_size
+    return [Call("swap", counts, 1 / steps), Call("swap", ids, 1 / steps)]

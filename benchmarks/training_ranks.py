@@ -19,12 +19,13 @@ import torch
 import torch.distributed as dist
 
 from distributed_il.batches import TrainingRows
-from distributed_il.collectives import Collectives, DistributedCollectives, LocalCollectives
+from distributed_il.collectives import Collectives, LocalCollectives
 from distributed_il.config import TrainConfig
 from distributed_il.dataset import Dataset, LocalBlockReader
 from distributed_il.lanes import Schedule
 from distributed_il.methods import Batch, Method, Phase, Subset
 from distributed_il.monitor import NullMonitor
+from distributed_il.node_collectives import join_ranks
 from distributed_il.trainer import Trainer
 
 Way = Literal["bare", "torch_distributed", "stream"]
@@ -74,6 +75,7 @@ class Speed:
         collectives_share: Share of the passes that ranks spent in collectives, on average.
         peak_memory_bytes: Largest resident memory of each rank.
         pass_memory_bytes: Largest resident memory of each rank at the reports of its passes, by kind.
+        run_memory_bytes: Resident memory of each rank at the end of the run, by kind.
     """
 
     rows_per_s: float
@@ -83,6 +85,7 @@ class Speed:
     collectives_share: float
     peak_memory_bytes: list[int]
     pass_memory_bytes: dict[str, list[int]]
+    run_memory_bytes: dict[str, list[int]]
 
 
 def run_way(way: Way, config: TrainConfig) -> Speed:
@@ -114,6 +117,7 @@ def run_way(way: Way, config: TrainConfig) -> Speed:
         collectives_share=found["collectives_share"],
         peak_memory_bytes=found["peak_memory_bytes"],
         pass_memory_bytes=found["pass_memory_bytes"],
+        run_memory_bytes=found["run_memory_bytes"],
     )
 
 
@@ -181,7 +185,8 @@ def _collectives(way: Way, rank: int, workers: int, scratch: str) -> Generator[C
         timeout=datetime.timedelta(seconds=START_UP_S),
     )
     try:
-        yield DistributedCollectives()
+        yield join_ranks(START_UP_S)
+        dist.barrier()  # let go of a group amid a collective of another rank, and it may wait for ever
     finally:
         dist.destroy_process_group()
 

@@ -18,8 +18,19 @@ from distributed_il.sampling import UnlabelledPairs, UnlabelledSampler
 from distributed_il.windows import BatchMaker, WindowRows
 
 Int64 = NDArray[np.int64]
-WINDOW_STEPS = 16
+WINDOW_ROWS = 65_536
+"""Rows of a rank that are made into batches at one go. Every call of numpy takes the interpreter from the step for a
+moment, so they are to be few; what is ready ahead is to stay small."""
 COLUMNS = ("user_id", "item_id", "label")
+
+
+def window_steps(batch_size: int) -> int:
+    """Steps of a window.
+
+    Args:
+        batch_size: Labelled rows of a rank and step.
+    """
+    return max(WINDOW_ROWS // batch_size, 1)
 
 
 class TrainingRows:
@@ -82,8 +93,9 @@ class TrainingRows:
         else:
             source = self._stream(phase.subset, round, skip)
         queues = _LaneQueues(source, self._lanes)
-        for first in range(start_step, schedule.steps, WINDOW_STEPS):
-            steps = range(first, min(first + WINDOW_STEPS, schedule.steps))
+        length = window_steps(self._global_batch // self._world_size)
+        for first in range(start_step, schedule.steps, length):
+            steps = range(first, min(first + length, schedule.steps))
             yield self._window(queues, schedule, steps, phase, round)
 
     def _window(self, queues: _LaneQueues, schedule: Schedule, steps: range, phase: Phase, round: int) -> list[Batch]:

@@ -34,7 +34,8 @@ from distributed_il.start import start_from
 from distributed_il.telemetry import Telemetry
 from distributed_il.wishes import Wishes
 
-PREFETCHED_WINDOWS = 4
+PREFETCHED_WINDOWS = 1
+"""Besides the one that is being made."""
 MOST_STEPS_BETWEEN_REPORTS = 100
 REPORTS_PER_PASS = 20
 

@@ -9,13 +9,13 @@ import ray.train.torch
 import torch
 
 from distributed_il.checkpoint import CheckpointStore
-from distributed_il.collectives import DistributedCollectives
 from distributed_il.config import TrainConfig
 from distributed_il.course import Stopped
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
 from distributed_il.mailbox import Mailbox
 from distributed_il.monitor import NullMonitor, TensorBoardMonitor
+from distributed_il.node_collectives import join_ranks
 from distributed_il.streaming import RayBlockReader
 from distributed_il.supervision import leave_notice
 from distributed_il.trainer import Trainer
@@ -53,7 +53,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
 def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
     torch.set_num_threads(config.run.threads_per_worker)
     dataset = Dataset.open(config.data.path)
-    collectives = DistributedCollectives()
+    collectives = join_ranks(config.run.collective_timeout_s)
     with _monitor(config.run.dir) if collectives.rank == 0 else NullMonitor() as monitor:
         trainer = Trainer(
             config,

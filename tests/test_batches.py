@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_datasets import make_small_dataset
 
-from distributed_il.batches import WINDOW_STEPS, TrainingRows
+from distributed_il.batches import TrainingRows
 from distributed_il.dataset import Block, Dataset, LocalBlockReader
 from distributed_il.lanes import TestSlots as Slots  # pytest collects names that begin with Test
 from distributed_il.methods import Batch, Phase
@@ -231,14 +231,16 @@ def test_the_pairs_of_a_row_do_not_depend_on_the_number_of_workers(dataset: Data
         assert not {(u, i) for pairs in alone.values() for u, i, weight in pairs if weight} & observed
 
 
-def test_windows_are_of_so_many_steps_and_do_not_show_in_the_batches(
+def test_windows_are_of_so_many_rows_and_do_not_show_in_the_batches(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = training_rows(dataset)
-    windows = list(rows.batches(ALL, round=0))
-    assert [len(window) for window in windows] == [WINDOW_STEPS, 21 - WINDOW_STEPS]
-    monkeypatch.setattr("distributed_il.batches.WINDOW_STEPS", 4)
-    assert numbers(flat(rows, ALL)) == numbers([batch for window in windows for batch in window])
+    whole = numbers(flat(rows, ALL))
+    for window_rows, lengths in ((BATCH * 8 + 1, [8, 8, 5]), (1, [1] * 21)):
+        monkeypatch.setattr("distributed_il.batches.WINDOW_ROWS", window_rows)
+        windows = list(rows.batches(ALL, round=0))
+        assert [len(window) for window in windows] == lengths
+        assert numbers([batch for window in windows for batch in window]) == whole
 
 
 @pytest.mark.parametrize("train", [25, 7, 1])

@@ -81,7 +81,7 @@ def test_the_next_round_is_being_read_while_the_last_one_is_validated(
 
     monkeypatch.setattr(Trainer, "_validate", noting)
     # As many windows as are made in a pass would end the thread, so let it hold one back.
-    monkeypatch.setattr("distributed_il.batches.WINDOW_STEPS", 1)
+    monkeypatch.setattr("distributed_il.batches.WINDOW_ROWS", 1)
     trainer(dataset, tmp_path / "run", NotingReader(dataset), max_rounds=3).fit()
     assert during == [["prefetch"], ["prefetch"], []]
 

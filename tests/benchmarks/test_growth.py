@@ -14,15 +14,16 @@ from distributed_il.dataset import Dataset
 SIZES = (1_000, 2_000, 10_000)
 
 
-def speed(rows_per_s: float, anonymous: int, file: int, peak: int) -> Speed:
+def speed(rows_per_s: float, anonymous: int, at_the_end: int) -> Speed:
     return Speed(
         rows_per_s=rows_per_s,
         pass_s=1.0,
         other_s=1.0,
         data_wait_share=0.0,
         collectives_share=0.0,
-        peak_memory_bytes=[peak],
-        pass_memory_bytes={"anonymous": [anonymous], "file": [file], "shared": [3]},
+        peak_memory_bytes=[1_000],
+        pass_memory_bytes={"anonymous": [anonymous], "file": [10], "shared": [3]},
+        run_memory_bytes={"anonymous": [at_the_end], "file": [11], "shared": [3]},
     )
 
 
@@ -50,7 +51,7 @@ def test_short_logs_are_timed_over_several_rounds_and_weighed_over_one() -> None
 
     def run(config: TrainConfig) -> Speed:
         runs.append((config.data.path, config.run.max_rounds))
-        return speed(1.0, 1, 1, 2)
+        return speed(1.0, 1, 2)
 
     measure(plan, run)
     # 600 rows twice make 1,200; 1,200 and 6,000 do once, and their timed run serves both.
@@ -67,18 +68,18 @@ def test_short_logs_are_timed_over_several_rounds_and_weighed_over_one() -> None
 def test_figures_by_hand() -> None:
     plan = Plan(data="logs", sizes=SIZES, repeats=(1, 1, 1), timed_rows=600)
     found = {
-        "logs/growth_0.001m": speed(100.0, 50, 10, 70),
-        "logs/growth_0.002m": speed(90.0, 52, 12, 80),
-        "logs/growth_0.01m": speed(80.0, 60, 20, 116),
+        "logs/growth_0.001m": speed(100.0, 50, 60),
+        "logs/growth_0.002m": speed(90.0, 52, 70),
+        "logs/growth_0.01m": speed(80.0, 60, 96),
     }
     figures = measure(plan, lambda config: found[config.data.path])
     assert figures["rows_per_s_0.002m"].repeats == [90.0]
-    # 80 / 100 lies below 0.85; 60 / 50 and (116 − 20) / (70 − 10) above 1.1.
+    # 80 / 100 lies below 0.85; 60 / 50 and 96 / 60 above 1.1.
     assert figures["rows_per_s_slowest_over_fastest"].median == pytest.approx(0.8)
     assert figures["pass_anonymous_largest_over_smallest"].median == pytest.approx(1.2)
-    assert figures["run_beyond_files_largest_over_smallest"].median == pytest.approx(1.6)
+    assert figures["run_anonymous_largest_over_smallest"].median == pytest.approx(1.6)
     assert not any(figures[name].met for name in list(figures)[:3])
     # 96 − 60 bytes for (10,000 − 1,000) / 5 rows.
-    assert figures["run_beyond_files_bytes_per_more_evaluated_row"].median == pytest.approx(36 / 1_800)
+    assert figures["run_anonymous_bytes_per_more_evaluated_row"].median == pytest.approx(36 / 1_800)
     assert figures["decoded_bytes_0.01m"].median == 90_000
     assert answer(plan, figures).count("missed") == 3

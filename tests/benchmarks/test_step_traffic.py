@@ -54,8 +54,8 @@ def test_traffic_of_a_plain_step_by_hand() -> None:
     assert replicated.calls == (Call("gather", 16 + 2 * 16 * (8 + 128) + 136),)
     assert (replicated.waits, replicated.reduced_rows) == (1.0, 60.0)
     assert (replicated.reduced_bytes, replicated.updated_bytes) == (60 * 128, 50 * 128)
-    sharded = traffic(case, "sharded", 2, 33, *rows)
-    # Half of 30 rows lies elsewhere: fetched, sent back with the tower, and asked for with 16 batches at a time.
+    sharded = traffic(Case("gmf", "plain", 4_000), "sharded", 2, 33, *rows)
+    # Half of 30 rows lies elsewhere: fetched, sent back with the tower, and asked for with 65,536 / 4,000 batches at once.
     assert sharded.calls == (
         Call("swap", 15 * 128),
         Call("swap", 15 * 128 + 132),
@@ -87,7 +87,7 @@ def test_touched_rows_of_few_users_and_items_are_all_of_them() -> None:
 
 
 def test_windows_differ_by_rank_and_seed_and_come_again() -> None:
-    case = Case("gmf", "inverse", 16)
+    case = Case("gmf", "inverse", 4_096)
     first, again, other, later = (
         make_window(CATALOGUE, case, rank, 2, seed) for rank, seed in ((0, 0), (0, 0), (1, 0), (0, 1))
     )
@@ -95,4 +95,4 @@ def test_windows_differ_by_rank_and_seed_and_come_again() -> None:
     assert torch.equal(first[3].item_ids, again[3].item_ids)
     assert not torch.equal(first[3].item_ids, other[3].item_ids)
     assert not torch.equal(first[3].item_ids, later[3].item_ids)
-    assert first[0].global_count == 32
+    assert first[0].global_count == 8_192

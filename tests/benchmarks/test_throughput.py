@@ -23,7 +23,8 @@ def speed(rate: float) -> Speed:
         data_wait_share=0.25,
         collectives_share=0.5,
         peak_memory_bytes=[1],
-        pass_memory_bytes=[],
+        pass_memory_bytes={},
+        run_memory_bytes={},
     )
 
 
