@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.faults.stage import Run, wait_until
 
-EARLY = 40
+EARLY = 20
 """A step of the first round, some steps behind a checkpoint."""
 REFUSAL_S = 10.0
 PARTITION_S = 30.0
@@ -48,7 +48,7 @@ def worker_killed_in_training_train(run: Run) -> float:
 
 def worker_killed_in_an_inverse_step(run: Run) -> float:
     """Rank 1 dies once the candidates' losses are summed, before any update."""
-    run.order(rank=1, place="candidates", number=12)
+    run.order(rank=1, place="candidates", number=3)
     run.start()
     return run.fired()
 

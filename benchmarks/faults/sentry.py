@@ -26,7 +26,7 @@ from distributed_il.run_files import write_aside
 
 STAGE = "DISTRIBUTED_IL_BENCHMARK_STAGE"
 """Variable that names the directory in which the benchmark and its workers meet; without it nothing happens."""
-STEP_S = 0.02
+STEP_S = 0.1
 """By so much each step is slower, so that a fault can hit a short run."""
 
 

@@ -27,7 +27,7 @@ NODES = 2
 DISK_BYTES = 96 << 20
 LOOK_EVERY_S = 0.1
 PATIENCE_S = 300.0
-ROWS = 12_000
+ROWS = 4_000
 SETTINGS = {
     "model.backbone": "benchmarks.faults.backbone:WatchedGMF",
     "model.embedding_dim": "8",
@@ -36,9 +36,9 @@ SETTINGS = {
     "method.test_share": "0.2",
     "run.workers": str(NODES),
     "run.batch_size": "32",
-    "run.max_rounds": "3",
-    "run.patience": "3",
-    "run.checkpoint_every_steps": "25",
+    "run.max_rounds": "2",
+    "run.patience": "2",
+    "run.checkpoint_every_steps": "8",
     "run.max_failures": "100",
     "run.wait_for_workers_s": "null",
 }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -34,18 +32,17 @@ class Entry:
 
 
 class StepLog:
-    """A process's own file, opened at its first step."""
+    """A process's own file, made at its first step."""
 
     def __init__(self, place: Path) -> None:
         """Names the directory of all processes' files."""
         self._place = place
-        self._file: TextIO | None = None
+        self._file: Path | None = None
 
     def begin(self, step: int, rank: int) -> None:
         """Says before the first step where the process begins; later calls do nothing."""
         if self._file is None:
-            path = self._place / f"steps-{time.time_ns()}-{rank}.jsonl"
-            self._file = path.open("a", buffering=1)  # a line is handed over at once
+            self._file = self._place / f"steps-{time.time_ns()}-{rank}.jsonl"
             self._tell(step, None)
 
     def enter(self, step: int, rows: list[int]) -> None:
@@ -54,7 +51,8 @@ class StepLog:
 
     def _tell(self, step: int, rows: list[int] | None) -> None:
         assert self._file is not None
-        self._file.write(json.dumps([time.time(), step, rows]) + os.linesep)
+        with self._file.open("a") as file:
+            file.write(json.dumps([time.time(), step, rows]) + "\n")
 
 
 def entries(place: Path) -> list[Entry]:
