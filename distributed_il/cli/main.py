@@ -29,6 +29,7 @@ COMMANDS = {
     "score": Command("distributed_il.cli.score", "writes a model's score of each given pair"),
     "annotate": Command("distributed_il.cli.annotate", "writes how a model labels unclear pairs"),
     "recommend": Command("distributed_il.cli.recommend", "writes the best items of each user"),
+    "export": Command("distributed_il.cli.export", "writes a model for other programs"),
     "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }
 
