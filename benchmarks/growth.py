@@ -222,8 +222,8 @@ def main() -> None:
             "within a pass has found, some twenty to a pass. pass_shared_bytes: blocks of Ray's object store. "
             "pass_file_bytes: libraries, the index of observed pairs and the training-test rows, which the system may "
             "drop and read again.",
-            "run_anonymous_bytes: the same at the end of the run, with validation, test and checkpoints behind it. What "
-            "was let go of stays with the process under this allocator, so it is about the peak. run_peak_bytes: "
+            "run_anonymous_bytes: the same at the end of the run, with validation, test and checkpoints behind it. "
+            "What was let go of stays with the process under this allocator, so it is about the peak. run_peak_bytes: "
             "ru_maxrss, which counts files too, also those that evaluations keep scored rows in.",
             "Memory comes from runs of one round, speed from as many rounds as make up timed_rows.",
             f"decoded_bytes: {DECODED_BYTES} bytes a row, what the log would take if it were held.",

@@ -161,7 +161,7 @@ def test_the_module_is_the_same_command(board: Board, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], "say what to send (prepare, simulate, train, evaluate, score, annotate, recommend), or list, log, stop"),
+        ([], f"say what to send ({', '.join(SENT)}), or list, log, stop"),
         (["trian"], "did you mean 'train'"),
         (["submit"], "there is no 'submit'"),
         (["--adress=http://head:8265", *TRAIN], "did you mean 'address'"),

@@ -30,6 +30,7 @@ COMMANDS = {
     "annotate": Command("distributed_il.cli.annotate", "writes how a model labels unclear pairs"),
     "report": Command("distributed_il.cli.report", "shows runs and their results on one HTML page"),
     "recommend": Command("distributed_il.cli.recommend", "writes the best items of each user"),
+    "export": Command("distributed_il.cli.export", "writes a model for other programs"),
     "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }
 

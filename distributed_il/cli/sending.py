@@ -18,6 +18,7 @@ SENT = {
     "score": ("run_dir", "output", "pairs", "data"),
     "annotate": ("run_dir", "output", "pairs", "data"),
     "recommend": ("run_dir", "output", "users", "data"),
+    "export": ("run_dir", "output", "data"),
 }
 """Commands that can be sent, each with its settings that are places on the cluster's storage."""
 

@@ -54,7 +54,6 @@ class ServedModel:
         arrays = (self.users, self.items, self.user_trained, self.item_trained, self.item_prior)
         return sum(array.nbytes for array in arrays)
 
-    @torch.no_grad()
     def score(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int8]]:
         """Scores pairs.
 
@@ -65,15 +64,28 @@ class ServedModel:
         Returns:
             Logits [B], of the model's dtype, and int8 [B], who answers: a place in `ANSWERS`.
         """
-        starts = range(0, max(user_ids.size, 1), CHUNK_PAIRS)  # even without any pairs one call tells the dtype
-        chunks = [slice(start, start + CHUNK_PAIRS) for start in starts]
-        logits = torch.cat(
-            [self.backbone(_rows(self.users, user_ids[chunk]), _rows(self.items, item_ids[chunk])) for chunk in chunks]
-        )
+        logits = self.logits(user_ids, item_ids)
         answered = self.answers(user_ids, item_ids)
         prior = np.where(answered == ITEM_MEAN, self.item_prior[item_ids], self.overall_prior)
         by_model = torch.from_numpy(answered == MODEL)
         return torch.where(by_model, logits, torch.from_numpy(prior).to(logits.dtype)), answered
+
+    @torch.no_grad()
+    def logits(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> Tensor:
+        """What the tower makes of pairs, whether it was trained on them or not.
+
+        Args:
+            user_ids: Dense ids, int64 [B].
+            item_ids: Likewise.
+
+        Returns:
+            Logits [B], of the model's dtype.
+        """
+        starts = range(0, max(user_ids.size, 1), CHUNK_PAIRS)  # even without any pairs one call tells the dtype
+        chunks = [slice(start, start + CHUNK_PAIRS) for start in starts]
+        return torch.cat(
+            [self.backbone(_rows(self.users, user_ids[chunk]), _rows(self.items, item_ids[chunk])) for chunk in chunks]
+        )
 
     def knows_users(self, user_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether users have a labelled training row; those with id −1 have none."""

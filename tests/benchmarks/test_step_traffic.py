@@ -55,7 +55,7 @@ def test_traffic_of_a_plain_step_by_hand() -> None:
     assert (replicated.waits, replicated.reduced_rows) == (1.0, 60.0)
     assert (replicated.reduced_bytes, replicated.updated_bytes) == (60 * 128, 50 * 128)
     sharded = traffic(Case("gmf", "plain", 4_000), "sharded", 2, 33, *rows)
-    # Half of 30 rows lies elsewhere: fetched, sent back with the tower, and asked for with 65,536 / 4,000 batches at once.
+    # Half of 30 rows lies elsewhere: fetched, sent back with the tower, and asked for with 65,536 / 4,000 batches.
     assert sharded.calls == (
         Call("swap", 15 * 128),
         Call("swap", 15 * 128 + 132),

@@ -1,0 +1,109 @@
+"""Scores pairs of external ids by an exported model, with NumPy alone.
+
+    python score.py USER ITEM [USER ITEM …]
+
+It stands beside the `model.npz` that it reads, is free to be copied into a program, and knows the backbones `gmf`,
+`neumf`, `bias_mf` and `mlp`. Users and items that the model never saw are answered by means, as `answered_by` says.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Tower = Mapping[str, Array]
+ANSWERS = ("model", "item_mean", "overall_mean")
+
+
+class NumpyModel:
+    """A model as it lies in `model.npz`."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Reads the file; nothing in it is pickled."""
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        self.users, self.items = arrays["users"], arrays["items"]
+        self.ids = [arrays["user_ids"], arrays["item_ids"]]
+        self._orders = [np.argsort(ids) for ids in self.ids]
+        self._trained = [arrays["user_trained"], arrays["item_trained"]]
+        self._item_prior, self._overall_prior = arrays["item_prior"], arrays["overall_prior"]
+        self._backbone = BACKBONES[str(arrays["backbone"])]
+        self._tower = {
+            name.removeprefix("tower."): array for name, array in arrays.items() if name.startswith("tower.")
+        }
+
+    def score(self, user_ids: Array, item_ids: Array) -> tuple[Array, Array]:
+        """The probability of each pair, and who answers: a place in `ANSWERS`.
+
+        Args:
+            user_ids: External ids [n], of any kind that the file's ids can be compared with.
+            item_ids: Likewise.
+        """
+        users, items = self._rows(0, user_ids), self._rows(1, item_ids)
+        known_user, known_item = (
+            (rows >= 0) & trained[rows] for rows, trained in zip((users, items), self._trained, strict=True)
+        )
+        answers = np.where(known_item, np.where(known_user, 0, 1), 2)
+        logits = np.choose(answers, [self.logits(users, items), self._item_prior[items], self._overall_prior])
+        return 1 / (1 + np.exp(-logits)), answers
+
+    def logits(self, users: Array, items: Array) -> Array:
+        """Logits of pairs of rows, whether the model has seen them or not: [n]."""
+        return self._backbone(self._tower, self.users[users], self.items[items])
+
+    def _rows(self, entity: int, given: Array) -> Array:
+        """Rows of external ids; −1 where there is none."""
+        ids, order = self.ids[entity], self._orders[entity]
+        places = np.searchsorted(ids, given, sorter=order)
+        rows = order[np.minimum(places, ids.size - 1)]
+        return np.where(ids[rows] == given, rows, -1)
+
+
+def gmf(tower: Tower, users: Array, items: Array) -> Array:
+    """x = hᵀ(p ⊙ q) + b."""
+    return (users * items) @ tower["predict.weight"][0] + tower["predict.bias"][0]
+
+
+def bias_mf(tower: Tower, users: Array, items: Array) -> Array:
+    """x = p · q + b_u + b_i + b, the biases in the last column."""
+    return (users[:, :-1] * items[:, :-1]).sum(axis=1) + users[:, -1] + items[:, -1] + tower["offset"][0]
+
+
+def mlp(tower: Tower, users: Array, items: Array) -> Array:
+    """x = hᵀ MLP([p, q]) + b."""
+    return _perceptron(tower, users, items) @ tower["predict.weight"][0] + tower["predict.bias"][0]
+
+
+def neumf(tower: Tower, users: Array, items: Array) -> Array:
+    """x = hᵀ[p ⊙ q, MLP([p', q'])] + b, p and q being the first columns."""
+    size = tower["predict.weight"].shape[1] // 2
+    hidden = _perceptron(tower, users[:, size:], items[:, size:])
+    both = np.concatenate([users[:, :size] * items[:, :size], hidden], axis=1)
+    return both @ tower["predict.weight"][0] + tower["predict.bias"][0]
+
+
+def _perceptron(tower: Tower, users: Array, items: Array) -> Array:
+    hidden = np.concatenate([users, items], axis=1)
+    for layer in (0, 2, 4):
+        hidden = np.maximum(hidden @ tower[f"perceptron.{layer}.weight"].T + tower[f"perceptron.{layer}.bias"], 0)
+    return hidden
+
+
+BACKBONES = {"gmf": gmf, "neumf": neumf, "bias_mf": bias_mf, "mlp": mlp}
+
+
+def main(words: Sequence[str]) -> None:
+    """Prints a line for each pair: user, item, score, who answered."""
+    model = NumpyModel(Path(__file__).with_name("model.npz"))
+    users, items = (np.array(words[start::2]).astype(ids.dtype) for start, ids in enumerate(model.ids))
+    for user, item, score, answer in zip(users, items, *model.score(users, items), strict=True):
+        print(user, item, f"{score:.6f}", ANSWERS[answer], sep="\t")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

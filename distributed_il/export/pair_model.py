@@ -1,0 +1,43 @@
+"""A served model as one torch module that maps dense ids to logits and scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from distributed_il.serving.model import ServedModel
+
+INPUTS = ("user_ids", "item_ids")
+OUTPUTS = ("logits", "scores")
+
+
+class PairModel(nn.Module):
+    """Tables and tower in one, to be exported: (user_ids, item_ids) → (logits, scores)."""
+
+    def __init__(self, model: ServedModel) -> None:
+        """Takes the weights as they are, without a copy."""
+        super().__init__()
+        self.tower = model.backbone
+        self.users = nn.Embedding.from_pretrained(torch.from_numpy(model.users))
+        self.items = nn.Embedding.from_pretrained(torch.from_numpy(model.items))
+
+    def forward(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores pairs.
+
+        Args:
+            user_ids: Dense ids, int64 [B].
+            item_ids: Likewise.
+
+        Returns:
+            Logits x and scores ŷ = σ(x), each [B].
+        """
+        logits = self.tower(self.users(user_ids), self.items(item_ids))
+        return logits, torch.sigmoid(logits)
+
+
+def trace(module: PairModel) -> ExportedProgram:
+    """The module as a program that takes any number of pairs, none too."""
+    pairs = torch.export.Dim("pairs")
+    ids = torch.zeros(2, dtype=torch.int64)
+    return torch.export.export(module.eval(), (ids, ids.clone()), dynamic_shapes=({0: pairs}, {0: pairs}))
