@@ -32,7 +32,7 @@ WARM_UP_SHARE = 0.3
 MIB = float(1 << 20)
 SLOPE_LIMIT_MIB = 60.0
 """An hour and process: a megabyte a minute."""
-START_LIMIT_S = 300.0
+START_LIMIT_S = 900.0
 STOP_LIMIT_S = 120.0
 
 
@@ -81,7 +81,7 @@ def train(place: Path, minutes: float) -> tuple[ProcessSamples, int]:
     log = place / "log"
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
-            _wait_for_checkpoint(store, process)
+            _wait_for_checkpoint(store, process, log)
             samples = ProcessSamples(process.pid)
             until = time.monotonic() + 60 * minutes
             while time.monotonic() < until and process.poll() is None:
@@ -98,11 +98,11 @@ def train(place: Path, minutes: float) -> tuple[ProcessSamples, int]:
     return samples, last["step"]
 
 
-def _wait_for_checkpoint(store: CheckpointStore, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_checkpoint(store: CheckpointStore, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_LIMIT_S
     while store.manifest("last") is None:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise ChildProcessError(f"no checkpoint after {START_LIMIT_S:.0f} s")
+            raise ChildProcessError(f"no checkpoint within {START_LIMIT_S:.0f} s:\n{log.read_text()[-2000:]}")
         time.sleep(1)
 
 
