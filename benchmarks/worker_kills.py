@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import time
@@ -77,18 +78,17 @@ def _disturb(run: Run, most: int, chance: np.random.Generator, tally: Tally) -> 
     kills: list[float] = []
     for _ in range(most):
         since = kills[-1] if kills else 0.0
-        wait_until(lambda since=since: _stepped(run, since) or run.driver() is None, "the run does not come back")
+        wait_until(lambda since=since: _stepped(run, since) or run.finished, "the run does not come back")
         _rest(run, chance.uniform(0, LONGEST_PEACE_S))
         workers = run.stage.processes("RayTrainWorker")
-        if run.driver() is None or not workers:
+        if run.finished or not workers:
             break
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(chance.choice(workers)), signal.SIGKILL)
             kills.append(time.time())
     run.wait_for_end()
     entries = run.entries()
-    bounds = [*kills[1:], float("inf")]
-    for kill, following in zip(kills, bounds, strict=True):
+    for kill, following in itertools.pairwise([*kills, float("inf")]):
         tally.kills += 1
         resumed = silence_s([entry for entry in entries if entry.at < following], kill)
         tally.resume_s += [] if resumed is None else [resumed]
@@ -103,7 +103,7 @@ def _stepped(run: Run, since: float) -> bool:
 
 def _rest(run: Run, seconds: float) -> None:
     until = time.monotonic() + seconds
-    while time.monotonic() < until and run.driver() is not None:
+    while time.monotonic() < until and not run.finished:
         time.sleep(LOOK_EVERY_S)
 
 

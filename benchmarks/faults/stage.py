@@ -45,6 +45,16 @@ SETTINGS = {
 """Of every run, beside `data.path` and `run.dir`."""
 
 
+_VARIABLES = {
+    # Ray takes 15 off its workers' priority, so that anything else on the machine would come before them.
+    "RAY_worker_niceness": "0",
+    # Processes that read wait for the next pass. By default Ray ends those that no CPU was asked for, and on a machine
+    # of few cores the start of new ones takes longer than the faults.
+    "RAY_num_workers_soft_limit": "64",
+}
+"""Of the nodes."""
+
+
 def wait_until(holds: Callable[[], bool], what: str, *, timeout_s: float = PATIENCE_S) -> None:
     """Waits for something to come about.
 
@@ -128,8 +138,7 @@ def staged() -> Generator[Stage]:
             # Before the nodes start, which take this machine's mounts with them.
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", disk], check=True)
             ended.callback(subprocess.run, ["umount", "--lazy", disk], check=True)
-        # Ray takes 15 off its workers' priority, so that anything else on the machine would come before them.
-        ended.enter_context(mock.patch.dict(os.environ, {STAGE: str(meeting), "RAY_worker_niceness": "0"}))
+        ended.enter_context(mock.patch.dict(os.environ, _VARIABLES | {STAGE: str(meeting)}))
         cluster = ended.enter_context(LocalCluster(nodes=NODES, cpus=1))
         yield Stage(place, cluster, disk, meeting)
 
@@ -201,6 +210,11 @@ class Run:
         assert pid is not None, self.said()
         os.kill(pid, number)
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has written its results."""
+        return (self.dir / "metrics.json").exists()
+
     def ended(self) -> int:
         """Waits for the end of a driver that `start` started; returns its exit status."""
         assert self._driver is not None
@@ -223,7 +237,7 @@ class Run:
         """Waits for the run's results and the end of its driver."""
 
         def over() -> bool:
-            if (self.dir / "metrics.json").exists():
+            if self.finished:
                 return self.driver() is None
             if self._driver is not None and self._driver.poll():
                 raise ChildProcessError(f"the run ended with status {self._driver.returncode}:\n{self.said()}")
