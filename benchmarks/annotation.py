@@ -83,7 +83,8 @@ def simulated(plan: Plan, place: str) -> Dataset:
 def annotated(run_dir: str, dataset: Dataset) -> NDArray[Any]:
     """w1 of the unclear watches, in the order of `column`."""
     model, run = load_served_model(run_dir, "best", dataset.path)
-    users, items = (Vocabulary(name, dataset.vocabulary(f"{name}s")) for name in ("user", "item"))
+    users = Vocabulary("user", dataset.vocabulary("users"))
+    items = Vocabulary("item", dataset.vocabulary("items"))
     work = PairResults(model, users, items, SplitPairs(dataset, "unclear"), weights=True, checkpoint=run.identity())
     tables = [table for part in range(len(work.rows)) for table, _ in work.tables(part)]
     return np.concatenate([table.column("w1").to_numpy() for table in tables])
