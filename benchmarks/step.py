@@ -109,6 +109,8 @@ def measure(plan: Plan) -> dict[str, Figure]:
                 first, then = first | found, then | parts
             del cases
             gc.collect()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # other processes need the room
         first |= dict(_memory(backbone, rows, plan))
     return first | then
 
@@ -298,6 +300,7 @@ def main() -> None:
         notes=(
             "Batches of 1,024 where the name says nothing else, as many unlabelled pairs, ids uniform at random, "
             "embedding size 32, float32. Rows are those of both tables together.",
+            "On a GPU, compiled steps are replayed as CUDA graphs, recorded before they are timed.",
             "Steps take batches made ahead; what making them costs a run's other thread is `made_ahead`.",
             "dense_over_ours is the dense inverse step over ours, compiled, and `_eager` over ours, eager, as a "
             "run takes it unless told otherwise. The dense way has three whole models with `nn.Embedding`, a fresh "
