@@ -25,6 +25,8 @@ STEPS: tuple[Step, ...] = get_args(Step)
 MODES: tuple[Mode, ...] = get_args(Mode)
 USER_SHARE = 37_692 / (37_692 + 131_690)
 """Of the rows of both tables: the paper's Table 1."""
+CALLS_TO_READY = 2
+"""Calls after which a function is compiled and, on a GPU, recorded as a graph."""
 POOL_ROWS = 1 << 18
 """Labelled rows of the batches that steps take by turns: more rows of a table than a cache holds."""
 
@@ -100,10 +102,10 @@ class StepCase:
         Raises:
             RuntimeError: They could not be compiled.
         """
-        self.learner.compile(_refuse)
+        self.learner.compile(_refuse, batch_size=self.size.batch)
         self._fused, self.learner.fused = self.learner.fused, None
         for step in STEPS:
-            self.steps(step, "compiled", 1)()
+            self.steps(step, "compiled", CALLS_TO_READY)()
 
     def plan(self, window: WindowRows, *, pairs: bool) -> list[Batch]:
         """Batches of a window with their plans: what a run does in its prefetch thread.

@@ -212,7 +212,8 @@ class RunConfig:
     """CPU threads of each worker's arithmetic."""
     compile: bool = False
     """Compile the steps of `none` and `ig` with torch.compile: faster, after half a minute at the start; results change
-    by rounding. Needs a C++ compiler on every node; where compilation fails, the run says so and goes on without."""
+    by rounding. On a GPU a single worker also replays full batches as CUDA graphs. Needs a C++ compiler on every node;
+    where something fails, the run says so and goes on without."""
     wait_for_workers_s: float | None = 30.0
     """Seconds that a run waits for a cluster which has no room for its workers; null: as long as it takes."""
     collective_timeout_s: float = 120.0

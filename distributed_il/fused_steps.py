@@ -6,8 +6,10 @@ are exchanges in a step, so this is for one process; `compiled_passes` is for se
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +32,8 @@ ANY_LENGTH = (
 """Arguments whose length differs from batch to batch."""
 FEWEST = 2
 """Lengths of 0 and 1 would each be compiled apart; such batches are left to the eager path."""
+STATE = 5
+"""Each function's first arguments, the same at every call: tables, their last steps, tower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,22 @@ class FusedSteps:
             say: Told why compilation failed, if it does.
         """
         self._optimizer, self._device = optimizer, tower.packed.device
-        self._state = (users.packed, items.packed, users.last_step, items.last_step, tower.packed)
+        tables = (users.packed_and_spare, items.packed_and_spare, users.last_step_and_spare, items.last_step_and_spare)
+        self._state = (*tables, tower.packed)
         arithmetic = _Arithmetic(tower, optimizer)
         self._plain = compiled(arithmetic.plain, any_length=ANY_LENGTH, say=say)
         self._look = compiled(arithmetic.look, any_length=ANY_LENGTH, say=say)
         self._shift = compiled(arithmetic.shift, any_length=ANY_LENGTH, say=say)
+
+    def through(self, wrap: Callable[[Any], Any]) -> FusedSteps:
+        """The same steps with each of their three functions wrapped.
+
+        Args:
+            wrap: Makes of a function one that does the same; its first `STATE` arguments never change.
+        """
+        wrapped = copy.copy(self)
+        wrapped._plain, wrapped._look, wrapped._shift = wrap(self._plain), wrap(self._look), wrap(self._shift)
+        return wrapped
 
     @staticmethod
     def fits(*plans: PairPlan) -> bool:
@@ -141,13 +156,18 @@ class FusedSteps:
             pairs: The unlabelled pairs.
             step: Optimiser steps taken so far.
         """
-        signed = torch.tensor((sign, step), dtype=torch.float64, device=self._device)
-        self._shift(*self._state, pairs.users.ids, pairs.items.ids, *look.deltas, signed)
+        self._shift(*self._state, pairs.users.ids, pairs.items.ids, *look.deltas, self._numbers(sign, step))
 
     def _scalars(self, scale: float, step: int) -> Tensor:
-        """scale, t, γ/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ): a tensor, since numbers would be compiled in."""
-        rate, root = self._optimizer.learning_rate / (1 - BETA1**step), (1 - BETA2**step) ** -0.5
-        return torch.tensor((scale, step, rate, root), dtype=torch.float64, device=self._device)
+        """scale, t, γ/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ)."""
+        return self._numbers(scale, step, self._optimizer.learning_rate / (1 - BETA1**step), (1 - BETA2**step) ** -0.5)
+
+    def _numbers(self, *values: float) -> Tensor:
+        """A tensor of numbers that differ from step to step; as numbers they would be compiled in."""
+        if self._device.type == "cuda":
+            # Out of pinned memory, so that nobody waits for the device.
+            return torch.tensor(values, dtype=torch.float64, pin_memory=True).to(self._device, non_blocking=True)
+        return torch.tensor(values, dtype=torch.float64, device=self._device)
 
 
 class _Arithmetic:

@@ -12,6 +12,7 @@ from distributed_il.compiled_passes import CompiledPasses
 from distributed_il.config import ModelConfig, OptimizerConfig
 from distributed_il.counters import INIT, hash_u64
 from distributed_il.fused_steps import FusedSteps
+from distributed_il.graphed_steps import GraphedSteps
 from distributed_il.models import load_backbone
 from distributed_il.passes import EagerPasses, Passes, PassResult
 from distributed_il.plan import PairPlan
@@ -78,21 +79,24 @@ class Learner:
             collectives,
         )
         self.passes: Passes = EagerPasses()
-        self.fused: FusedSteps | None = None
+        self.fused: FusedSteps | GraphedSteps | None = None
         self.step = 0
 
-    def compile(self, say: Callable[[str], None]) -> None:
+    def compile(self, say: Callable[[str], None], *, batch_size: int) -> None:
         """Compiles the arithmetic of plain and inverse steps, at the first step of each kind.
 
-        One process has whole steps compiled. With several, each passes its own rows through compiled functions and the
-        exchanges stay between them; what follows an exchange is not compiled, so that all ranks hold the same bits even
-        where one of them could not compile.
+        One process has whole steps compiled, and on a GPU replays full batches as CUDA graphs. With several, each
+        passes its own rows through compiled functions and the exchanges stay between them; what follows an exchange is
+        not compiled, so that all ranks hold the same bits even where one of them could not compile.
 
         Args:
             say: Told why compilation failed, if it does; the step then goes on without it.
+            batch_size: Labelled rows of a full batch of one rank.
         """
         if self.collectives.world_size == 1:
-            self.fused = FusedSteps(self.users, self.items, self.tower, self.optimizer, say)
+            parts = (self.users, self.items, self.tower, self.optimizer)
+            on_gpu = self.device.type == "cuda"
+            self.fused = GraphedSteps(*parts, batch_size=batch_size, say=say) if on_gpu else FusedSteps(*parts, say)
             return
         self.passes = CompiledPasses(say)
         # DDP does not know gradients that a compiled function asks for; the tower's are exchanged instead.

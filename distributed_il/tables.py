@@ -55,6 +55,8 @@ class EmbeddingTable:
         dim: Width of a row's weights.
         packed: [num_rows, 3·dim]; plain tensor, no Parameter, so that DDP leaves it alone.
         last_step: Step to which each row is brought up to date, int32 [num_rows]; used by `missed_steps: catch_up`.
+        packed_and_spare: `packed` with one row of 0 behind it, number num_rows, that batches can be filled up with.
+        last_step_and_spare: The same of `last_step`.
         first: Global number of the first row held here.
         stride: The rows held here are first, first + stride, first + 2 · stride, …
     """
@@ -89,14 +91,15 @@ class EmbeddingTable:
         self.num_rows, self.dim = len(range(first, total_rows, stride)), dim
         self.first, self.stride = first, stride
         try:
-            self.packed = torch.zeros((self.num_rows, 3 * dim), dtype=dtype, device=device)
-            self.last_step = torch.zeros(self.num_rows, dtype=torch.int32, device=device)
+            self.packed_and_spare = torch.zeros((self.num_rows + 1, 3 * dim), dtype=dtype, device=device)
+            self.last_step_and_spare = torch.zeros(self.num_rows + 1, dtype=torch.int32, device=device)
         except RuntimeError as error:
             raise UserError(
                 f"no memory for {self.num_rows:,} embedding rows with their moments, "
                 f"{3 * self.num_rows * dim * dtype.itemsize / 1e9:,.2f} GB; set model.tables to sharded and "
                 f"run.workers to more, or model.embedding_dim lower ({error})"
             ) from error
+        self.packed, self.last_step = self.packed_and_spare[:-1], self.last_step_and_spare[:-1]
         filled = 0
         for start in range(0, total_rows, INIT_CHUNK_ROWS):
             stop = min(start + INIT_CHUNK_ROWS, total_rows)

@@ -89,7 +89,7 @@ class Trainer:
             device=device,
         )
         if config.run.compile:
-            self.learner.compile(on_note)
+            self.learner.compile(on_note, batch_size=config.run.batch_size)
         self.rows = TrainingRows(
             dataset,
             reader,

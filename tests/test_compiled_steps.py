@@ -67,7 +67,7 @@ ROWS = (64, 64, 60, 50, 64, 63, 1, 1, 1, 64, 70, 45, 64, 64, 64, 40, 50, 60)
 @pytest.mark.parametrize(("backbone", "missed_steps"), [("gmf", "skip"), ("neumf", "catch_up")])
 def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
     compiled = make_learner(backbone, missed_steps)
-    compiled.compile(refuse)
+    compiled.compile(refuse, batch_size=64)
     assert compiled.fused is not None
     assert len(train_alike(compiled, make_learner(backbone, missed_steps), rows=ROWS)) >= 2
 
@@ -92,7 +92,7 @@ def test_where_nothing_can_be_compiled_the_step_says_so_once_and_goes_on(
     if with_ranks:
         learner.passes = CompiledPasses(said.append)
     else:
-        learner.compile(said.append)
+        learner.compile(said.append, batch_size=64)
     train_alike(learner, make_learner(), rows=ROWS[:6])
     assert len(said) == 3  # one for each function that could not be compiled
     assert all(message == "the step is not compiled, and slower for it: no C++ compiler" for message in said)

@@ -12,6 +12,7 @@ from distributed_il.collectives import sum_over_ranks
 from distributed_il.config import InverseGradientConfig
 from distributed_il.errors import UserError
 from distributed_il.fused_steps import FusedSteps
+from distributed_il.graphed_steps import GraphedSteps
 from distributed_il.learner import Learner
 from distributed_il.methods.batch import Batch, Decision, StepReport, Unlabelled
 from distributed_il.methods.plain_step import plain_step
@@ -95,7 +96,13 @@ class InverseGradient:
         return StepReport(found.values.sum(), batch.labels.numel(), unlabelled_logits=dual.values, decision=decision)
 
     def _fused_step(
-        self, learner: Learner, fused: FusedSteps, batch: Batch, pairs: Unlabelled, pair_plan: PairPlan, plan: PairPlan
+        self,
+        learner: Learner,
+        fused: FusedSteps | GraphedSteps,
+        batch: Batch,
+        pairs: Unlabelled,
+        pair_plan: PairPlan,
+        plan: PairPlan,
     ) -> StepReport:
         """The same step of one process, in two compiled functions with the decision between them."""
         labels, count = batch.labels, batch.global_count
@@ -133,7 +140,7 @@ class InverseGradient:
     @staticmethod
     def _decide(learner: Learner, batch: Batch, sums: Tensor) -> Decision:
         """Sums and row count travel together; every rank divides the same float64 numbers."""
-        count = torch.tensor([batch.labels.numel()], dtype=torch.float64, device=sums.device)
+        count = sums.new_full((1,), batch.labels.numel())  # filled on the device, which nobody need wait for
         *totals, rows = sum_over_ranks(learner.collectives, torch.cat([sums, count])).tolist()
         losses = (totals[0] / rows, totals[1] / rows, totals[2] / rows)
         return Decision(decide(losses), losses)
