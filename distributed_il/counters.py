@@ -23,6 +23,8 @@ SHUFFLE = 6
 """Stream of the one shuffle made at preparation."""
 SIMULATE = 7
 """Stream of simulated logs."""
+SWEEP = 8
+"""Stream of the settings that a sweep tries."""
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15

@@ -53,7 +53,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
         SystemExit: SIGTERM came.
         ray.train.TrainingFailedError: Workers failed more often than `run.max_failures`.
     """
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     dataset = check_run(config)
     counts = possible_workers(config.run, dataset)
     cpus = config.run.workers * config.run.threads_per_worker
@@ -139,7 +139,8 @@ def _interruption(received: list[int]) -> BaseException:
     return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])
 
 
-def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
+def with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The run with full paths, which mean the same in every process."""
     start = config.run.start_from
     return dataclasses.replace(
         config,

@@ -57,6 +57,7 @@ class Trainer:
         should_save: Callable[[], bool] = lambda: False,
         should_leave: Callable[[], bool] = lambda: False,
         on_note: Callable[[str], None] = lambda message: None,
+        on_round: Callable[[dict[str, Any]], None] = lambda entry: None,
     ) -> None:
         """Builds the model, or loads it from the run's last checkpoint, or from that which the run is to start from.
 
@@ -72,6 +73,8 @@ class Trainer:
             should_save: Asked likewise; a yes is a checkpoint.
             should_leave: Asked likewise; a yes ends these workers after a checkpoint, not the run.
             on_note: Told what a person should know and nothing else shows.
+            on_round: Given each round's entry of the history once the round is in a checkpoint; it may end the run by
+                an exception.
 
         Raises:
             UserError: A checkpoint belongs to other data or settings, or is damaged.
@@ -110,6 +113,7 @@ class Trainer:
         self._should_save, self._should_stop, self._should_leave = should_save, should_stop, should_leave
         self.course = Course()
         self._fingerprint = json.dumps(config_to_dict(config), sort_keys=True)
+        self._on_round = on_round
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._resumed, self._start = self._resume()
         self._about = about_run(config, dataset, self._start) if rank == 0 else {}
@@ -172,6 +176,7 @@ class Trainer:
         improved = self._validate()
         course.round, course.phase = course.round + 1, 0
         self._checkpoint(("last", "best") if improved else ("last",))
+        self._on_round(course.history[-1])
 
     def _pass(self, phase: Phase) -> None:
         course, schedule = self.course, self.rows.schedule(phase.subset)

@@ -54,7 +54,7 @@ def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
     torch.set_num_threads(config.run.threads_per_worker)
     dataset = Dataset.open(config.data.path)
     collectives = join_ranks(config.run.collective_timeout_s)
-    with _monitor(config.run.dir) if collectives.rank == 0 else NullMonitor() as monitor:
+    with run_monitor(config.run.dir) if collectives.rank == 0 else NullMonitor() as monitor:
         trainer = Trainer(
             config,
             dataset,
@@ -71,7 +71,7 @@ def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
         return trainer.run()
 
 
-def _monitor(run_dir: str) -> TensorBoardMonitor:
+def run_monitor(run_dir: str) -> TensorBoardMonitor:
     """TensorBoard files of a run; what was written after its last checkpoint will be written again, so it is hidden."""
     last = CheckpointStore(run_dir).manifest("last")
     return TensorBoardMonitor(f"{run_dir}/tensorboard", purge_step=0 if last is None else last["step"] + 1)

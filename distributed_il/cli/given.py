@@ -13,7 +13,7 @@ import yaml
 from distributed_il.errors import UserError
 
 ENVIRONMENT_PREFIX = "DISTRIBUTED_IL_"
-SHORT = {("train", "from"): "run.start_from"}
+SHORT = {("train", "from"): "run.start_from", ("sweep", "from"): "run.start_from"}
 """Short names of flags and variables, by command."""
 _SWITCHES = {"-h": "--help", "--help": "--help", "--print_config": "--print_config"}
 

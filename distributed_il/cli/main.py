@@ -25,6 +25,7 @@ COMMANDS = {
     "prepare": Command("distributed_il.cli.prepare", "turns raw feedback into a dataset"),
     "simulate": Command("distributed_il.cli.simulate", "simulates micro-video logs as a dataset"),
     "train": Command("distributed_il.cli.train", "trains a recommender on a dataset"),
+    "sweep": Command("distributed_il.cli.sweep", "finds the best settings of a run by validation loss"),
     "evaluate": Command("distributed_il.cli.evaluate", "measures a trained model again"),
     "score": Command("distributed_il.cli.score", "writes a model's score of each given pair"),
     "annotate": Command("distributed_il.cli.annotate", "writes how a model labels unclear pairs"),

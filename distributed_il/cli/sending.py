@@ -14,6 +14,7 @@ SENT = {
     "prepare": ("source", "output"),
     "simulate": ("output",),
     "train": ("data.path", "run.dir", "run.start_from"),
+    "sweep": ("data.path", "run.dir", "run.start_from"),
     "evaluate": ("run_dir", "data"),
     "score": ("run_dir", "output", "pairs", "data"),
     "annotate": ("run_dir", "output", "pairs", "data"),
@@ -21,6 +22,8 @@ SENT = {
     "export": ("run_dir", "output", "data"),
 }
 """Commands that can be sent, each with its settings that are places on the cluster's storage."""
+_FILES = ("--config", "--sweep.space")
+"""Flags that name a file of settings, which travels with the job."""
 
 
 def check_arguments(command: str, arguments: Sequence[str]) -> None:
@@ -46,7 +49,7 @@ def check_arguments(command: str, arguments: Sequence[str]) -> None:
 
 
 def arguments_there(arguments: Sequence[str], working_dir: str) -> list[str]:
-    """The arguments with every --config file named from the directory that the job starts in.
+    """The arguments with every file that is sent along named from the directory that the job starts in.
 
     Args:
         arguments: As they were given.
@@ -58,9 +61,9 @@ def arguments_there(arguments: Sequence[str], working_dir: str) -> list[str]:
     there = list(arguments)
     for position, token in enumerate(arguments):
         flag, equals, value = token.partition("=")
-        if flag == "--config" and equals:
-            there[position] = f"--config={_file_there(value, working_dir)}"
-        elif token == "--config" and position + 1 < len(arguments):
+        if flag in _FILES and equals:
+            there[position] = f"{flag}={_file_there(value, working_dir)}"
+        elif token in _FILES and position + 1 < len(arguments):
             there[position + 1] = _file_there(arguments[position + 1], working_dir)
     return there
 
@@ -90,7 +93,7 @@ def _file_there(path: str, working_dir: str) -> str:
     name = os.path.relpath(path, working_dir)
     if name.split(os.sep)[0] == os.pardir:
         raise UserError(
-            f"--config {path} lies outside of {os.path.abspath(working_dir)}, which is what the job gets to see; give "
+            f"{path} lies outside of {os.path.abspath(working_dir)}, which is what the job gets to see; give "
             "a --working_dir that holds it"
         )
     return name

@@ -61,20 +61,21 @@ def read_train_config(argv: Sequence[str]) -> TrainConfig:
         UserError: A setting is unknown, missing or wrong.
     """
     names = {"method": tuple(METHODS)}
-    return config_from_dict(read_options("train", ABOUT, argv, _sections, _of_another_method, names))
+    return config_from_dict(read_options("train", ABOUT, argv, train_sections, belongs_to_method, names))
 
 
 read = read_train_config
 """As every command names it."""
 
 
-def _sections(given: Given) -> Sections:
+def train_sections(given: Given) -> Sections:
     """The sections, with that of the method which was named: which settings there are depends on it."""
     name = given.last("method.name")
     return {**SECTIONS, "method": method_class(str(name.value) if name else _DEFAULT_METHOD)}
 
 
-def _of_another_method(key: str) -> str:
+def belongs_to_method(key: str) -> str:
+    """Says of a setting of another method than the one named which it belongs to; otherwise nothing."""
     section, _, field = key.partition(".")
     if section != "method":
         return ""

@@ -55,6 +55,7 @@ def line_chart(
     x_label: str,
     x_names: Sequence[str] = (),
     whole: bool = True,
+    legend: Sequence[Series] | None = None,
     note: str = "",
 ) -> Markup:
     """Lines over a common axis, with a mark at each point where there are few.
@@ -65,6 +66,7 @@ def line_chart(
         x_label: What the axis counts.
         x_names: Names of the places 0, 1, … in the place of numbers.
         whole: Whether the axis counts whole things.
+        legend: What the legend names; None for every line.
         note: A line under the picture.
     """
     drawn = [one for one in series if one.points()]
@@ -80,8 +82,9 @@ def line_chart(
         parts.append(f'<path class="curve" d="{path}" {_stroke(one.style)}/>')
         if len(places) <= 40:
             parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{_colour(one.style)}"/>' for a, b in places]
-    told = "; ".join(f"{one.name} from {one.points()[0][1]:.4g} to {one.points()[-1][1]:.4g}" for one in drawn)
-    return _figure(title, f"Lines over {x_label}: {told}.", "".join(parts), legend=drawn, note=note)
+    named = drawn if legend is None else legend
+    told = "; ".join(f"{one.name} from {one.points()[0][1]:.4g} to {one.points()[-1][1]:.4g}" for one in named)
+    return _figure(title, f"Lines over {x_label}: {told}.", "".join(parts), legend=named, note=note)
 
 
 def bar_chart(title: str, edges: Sequence[float], shares: Sequence[float], *, x_label: str, note: str = "") -> Markup:
@@ -163,24 +166,37 @@ def share_bar(title: str, shares: Mapping[str, float], *, note: str = "") -> Mar
     return _figure(title, f"{told}.", "".join(parts), legend=entries, height=40, note=note, swatches=True)
 
 
-def scatter_chart(title: str, groups: Sequence[Series], means: Series, *, x_label: str, note: str = "") -> Markup:
-    """Points of several kinds, and a line of their means over them.
+def scatter_chart(
+    title: str,
+    groups: Sequence[Series],
+    *,
+    x_label: str,
+    x_names: Sequence[str] = (),
+    whole: bool = True,
+    line: Series | None = None,
+    note: str = "",
+) -> Markup:
+    """Points of several kinds, over a line where one is given.
 
     Args:
         title: What is shown.
         groups: The kinds of points.
-        means: The line.
         x_label: What the axis counts.
+        x_names: Names of the places 0, 1, … in the place of numbers.
+        whole: Whether the axis counts whole things.
+        line: Such as means of the points.
         note: A line under the picture.
     """
-    points = [point for one in (*groups, means) for point in one.points()]
-    x = Scale(*span([x for x, _ in points], margin=0.02), 52, WIDTH - 10)
+    points = [point for one in (*groups, *([line] if line else [])) for point in one.points()]
+    x = Scale(*span([x for x, _ in points] if not x_names else [0, len(x_names) - 1], margin=0.05), 52, WIDTH - 10)
     y = Scale(*span([y for _, y in points]), HEIGHT - 42, 10)
-    parts = [_rows(y), _axis(x, (), x_label, whole=True)]
-    path = "M" + "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in means.points())
-    parts.append(f'<path class="curve" d="{path}" stroke="var(--line)"/>')
+    parts = [_rows(y), _axis(x, x_names, x_label, whole)]
+    if line is not None:
+        path = "M" + "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in line.points())
+        parts.append(f'<path class="curve" d="{path}" stroke="var(--line)"/>')
+    size = 2.6 if len(points) > 100 else 4
     for one in groups:
-        dots = "".join(f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="2.6"/>' for a, b in one.points())
+        dots = "".join(f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="{size}"/>' for a, b in one.points())
         parts.append(f'<g fill="{_colour(one.style)}" fill-opacity=".75">{dots}</g>')
     told = ", ".join(f"{one.name}: {len(one.xs)} points" for one in groups)
     return _figure(title, f"{told}.", "".join(parts), legend=groups, note=note, swatches=True)

@@ -130,4 +130,4 @@ def _decision_curve(one: RunRecord) -> Markup:
     )
     note = f"The line joins means of neighbours; of each decision at most {MOST_MARKS} are marked, evenly spread."
     title = "Training-test loss of the chosen update"
-    return scatter_chart(title, groups, means, x_label="optimiser step", note=note)
+    return scatter_chart(title, groups, x_label="optimiser step", line=means, note=note)

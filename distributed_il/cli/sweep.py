@@ -1,0 +1,65 @@
+"""`distributed-il sweep`: the best settings of a run, found by validation loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distributed_il.cli.given import Given
+from distributed_il.cli.metric_table import metric_table
+from distributed_il.cli.options import Sections, read_options
+from distributed_il.cli.own_code import find_own_code
+from distributed_il.cli.train import belongs_to_method, train_sections
+from distributed_il.config import TrainConfig
+from distributed_il.config_file import METHODS, config_from_dict
+from distributed_il.sweep.config import SweepConfig
+
+ABOUT = (
+    "Tries settings of a run on Ray Tune, drawn from the ranges in a file, each trial on one worker; those that fall "
+    "behind are stopped early. The best one by validation log loss is tested. All other settings are those of `train`; "
+    "run.dir is the sweep's directory, which has a run directory for each trial."
+)
+
+
+def read(argv: Sequence[str]) -> tuple[SweepConfig, TrainConfig]:
+    """The sweep, and the run that its trials share.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: A setting is unknown, missing or wrong.
+    """
+
+    def sections(given: Given) -> Sections:
+        return {"sweep": SweepConfig, **train_sections(given)}
+
+    values = read_options("sweep", ABOUT, argv, sections, belongs_to_method, {"method": tuple(METHODS)})
+    return SweepConfig(**values.pop("sweep")), config_from_dict(values)
+
+
+def run(argv: Sequence[str]) -> None:
+    """Runs a sweep and prints its trials, and the best one's test metrics beside the trivial rows.
+
+    Args:
+        argv: The command's arguments.
+
+    Raises:
+        UserError: See `distributed_il.sweep.sweep.sweep`.
+    """
+    config, base = read(argv)
+    find_own_code()
+    from distributed_il.sweep.outcome import TABLE_ENDS, trial_table
+    from distributed_il.sweep.sweep import sweep
+
+    trials, best, result = sweep(config, base)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))
+    print(_aligned([["trial", *keys, *TABLE_ENDS], *trial_table(trials, keys)]))
+    print()
+    print(metric_table("test", {f"trial {best.name}": result["test"], **result["trivial"]}))
+    print(f"\nBest run: {best.config.run.dir} (metrics.json, config.yaml, checkpoints)")
+    print(f"Page:     {base.run.dir}/sweep.html")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
