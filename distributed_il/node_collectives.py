@@ -187,7 +187,7 @@ class _Area:
 
     def _view(self, start: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         stop = start + math.prod(shape) * dtype.itemsize
-        return self._bytes[start:stop].view(dtype).view(*shape)
+        return self._bytes[start:stop].view(dtype).view(tuple(shape))
 
 
 def _link(group: Collectives) -> dict[int, socket.socket] | None:

@@ -36,6 +36,7 @@ def compare(ranks: Collectives) -> dict[str, Any]:
         equal.append(all(torch.equal(ours, theirs) for ours, theirs in found))
         memory.barrier()
         ranks.barrier()
+    equal.append(torch.equal(memory.all_gather(torch.tensor(7)), ranks.all_gather(torch.tensor(7))))  # no dimension
     sent = memory.sent_bytes - before[0], ranks.sent_bytes - before[1]
     for size in (1, 1000):
         sums.append(memory.all_reduce_sum(torch.randn(size, generator=generator)))
