@@ -98,4 +98,5 @@ def _serve(pipe: Connection, rank: int, world_size: int, place: str) -> None:
             pipe.send((f"{type(error).__name__}: {error}", None))
     memory.clear()
     if world_size > 1:
+        dist.barrier()  # let go of a group amid a collective of another rank, and it may wait for ever
         dist.destroy_process_group()

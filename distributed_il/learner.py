@@ -59,9 +59,8 @@ class Learner:
         self.optimizer, self.collectives, self.device = optimizer, collectives, device
         seeds = [int(hash_u64(seed, INIT, part)) % 2**62 for part in range(3)]
         dtype = getattr(torch, model.dtype)
-        self.tower = Tower(
-            load_backbone(model, seed=seeds[0]), dtype=dtype, device=device, world_size=collectives.world_size
-        )
+        backbone = load_backbone(model, seed=seeds[0])
+        self.tower = Tower(backbone, dtype=dtype, device=device, collectives=collectives)
 
         sharded = model.tables == "sharded" and collectives.world_size > 1
         first, stride = (collectives.rank, collectives.world_size) if sharded else (0, 1)

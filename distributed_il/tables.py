@@ -13,6 +13,8 @@ from distributed_il.plan import RowPlan
 from distributed_il.row_adam import Rows, adam_update, catch_up
 
 INIT_CHUNK_ROWS = 65_536
+CACHED_BYTES = 1 << 20
+"""Of rows that an Adam step takes at a time: gathered, updated and written, they stay in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +187,19 @@ class EmbeddingTable:
             optimizer: The `optimizer` section of the run.
             packed: These rows as they stand, [U, 3·dim], if they are at hand; overwritten.
         """
-        if packed is None:
-            packed = self.gather(gradients.ids, step=step - 1, optimizer=optimizer)
-        adam_update(
-            Rows.of(packed),
-            gradients.gradient,
-            step=step,
-            learning_rate=optimizer.learning_rate,
-            weight_decay=optimizer.weight_decay,
-        )
-        self.write(gradients.ids, packed, step=step, optimizer=optimizer)
+        rows = max(CACHED_BYTES // (self.packed.stride(0) * self.packed.element_size()), 1)
+        for start in range(0, gradients.ids.numel(), rows):
+            part = slice(start, start + rows)
+            ids = gradients.ids[part]
+            own = self.gather(ids, step=step - 1, optimizer=optimizer) if packed is None else packed[part]
+            adam_update(
+                Rows.of(own),
+                gradients.gradient[part],
+                step=step,
+                learning_rate=optimizer.learning_rate,
+                weight_decay=optimizer.weight_decay,
+            )
+            self.write(ids, own, step=step, optimizer=optimizer)
 
     def settle(self, *, step: int, optimizer: OptimizerConfig) -> None:
         """Brings every row up to `step`, chunk by chunk, before the whole table is read."""

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from distributed_il.collectives import Collectives
 from distributed_il.config import OptimizerConfig
 from distributed_il.models import Backbone
+from distributed_il.node_collectives import NodeCollectives
 from distributed_il.row_adam import Rows, adam_update
 
 DDP_FROM_PARAMETERS = 4096
@@ -28,14 +30,14 @@ class Tower:
         replica: What labelled steps call where DDP averages the gradients; None where it does not.
     """
 
-    def __init__(self, module: Backbone, *, dtype: torch.dtype, device: torch.device, world_size: int) -> None:
+    def __init__(self, module: Backbone, *, dtype: torch.dtype, device: torch.device, collectives: Collectives) -> None:
         """Lays a backbone out flat.
 
         Args:
             module: The backbone; its parameters' storage is replaced.
             dtype: Of its parameters.
             device: Where it lives.
-            world_size: Ranks; DDP wraps the tower where there are several and the tower is large enough.
+            collectives: The ranks; DDP wraps a tower that is large enough where they talk over a network.
         """
         self.module = module.to(device)
         self.parameters = list(self.module.parameters())
@@ -47,7 +49,10 @@ class Tower:
         self._shifted = torch.zeros((2, size), dtype=dtype, device=device)
         self.replica: DistributedDataParallel | None = (
             DistributedDataParallel(self.module, gradient_as_bucket_view=True)
-            if world_size > 1 and size >= DDP_FROM_PARAMETERS
+            if collectives.world_size > 1
+            and size >= DDP_FROM_PARAMETERS
+            # In memory the gradient travels with the rows at less than DDP costs, with a hook into memory, too.
+            and not isinstance(collectives, NodeCollectives)
             else None
         )
 

@@ -149,3 +149,21 @@ def test_settling_twice_is_settling_once_and_lazy_rows_owe_nothing(monkeypatch: 
     table.settle(step=30, optimizer=CATCHING_UP)
     assert torch.equal(table.packed, once)
     assert table.last_step.tolist() == [30] * 10
+
+
+@pytest.mark.parametrize("optimizer", [LAZY, CATCHING_UP], ids=["skip", "catch up"])
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_rows_are_updated_some_at_a_time(
+    optimizer: OptimizerConfig, at_hand: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all at once, the last ones too, whose number is not that of the others."""
+    gradients = RowGradients(torch.arange(0, 14, 2), torch.randn(7, 3, dtype=torch.float64))
+    found: list[torch.Tensor] = []
+    for cached_bytes in (1 << 20, 3 * 9 * 8):  # all rows, three
+        monkeypatch.setattr("distributed_il.tables.CACHED_BYTES", cached_bytes)
+        table = make_table(14)
+        packed = table.gather(gradients.ids, step=4, optimizer=optimizer) if at_hand else None
+        table.adam_step(gradients, step=5, optimizer=optimizer, packed=packed)
+        found.append(table.packed)
+    # Catching up takes powers, which depend on a row's place in a vector register.
+    torch.testing.assert_close(*found, rtol=0, atol=1e-15 if optimizer is CATCHING_UP else 0)

@@ -13,8 +13,9 @@ from random_batches import part_of_rank
 from rank_cases import CASES, LOCAL_T_CE, Outcome, crossing_batch, global_batches, make_learner, run_cases
 from small_datasets import make_small_dataset
 
-from distributed_il.collectives import LocalCollectives
+from distributed_il.collectives import Collectives, LocalCollectives
 from distributed_il.methods import make_method
+from distributed_il.node_collectives import NodeCollectives, join_ranks
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,17 @@ def alone(dataset: str) -> dict[str, Any]:
     return run_cases(LocalCollectives(), dataset)
 
 
-@pytest.fixture(scope="module", params=[2, 4], ids=["2 ranks", "4 ranks"])
+def run_cases_in_memory(ranks: Collectives, dataset: str) -> dict[str, Any]:
+    memory = join_ranks(120)
+    assert isinstance(memory, NodeCollectives)
+    return run_cases(memory, dataset)
+
+
+@pytest.fixture(scope="module", params=[2, 4], ids=["2 ranks in memory", "4 ranks over gloo"])
 def ranks(request: pytest.FixtureRequest, dataset: str, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What each rank ends with, by case: one start of the processes for all tests."""
-    return run_on_gloo(request.param, tmp_path_factory.mktemp("gloo"), run_cases, dataset)
+    function = run_cases_in_memory if request.param == 2 else run_cases
+    return run_on_gloo(request.param, tmp_path_factory.mktemp("gloo"), function, dataset)
 
 
 def assert_same_weights(outcome: Outcome, expected: Outcome, *, atol: float) -> None:
