@@ -1,8 +1,10 @@
 """Do speed and memory hold as the log grows?
 
 Simulates logs of the same users and items and of ever more labelled rows, and trains GMF by inverse gradient on each,
-streamed from disk by Ray Data and Ray Train with one worker. Speed is that of the passes. Memory is told by kind, in
-the passes and over the whole run: what is mapped from files may be dropped by the system, what is anonymous may not.
+streamed from disk by Ray Data and Ray Train with one worker. Speed is that of the passes. Memory is that of the worker,
+watched from its start to its end and told by kind: what is mapped from files may be dropped by the system, what is
+anonymous may not. The worker of the largest log runs under a limit: what the smallest log's worker took, and little
+more.
 
     python -m benchmarks.growth --data DIR
 """
@@ -10,6 +12,7 @@ the passes and over the whole run: what is mapped from files may be dropped by t
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,6 +23,7 @@ from typing import Any
 from benchmarks.command import command_line, start_as_worker
 from benchmarks.result import Figure, Result
 from benchmarks.training_ranks import Speed, run_way
+from benchmarks.worker_memory import WorkerMemory
 from distributed_il.config import TrainConfig
 from distributed_il.config_file import config_from_dict
 from distributed_il.dataset import Dataset
@@ -29,6 +33,8 @@ SLOWEST_LEAST = 0.85
 """Slowest over fastest size."""
 FLAT_MOST = 1.1
 """Largest over smallest memory of a size."""
+MORE_BYTES = 64 << 20
+"""What the largest log's worker may take beyond the smallest log's."""
 DECODED_BYTES = 9
 """A row as it is read: two 32-bit ids and a label of a byte."""
 POSITIVES = 0.52
@@ -46,13 +52,13 @@ class Plan:
     """Items of every log."""
     sizes: tuple[int, ...] = (1_000_000, 10_000_000, 100_000_000)
     """Labelled rows, ascending: three fifths to train on, one to validate, one to test."""
-    repeats: tuple[int, ...] = (3, 2, 1)
+    repeats: tuple[int, ...] = (2, 2, 1)
     """Runs of each size."""
-    timed_rows: int = 6_000_000
+    timed_rows: int = 20_000_000
     """Rows that the passes of a run go over at least, in as many rounds as it takes: short passes tell little."""
 
     def rounds(self, size: int) -> int:
-        """Rounds of a timed run."""
+        """Rounds of a run."""
         return math.ceil(self.timed_rows / (size * 3 // 5))
 
     def path(self, size: int) -> str:
@@ -60,8 +66,22 @@ class Plan:
         return f"{self.data}/growth_{label(size)}"
 
 
-Run = Callable[[TrainConfig], Speed]
-Runs = dict[int, list[Speed]]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What was seen of a run."""
+
+    speed: Speed
+    """As the run tells it."""
+    rounds: int
+    """Rounds."""
+    memory: dict[str, int]
+    """Most bytes of the worker by `FIELDS` of `worker_memory`."""
+    limit_bytes: int | None = None
+    """RLIMIT_DATA that the worker kept to; None where there was none."""
+
+
+Train = Callable[[TrainConfig, int | None], tuple[Speed, dict[str, int]]]
+Runs = dict[int, list[Run]]
 
 
 def label(size: int) -> str:
@@ -91,63 +111,95 @@ def simulate_missing(plan: Plan) -> None:
         simulate(log)
 
 
-def stream(config: TrainConfig) -> Speed:
-    """Trains once on Ray, in fresh processes."""
-    return run_way("stream", config)
+def stream(config: TrainConfig, limit_bytes: int | None) -> tuple[Speed, dict[str, int]]:
+    """Trains once on Ray, in fresh processes.
+
+    Args:
+        config: The run.
+        limit_bytes: RLIMIT_DATA of the worker; None for none.
+
+    Returns:
+        Its speed, and the most memory of its worker.
+
+    Raises:
+        RuntimeError: The run failed, as it does where the limit is too low.
+    """
+    with WorkerMemory(limit_bytes) as memory:
+        speed = run_way("stream", config)
+    if memory.workers != 1:
+        raise RuntimeError(f"the run took {memory.workers} workers, one after the other, and not the one")
+    return speed, memory.most
 
 
-def measure(plan: Plan, run: Run = stream) -> dict[str, Figure]:
-    """Trains on all sizes in turns.
-
-    Speed comes from runs of several rounds where the log is short, memory from runs of one round, because what a
-    validation took from the system may stay with the process.
+def measure(plan: Plan, train: Train = stream) -> dict[str, Figure]:
+    """Trains on all sizes in turns, on the largest under a limit.
 
     Args:
         plan: What to run; its logs are there.
-        run: Trains once; a test gives its own.
+        train: Trains once; a test gives its own.
 
     Returns:
         Ratios first, then what they are made of.
     """
-    timed: Runs = {size: [] for size in plan.sizes}
-    weighed: Runs = {size: [] for size in plan.sizes}
+    runs: Runs = {size: [] for size in plan.sizes}
     for turn in range(max(plan.repeats)):
         for size, repeats in zip(plan.sizes, plan.repeats, strict=True):
-            if turn >= repeats:
-                continue
-            rounds = plan.rounds(size)
-            timed[size].append(_train(plan.path(size), rounds, run))
-            weighed[size].append(timed[size][-1] if rounds == 1 else _train(plan.path(size), 1, run))
-    return _figures(plan, timed, weighed)
+            if turn < repeats:
+                smallest = max((run.memory["data"] for run in runs[plan.sizes[0]]), default=0)
+                limit_bytes = smallest + MORE_BYTES if size == plan.sizes[-1] else None
+                runs[size].append(_run(plan, size, limit_bytes, train))
+    return _figures(plan, runs)
 
 
-def _train(data: str, rounds: int, run: Run) -> Speed:
+def _run(plan: Plan, size: int, limit_bytes: int | None, train: Train) -> Run:
+    """Trains once; where that fails under the limit, again without it."""
+    rounds = plan.rounds(size)
+    try:
+        speed, memory = _train(plan.path(size), rounds, limit_bytes, train)
+    except RuntimeError as error:
+        if limit_bytes is None:
+            raise
+        print(f"{label(size)} rows within {limit_bytes:,} bytes: {error}", file=sys.stderr)
+        limit_bytes = None
+        speed, memory = _train(plan.path(size), rounds, None, train)
+    return Run(speed=speed, rounds=rounds, memory=memory, limit_bytes=limit_bytes)
+
+
+def _train(data: str, rounds: int, limit_bytes: int | None, train: Train) -> tuple[Speed, dict[str, int]]:
     with tempfile.TemporaryDirectory() as scratch:
-        settings = {"dir": f"{scratch}/run", "workers": 1, "max_rounds": rounds, "patience": rounds}
+        run = {"dir": f"{scratch}/run", "workers": 1, "max_rounds": rounds, "patience": rounds, "max_failures": 0}
         model, method = {"backbone": "gmf"}, {"name": "ig"}
-        return run(config_from_dict({"data": {"path": data}, "run": settings, "model": model, "method": method}))
+        config = config_from_dict({"data": {"path": data}, "run": run, "model": model, "method": method})
+        return train(config, limit_bytes)
 
 
-def _figures(plan: Plan, timed: Runs, weighed: Runs) -> dict[str, Figure]:
-    rates = _by_size("rows_per_s", timed, lambda speed: speed.rows_per_s)
-    waits = _by_size("data_wait_share", timed, lambda speed: speed.data_wait_share)
-    private = _by_size("pass_anonymous_bytes", weighed, lambda speed: speed.pass_memory_bytes["anonymous"][0])
-    shared = _by_size("pass_shared_bytes", weighed, lambda speed: speed.pass_memory_bytes["shared"][0])
-    mapped = _by_size("pass_file_bytes", weighed, lambda speed: speed.pass_memory_bytes["file"][0])
-    beyond = _by_size("run_anonymous_bytes", weighed, lambda speed: speed.run_memory_bytes["anonymous"][0])
-    peak = _by_size("run_peak_bytes", weighed, lambda speed: speed.peak_memory_bytes[0])
+def _figures(plan: Plan, runs: Runs) -> dict[str, Figure]:
+    rates = _by_size("rows_per_s", runs, lambda run: run.speed.rows_per_s)
+    waits = _by_size("data_wait_share", runs, lambda run: run.speed.data_wait_share)
+    waited = _by_size(
+        "data_wait_s_per_round", runs, lambda run: run.speed.data_wait_share * run.speed.pass_s / run.rounds
+    )
+    passes = _by_size("pass_anonymous_bytes", runs, lambda run: run.speed.pass_memory_bytes["anonymous"][0])
+    kinds = {
+        kind: _by_size(f"run_{kind}_bytes", runs, lambda run, kind=kind: run.memory[kind])
+        for kind in ("anonymous", "shared", "file", "data")
+    }
     decoded = {f"decoded_bytes_{label(size)}": Figure([DECODED_BYTES * size]) for size in plan.sizes}
+    largest = runs[plan.sizes[-1]]
     extremes = {
         "rows_per_s_slowest_over_fastest": Figure([1 / _spread(rates)], at_least=SLOWEST_LEAST),
-        "pass_anonymous_largest_over_smallest": Figure([_spread(private)], at_most=FLAT_MOST),
-        "run_anonymous_largest_over_smallest": Figure([_spread(beyond)], at_most=FLAT_MOST),
-        "run_anonymous_bytes_per_more_evaluated_row": Figure([_slope(plan.sizes, beyond)]),
+        "pass_anonymous_largest_over_smallest": Figure([_spread(passes)], at_most=FLAT_MOST),
+        "run_anonymous_largest_over_smallest": Figure([_spread(kinds["anonymous"])], at_most=FLAT_MOST),
+        "run_anonymous_bytes_per_more_evaluated_row": Figure([_slope(plan.sizes, kinds["anonymous"])]),
+        "largest_within_limit": Figure([float(run.limit_bytes is not None) for run in largest], at_least=1),
+        "limit_beyond_smallest_bytes": Figure([MORE_BYTES]),
     }
-    return extremes | rates | waits | private | shared | mapped | beyond | peak | decoded
+    parts = [rates, waits, waited, passes, *kinds.values(), decoded]
+    return extremes | {name: figure for part in parts for name, figure in part.items()}
 
 
-def _by_size(name: str, runs: Runs, value: Callable[[Speed], float]) -> dict[str, Figure]:
-    return {f"{name}_{label(size)}": Figure([value(speed) for speed in speeds]) for size, speeds in runs.items()}
+def _by_size(name: str, runs: Runs, value: Callable[[Run], float]) -> dict[str, Figure]:
+    return {f"{name}_{label(size)}": Figure([value(run) for run in of_size]) for size, of_size in runs.items()}
 
 
 def _spread(figures: dict[str, Figure]) -> float:
@@ -174,11 +226,17 @@ def answer(plan: Plan, figures: dict[str, Figure]) -> str:
     for subject, name, ratio in (
         ("Rows a second", "rows_per_s", "rows_per_s_slowest_over_fastest"),
         ("Anonymous memory in the passes", "pass_anonymous_bytes", "pass_anonymous_largest_over_smallest"),
-        ("Anonymous memory over the whole run", "run_anonymous_bytes", "run_anonymous_largest_over_smallest"),
+        ("Anonymous memory of the whole run", "run_anonymous_bytes", "run_anonymous_largest_over_smallest"),
     ):
         low, high = (figures[f"{name}_{end}"].median for end in (first, last))
         verdict = "met" if figures[ratio].met else "**missed**"
         parts.append(f"{subject}: {low:,.0f} with {first} rows, {high:,.0f} with {last}; target {verdict}.")
+    kept = "kept" if figures["largest_within_limit"].met else "did **not** keep"
+    more, held = MORE_BYTES >> 20, figures[f"decoded_bytes_{last}"].median
+    parts.append(
+        f"The worker of the {last} rows, {held / 1e6:,.0f} MB if they were held, {kept} within {more} MiB beyond what "
+        f"the worker of the {first} rows took."
+    )
     return " ".join(parts)
 
 
@@ -189,7 +247,9 @@ def describe(plan: Plan) -> dict[str, Any]:
         plan: What was run.
     """
     facts = {name: value for name, value in asdict(plan).items() if name != "data"}
-    facts |= {f"fingerprint_{label(size)}": Dataset.open(plan.path(size)).fingerprint[:12] for size in plan.sizes}
+    logs = {label(size): Dataset.open(plan.path(size)) for size in plan.sizes}
+    facts |= {f"fingerprint_{name}": log.fingerprint[:12] for name, log in logs.items()}
+    facts |= {f"file_bytes_{name}": sum(size for _, size in log.manifest.all_files()) for name, log in logs.items()}
     return facts | {"rounds": [plan.rounds(size) for size in plan.sizes], "backbone": "gmf", "method": "ig"}
 
 
@@ -218,14 +278,16 @@ def main() -> None:
         notes=(
             "One worker, streamed by Ray Data and trained by Ray Train; rows a second count the passes. The same users "
             "and items at every size, so that only the rows grow.",
-            "pass_anonymous_bytes: the worker's own memory (RssAnon of /proc/self/status), the largest that a report "
-            "within a pass has found, some twenty to a pass. pass_shared_bytes: blocks of Ray's object store. "
-            "pass_file_bytes: libraries, the index of observed pairs and the training-test rows, which the system may "
-            "drop and read again.",
-            "run_anonymous_bytes: the same at the end of the run, with validation, test and checkpoints behind it. "
-            "What was let go of stays with the process under this allocator, so it is about the peak. run_peak_bytes: "
-            "ru_maxrss, which counts files too, also those that evaluations keep scored rows in.",
-            "Memory comes from runs of one round, speed from as many rounds as make up timed_rows.",
+            "data_wait_s_per_round: what of a round the steps wait for rows, nearly all of it at its start, where Ray "
+            "Data starts tasks and every lane delivers its first block: the same seconds weigh more in short passes.",
+            "run_…_bytes: the most that was seen of the worker from its start to its end, validation, test and "
+            "checkpoints with it, fifty times a second. anonymous is its own memory (RssAnon of /proc/PID/status); "
+            "shared is blocks of Ray's object store; file is libraries, the index of observed pairs, and local files "
+            "of training-test and scored rows, which the system may drop and read again; data is private memory, "
+            "touched or not (VmData), threads' stacks with it.",
+            "pass_anonymous_bytes: the largest anonymous memory that a report within a pass has found.",
+            f"largest_within_limit: 1 where the worker of the largest log did all its work under an RLIMIT_DATA of the "
+            f"smallest log's run_data_bytes and {MORE_BYTES >> 20} MiB.",
             f"decoded_bytes: {DECODED_BYTES} bytes a row, what the log would take if it were held.",
             *(("--quick: other users and items, and too few rows to time.",) if arguments.quick else ()),
         ),

@@ -75,7 +75,6 @@ class Speed:
         collectives_share: Share of the passes that ranks spent in collectives, on average.
         peak_memory_bytes: Largest resident memory of each rank.
         pass_memory_bytes: Largest resident memory of each rank at the reports of its passes, by kind.
-        run_memory_bytes: Resident memory of each rank at the end of the run, by kind.
     """
 
     rows_per_s: float
@@ -85,7 +84,6 @@ class Speed:
     collectives_share: float
     peak_memory_bytes: list[int]
     pass_memory_bytes: dict[str, list[int]]
-    run_memory_bytes: dict[str, list[int]]
 
 
 def run_way(way: Way, config: TrainConfig) -> Speed:
@@ -117,7 +115,6 @@ def run_way(way: Way, config: TrainConfig) -> Speed:
         collectives_share=found["collectives_share"],
         peak_memory_bytes=found["peak_memory_bytes"],
         pass_memory_bytes=found["pass_memory_bytes"],
-        run_memory_bytes=found["run_memory_bytes"],
     )
 
 

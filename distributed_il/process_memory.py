@@ -1,12 +1,13 @@
-"""Memory of this process by kind: its own, mapped from files, and shared with other processes."""
+"""Memory of a process by kind: its own, mapped from files, and shared with other processes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 KINDS = {"anonymous": "RssAnon", "file": "RssFile", "shared": "RssShmem"}
 """What each kind is called in /proc/self/status."""
-_STATUS = Path("/proc/self/status")
+_PROCESSES = Path("/proc")
 
 
 def resident_bytes() -> dict[str, int]:
@@ -15,7 +16,22 @@ def resident_bytes() -> dict[str, int]:
     `anonymous` is heap, stacks and the like; `file` is programs and mapped files, pages that the system may drop and
     read again; `shared` is shared memory, such as the blocks of Ray's object store that were looked at here.
     """
-    if not _STATUS.exists():
-        return dict.fromkeys(KINDS, 0)
-    fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)
-    return {kind: 1024 * int(fields[name].split()[0]) for kind, name in KINDS.items()}
+    return bytes_of_process("self", KINDS)
+
+
+def bytes_of_process(process: int | str, fields: Mapping[str, str]) -> dict[str, int]:
+    """Some sizes of a process, in bytes.
+
+    Args:
+        process: Its number, or `self`.
+        fields: What each size is called in /proc/PID/status, by the name that it is to have here.
+
+    Returns:
+        By name; 0 for what the system does not say, as where the process has ended.
+    """
+    try:
+        lines = (_PROCESSES / str(process) / "status").read_text().splitlines()
+    except OSError:
+        return dict.fromkeys(fields, 0)
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    return {name: 1024 * int(found[field].split()[0]) if field in found else 0 for name, field in fields.items()}

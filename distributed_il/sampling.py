@@ -42,7 +42,7 @@ class PairIndex:
 
     def degrees(self, user_ids: Int64) -> Int64:
         """Number of items of each of these users, int64 [B]."""
-        return self.indptr[user_ids + 1] - self.indptr[user_ids]
+        return self.indptr.take(user_ids + 1) - self.indptr.take(user_ids)
 
     @classmethod
     def from_pairs(cls, user_ids: Int64, item_ids: Int64, num_users: int) -> PairIndex:
@@ -158,9 +158,9 @@ class UnlabelledSampler:
         taken, others = np.flatnonzero(is_logged), np.flatnonzero(~is_logged)
         items, valid = np.empty_like(users), np.ones(users.size, dtype=np.bool_)
         # The same hash serves: of the logged and the sampled item only one is ever used.
-        offsets = uniform_below(hashes[taken], available[taken])
-        items[taken] = self.logged.items[self.logged.indptr[users[taken]] + offsets]
-        items[others], valid[others] = self._sampled(users[others], hashes[others])
+        offsets = uniform_below(hashes.take(taken), available.take(taken))
+        items[taken] = self.logged.items.take(self.logged.indptr.take(users.take(taken)) + offsets)
+        items[others], valid[others] = self._sampled(users.take(others), hashes.take(others))
         return UnlabelledPairs(users, items, valid, wanted & ~is_logged & valid)
 
     def _sampled(self, users: Int64, hashes: NDArray[np.uint64]) -> tuple[Int64, Bool]:
@@ -193,25 +193,27 @@ def nth_missing_item(observed: PairIndex, user_ids: Int64, ranks: Int64) -> Int6
     Returns:
         int64 [B].
     """
-    starts = observed.indptr[user_ids]
-    # Places count from the user's first item. They and items fit 32 bits, which move faster than 64.
-    lengths = (observed.indptr[user_ids + 1] - starts).astype(np.int32)
+    items = observed.items
+    # Places count from the first item of all. Where they fit 32 bits they move faster than in 64.
+    narrow = np.int32 if items.size < 2**31 else np.int64
+    firsts = observed.indptr.take(user_ids)
+    lengths = (observed.indptr.take(user_ids + 1) - firsts).astype(narrow)
     longest = int(lengths.max(initial=0))
     if longest == 0:
         return ranks.copy()
-    items = observed.items
-    narrow = ranks.astype(np.int32)
-    # `before` is the last place known to hold items[j] − j ≤ r, −1 at first. A length of 0 or 1 makes the half 0, and
-    # the last round, with the half rounded up, settles the one place that is left.
-    before = np.full(starts.size, -1, dtype=np.int32)
+    # At place p of a user that begins at f, items[j] − j ≤ r reads items[p] ≤ p + (r − f).
+    beyond = (ranks - firsts).astype(narrow)
+    # `before` is the last place known to hold that, f − 1 at first. A length of 0 or 1 makes the half 0, and the last
+    # round, with the half rounded up, settles the one place that is left.
+    before = (firsts - 1).astype(narrow)
     for _ in range((longest - 1).bit_length()):
         half = lengths >> 1
         probe = before + half
-        before += half * (items.take(starts + probe, mode="clip") <= probe + narrow)
+        before += half * (items.take(probe, mode="clip") <= probe + beyond)
         lengths -= half
     probe = before + lengths
-    before += lengths * (items.take(starts + probe, mode="clip") <= probe + narrow)
-    return ranks + (before + 1)
+    before += lengths * (items.take(probe, mode="clip") <= probe + beyond)
+    return ranks + (before - firsts + 1)
 
 
 def _check_rows(user_ids: Int64, row_numbers: Int64) -> None:

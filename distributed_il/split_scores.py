@@ -21,6 +21,7 @@ from distributed_il.learner import Learner
 from distributed_il.objectives import log_loss
 from distributed_il.rank_metrics import ScoredRows, evaluate_over_ranks
 from distributed_il.record_exchange import records_of, send_to_owners
+from distributed_il.record_file import RecordFile
 from distributed_il.trivial import user_item_bias
 from distributed_il.user_parts import UserParts
 
@@ -30,12 +31,12 @@ CHUNK_ROWS = 16_384
 """Rows that are scored together."""
 PIECE_ROWS = 16 * CHUNK_ROWS
 """Rows of a rank that are read, scored and sent on before the next ones."""
-PART_ROWS = 262_144
-"""Rows of a rank that are ranked together, about; only a user that has more comes with all of them."""
+PART_ROWS = 65_536
+"""Rows of a rank that are ranked together, about: half a kilobyte each while they are."""
+MOST_PARTS = 1024
+"""Parts of a split at the most; of more than 1,024 · 65,536 rows each part has more."""
 Predict = Callable[[NDArray[Any]], ScoredRows]
 """From records with `user_id`, `item_id` and `label` to scored rows."""
-KEPT_ROWS = 4_194_304
-"""A rank keeps its rows of a split, 9 bytes each, where it has no more than these; else it reads them every time."""
 
 
 class SplitReader:
@@ -62,17 +63,25 @@ class SplitReader:
         self._reader = reader
         lanes = lanes_of_rank(dataset.lanes, rank, world_size)
         self._blocks = [block for lane in lanes for block in dataset.blocks(split, lane)]
-        self._kept: list[NDArray[Any]] | None = None
+        self._kept: RecordFile | None = None
 
     def pieces(self) -> Iterator[NDArray[Any]]:
-        """The rank's rows, arrays of dtype `ROW`: as many pieces as `sizes`, the last may have fewer rows or none."""
+        """The rank's rows, arrays of dtype `ROW`: as many pieces as `sizes`, the last may have fewer rows or none.
+
+        The first reading keeps them in a local file, the others take them from there.
+        """
         if self._kept is not None:
-            yield from self._kept
+            rows = self._kept.records()
+            for number in range(len(self.sizes)):
+                yield rows[number * PIECE_ROWS : (number + 1) * PIECE_ROWS]
             return
-        kept: list[NDArray[Any]] | None = [] if sum(self.sizes) <= KEPT_ROWS else None
+        kept: RecordFile | None = RecordFile(ROW, f"the rows of the {self.split} split")
         for piece in self._read():
-            if kept is not None:
-                kept.append(piece)
+            try:
+                if kept is not None:
+                    kept.append(piece)
+            except UserError:
+                kept = None  # without room for the file the blocks are read again
             yield piece
         self._kept = kept
 
@@ -191,7 +200,7 @@ def score_split(learner: Learner, split: SplitReader, collectives: Collectives) 
     """
     total = np.zeros(3)
     world, problem = collectives.world_size, FirstError()
-    parts = UserParts(max(1, math.ceil(sum(split.sizes) / PART_ROWS)), world)
+    parts = UserParts(min(max(1, math.ceil(sum(split.sizes) / PART_ROWS)), MOST_PARTS), world)
     for size, piece in zip(split.sizes, split.pieces(), strict=True):
         # Even without any rows one call tells the dtype.
         scored = _score(learner, piece, max(1, math.ceil(size / CHUNK_ROWS)))

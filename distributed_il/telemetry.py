@@ -174,14 +174,12 @@ class Telemetry:
         """Speed of this process's passes, and the memory of each rank; all ranks call it together.
 
         `peak_memory_bytes` is the whole process's largest, everything counted; `pass_memory_bytes` is what the reports
-        of the passes have found, by kind, and `run_memory_bytes` what there is now.
+        of the passes have found, by kind.
         """
         seconds, rows, waited_s, collectives_s = (float(value) for value in self.trained)
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        own = torch.tensor(
-            [peak_bytes, *self.pass_memory.tolist(), *resident_bytes().values()], device=self._learner.device
-        )
-        peaks, *by_kind = self._collectives.all_gather(own).T.tolist()
+        own = torch.tensor([peak_bytes, *self.pass_memory.tolist()], device=self._learner.device)
+        peaks, *in_passes = self._collectives.all_gather(own).T.tolist()
         return {
             "rows": int(rows),
             "seconds": seconds,
@@ -189,8 +187,7 @@ class Telemetry:
             "data_wait_share": waited_s / seconds if seconds else 0.0,
             "collectives_share": collectives_s / seconds if seconds else 0.0,
             "peak_memory_bytes": peaks,
-            "pass_memory_bytes": dict(zip(KINDS, by_kind[: len(KINDS)], strict=True)),
-            "run_memory_bytes": dict(zip(KINDS, by_kind[len(KINDS) :], strict=True)),
+            "pass_memory_bytes": dict(zip(KINDS, in_passes, strict=True)),
         }
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:

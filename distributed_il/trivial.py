@@ -12,7 +12,7 @@ from distributed_il.sampling import PairIndex
 Float64 = NDArray[np.float64]
 
 # Observed pairs looked at together: the index may be larger than memory.
-_PAIRS_AT_ONCE = 4_000_000
+_PAIRS_AT_ONCE = 262_144
 
 
 def item_mean(item_rows: NDArray[Any], item_positives: NDArray[Any], smoothing: float = 10.0) -> Float64:

@@ -23,6 +23,7 @@ from distributed_il.dataset import Dataset, LocalBlockReader
 from distributed_il.errors import UserError
 from distributed_il.learner import Learner
 from distributed_il.metrics import evaluate
+from distributed_il.record_file import RecordFile
 from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.trivial import user_item_bias
 from distributed_il.user_parts import UserParts
@@ -87,15 +88,15 @@ def test_ranks_find_what_one_place_finds(
             assert of_rank["trivial"][name] == pytest.approx(expected, rel=0, abs=1e-12, nan_ok=True)
 
 
-@pytest.mark.parametrize("kept_rows", [0, 1000])
+@pytest.mark.parametrize("most_parts", [2, 1000])
 @pytest.mark.parametrize(("chunk", "piece"), [(3, 6), (5, 20), (7, 63), (100, 62)])
 def test_rows_may_come_in_pieces_and_be_read_again(
-    rows: SplitRows, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, chunk: int, piece: int, kept_rows: int
+    rows: SplitRows, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, chunk: int, piece: int, most_parts: int
 ) -> None:
     monkeypatch.setattr(split_scores, "CHUNK_ROWS", chunk)
     monkeypatch.setattr(split_scores, "PIECE_ROWS", piece)
-    monkeypatch.setattr(split_scores, "KEPT_ROWS", kept_rows)
     monkeypatch.setattr(split_scores, "PART_ROWS", piece)
+    monkeypatch.setattr(split_scores, "MOST_PARTS", most_parts)
     whole = evaluate(**known_scores(rows, "valid", KnownScores(USERS, ITEMS)))
     found = on_threads(4, dataset, "valid", Path())
     for of_rank in found:
@@ -138,16 +139,25 @@ class CountedReader(LocalBlockReader):
         return super().read(blocks, columns)
 
 
-@pytest.mark.parametrize(("kept_rows", "readings"), [(250, 1), (249, 2)])
-def test_a_small_split_is_read_once(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, kept_rows: int, readings: int
+@pytest.mark.parametrize(("room", "readings"), [(True, 1), (False, 3)])
+def test_a_split_is_read_once_where_there_is_room_for_its_rows(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, room: bool, readings: int
 ) -> None:
-    monkeypatch.setattr(split_scores, "KEPT_ROWS", kept_rows)
+    append = RecordFile.append
+
+    def almost_full(self: RecordFile, records: Any) -> None:
+        if self.size + len(records) > 249:
+            raise UserError("full")
+        append(self, records)
+
+    if not room:
+        monkeypatch.setattr(RecordFile, "append", almost_full)
+    monkeypatch.setattr(split_scores, "PIECE_ROWS", 100)
     reader = CountedReader(dataset)
     split = SplitReader(dataset, reader, "valid", rank=0, world_size=1)
-    first, second = np.concatenate([*split.pieces()]), np.concatenate([*split.pieces()])
-    assert first.tolist() == second.tolist()
-    assert first.size == 250
+    first, second, third = ([piece.tolist() for piece in split.pieces()] for _ in range(3))
+    assert first == second == third
+    assert [len(piece) for piece in first] == [100, 100, 50]
     assert reader.blocks == readings * sum(len(dataset.blocks("valid", lane)) for lane in range(12))
 
 

@@ -24,7 +24,6 @@ def speed(rate: float) -> Speed:
         collectives_share=0.5,
         peak_memory_bytes=[1],
         pass_memory_bytes={},
-        run_memory_bytes={},
     )
 
 
