@@ -13,7 +13,7 @@ from distributed_il.dataset import Dataset
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two processes of pytest-xdist: a file's tests share their fixtures, and those on Ray, the longest, come first.
+    """For two processes of pytest-xdist: a file keeps its fixtures, and tests on Ray, the longest, come first.
 
     All tests on Ray share one private Ray, and cores that two would fight for.
     """
