@@ -121,7 +121,9 @@ def measure(plan: Plan, run: Run = run_way) -> dict[str, Figure]:
 
 
 def _repeat(case: Case, workers: Sequence[int], data: str, run: Run) -> Speeds:
-    runs = [(count, way) for count in workers for way in case.ways if count > 1 or way != "stream_sharded"]
+    runs: list[tuple[int, Kind]] = [
+        (count, way) for count in workers for way in case.ways if count > 1 or way != "stream_sharded"
+    ]
     speeds: Speeds = {kind: [] for kind in runs}
     with tqdm(total=case.repeats * len(speeds), desc=case.name, unit="run") as progress:
         for _ in range(case.repeats):

@@ -125,7 +125,7 @@ def _result(tally: Tally, kills: int, seed: int) -> Result:
         question="Does a run end with the same model however often its workers are killed?",
         answer=f"{tally.kills} workers killed in {tally.runs} runs, which {ends} the undisturbed one.",
         command="python -m benchmarks.worker_kills --kills 30",
-        config=SETTINGS | {"run.max_rounds": ROUNDS, "kills": kills, "seed": seed},
+        config=SETTINGS | {"run.max_rounds": ROUNDS, "run.patience": ROUNDS, "kills": kills, "seed": seed},
         figures={
             "kills": Figure([tally.kills], at_least=kills),
             "runs_that_ended_otherwise": Figure([len(tally.wrong)], at_most=0),

@@ -19,7 +19,8 @@ from distributed_il.windows import BatchMaker, WindowRows
 
 Int64 = NDArray[np.int64]
 WINDOW_ROWS = 65_536
-"""Rows of a rank that are made into batches at one go. Every call of numpy takes the interpreter from the step for a
+MOST_WINDOW_STEPS = 64
+"""Rows, and batches, of a rank that are made at one go. Every call of numpy takes the interpreter from the step for a
 moment, so they are to be few; what is ready ahead is to stay small."""
 COLUMNS = ("user_id", "item_id", "label")
 
@@ -30,7 +31,7 @@ def window_steps(batch_size: int) -> int:
     Args:
         batch_size: Labelled rows of a rank and step.
     """
-    return max(WINDOW_ROWS // batch_size, 1)
+    return min(max(WINDOW_ROWS // batch_size, 1), MOST_WINDOW_STEPS)
 
 
 class TrainingRows:

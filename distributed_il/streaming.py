@@ -98,7 +98,7 @@ class RayBlockReader:
             # Read where the rows are needed: default placement would send the tasks over all nodes. A node that is
             # about to leave takes no tasks; then anywhere, or the run would not come to its last checkpoint there.
             label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
-            ray_remote_args={"fallback_strategy": [{"label_selector": {}}]},
+            fallback_strategy=[{"label_selector": {}}],
         )
         context = rows.context
         context.enable_progress_bars = False

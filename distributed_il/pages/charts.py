@@ -82,7 +82,7 @@ def line_chart(
         parts.append(f'<path class="curve" d="{path}" {_stroke(one.style)}/>')
         if len(places) <= 40:
             parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{_colour(one.style)}"/>' for a, b in places]
-    named = drawn if legend is None else legend
+    named = [one for one in (drawn if legend is None else legend) if one.points()]
     told = "; ".join(f"{one.name} from {one.points()[0][1]:.4g} to {one.points()[-1][1]:.4g}" for one in named)
     return _figure(title, f"Lines over {x_label}: {told}.", "".join(parts), legend=named, note=note)
 

@@ -16,11 +16,12 @@ from ray.tune.schedulers import ASHAScheduler
 from distributed_il.config import TrainConfig
 from distributed_il.config_file import config_to_dict
 from distributed_il.dataset import filesystem
+from distributed_il.errors import UserError
 from distributed_il.launch import with_absolute_paths
 from distributed_il.preflight import check_cluster, check_run
 from distributed_il.ray_environment import environment
 from distributed_il.room import worker_resources
-from distributed_il.run_files import to_json, write_run_file
+from distributed_il.run_files import read_run_file, to_json, write_run_file
 from distributed_il.sweep.config import SweepConfig
 from distributed_il.sweep.outcome import Trial, best_of, read_trial
 from distributed_il.sweep.space import Domain, Settings, draw, read_space, with_settings
@@ -30,9 +31,9 @@ from distributed_il.sweep.trial import FAILED, LOSS, ROUND, finish_run, run_tria
 ATTEMPTS = 3
 """A trial whose node is lost goes on elsewhere this often."""
 _TUNE = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer output is not silent when it is told to be
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials have TensorBoard files of their own
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the sweep like any command
-    "TUNE_MAX_PENDING_TRIALS_PG": "64",
 }
 
 
@@ -51,7 +52,6 @@ def sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, d
 
     Raises:
         UserError: Something is wrong that the user can cure, or no trial has a model.
-        RuntimeError: A trial failed, and would fail again.
     """
     base = with_absolute_paths(base)
     space = read_space(config.space)
@@ -80,7 +80,11 @@ def sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, d
 def _run_of(base: TrainConfig, settings: Settings, name: str) -> TrainConfig:
     config = with_settings(base, settings)
     run = dataclasses.replace(
-        config.run, dir=f"{base.run.dir}/trials/{name}", workers=1, batch_size=config.run.global_batch_size
+        config.run,
+        dir=f"{base.run.dir}/trials/{name}",
+        workers=1,
+        min_workers=None,
+        batch_size=config.run.global_batch_size,
     )
     return dataclasses.replace(config, run=run)
 
@@ -104,26 +108,31 @@ def _run_trials(config: SweepConfig, base: TrainConfig, runs: dict[str, TrainCon
             name="tune",
             storage_path=f"{base.run.dir}/ray",
             failure_config=tune.FailureConfig(max_failures=ATTEMPTS),
-            callbacks=[_Lines(len(runs))],
+            callbacks=[_Lines(runs)],
             verbose=0,
         ),
     )
-    errors = tuner.fit().errors
-    if errors:
-        raise RuntimeError(f"{len(errors)} trials failed, the first one: {errors[0]}") from errors[0]
+    lost = tuner.fit().errors
+    if lost:
+        raise UserError(
+            f"the processes of {len(lost)} trials were lost {ATTEMPTS + 1} times "
+            f"({str(lost[0]).strip().splitlines()[-1]}); "
+            "the same command goes on with them once the cluster is well"
+        )
 
 
 class _Lines(tune.Callback):
     """A line for each trial that has ended."""
 
-    def __init__(self, trials: int) -> None:
-        self._left = trials
+    def __init__(self, runs: dict[str, TrainConfig]) -> None:
+        self._runs, self._left = runs, len(runs)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name, last = trial.config["trial"], trial.last_result or {}
         self._left -= 1
-        last = trial.last_result or {}
+        failed = read_run_file(self._runs[name].run.dir, FAILED)
         told = f"{last[ROUND]} rounds, valid log loss {last[LOSS]:.4f}" if LOSS in last else "no round finished"
-        _say(f"trial {trial.config['trial']}: {told}; {self._left} to go")
+        _say(f"trial {name}: {told if failed is None else failed}; {self._left} to go")
 
 
 def _task(base: TrainConfig, function: Any) -> Any:

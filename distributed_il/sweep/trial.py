@@ -40,6 +40,8 @@ def run_trial(config: TrainConfig) -> None:
             trainer.fit()
     except UserError as error:  # such as a learning rate at which training diverges: no reason to end the sweep
         write_run_file(config.run.dir, FAILED, str(error))
+    except Exception as error:  # what settings that nobody would choose bring to light; another attempt would too
+        write_run_file(config.run.dir, FAILED, f"{type(error).__name__}: {error}")
 
 
 def finish_run(config: TrainConfig) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from distributed_il.checkpoint import CheckpointStore
 from distributed_il.mailbox import Mailbox
 from distributed_il.supervision import StandingGroup, SupervisedTrainer
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
+# Of the cluster's tests, because a start is given up only after a minute.
+pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
 EVERY_CPU = {"CPU": 2.0}
 """Of two workers on a Ray of four: what a group that failed keeps, the next one lacks."""
@@ -27,9 +28,6 @@ def saboteur(moment: str, number: signal.Signals) -> WorkerGroupCallback:
         done = False
 
         def before_init_train_context(self, workers: Any) -> Any:
-            from distributed_il.supervision import worker_group
-
-            worker_group.START_S = 1.0  # in the controller's process
             self.strike("context", workers)
             return {}
 
