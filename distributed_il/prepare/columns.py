@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -258,7 +258,7 @@ def _parsed(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
     return None
 
 
-def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> None:
+def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> NoReturn:
     row = next(_unparsed(column, kind, 0))
     raise BadValueError(
         row,

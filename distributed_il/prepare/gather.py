@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -95,10 +96,8 @@ def gather(
         UserError: Ids of two types are mixed, or there are no rows.
     """
     dtype, parent = record_type(options.preference, options.timed), options.parent
-    known = {
-        name: None if parent is None else parent.vocabulary(entity)
-        for name, entity in (("user", "users"), ("item", "items"))
-    }
+    entities: dict[str, Literal["users", "items"]] = {"user": "users", "item": "items"}
+    known = {name: None if parent is None else parent.vocabulary(entity) for name, entity in entities.items()}
     ids = {name: IdSpool(name, scratch / f"{name}-ids", known[name]) for name in known}
     spool = _Spool(RecordFile(scratch / "spool", dtype), dtype, ids)
     for split, table in chunks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from distributed_il.errors import UserError
 # Its functions are made when it is imported, so that no type checker sees them.
 pc: Any = pyarrow.compute
 
-Vocabulary = pa.Array | pa.ChunkedArray
+Vocabulary: TypeAlias = pa.Array | pa.ChunkedArray
 """External ids; place k is dense id k."""
 RANGE_BYTES = 64 << 20
 """A range that is larger is cut again before it is sorted."""

@@ -73,7 +73,7 @@ def choose_columns(
     choices: dict[RawFile, Choice] = {}
     for file, found in files.items():
         columns = {role: _require(file, found, role) for role in ("user", "item", *_needed(rule, found))}
-        columns |= _optional(config, rule, file, found, flagged=flagged and file.split == "all")
+        columns |= _optional(rule, file, found, flagged=flagged and file.split == "all")
         if config.split != "random" and file.split == "all" and not file.unbiased:
             columns["time"] = _require(file, found, "time")
         if preference:
@@ -99,12 +99,13 @@ def _needed(rule: Rule, file: _File) -> tuple[str, ...]:
     return {"watch_ratio": ("ratio",), "rating": ("rating",), "binary": ("label",)}[rule]
 
 
-def _optional(config: PrepareConfig, rule: Rule, file: RawFile, found: _File, *, flagged: bool) -> dict[str, str]:
-    """Columns that are read where they are there, or that the user has named."""
+def _optional(rule: Rule, file: RawFile, found: _File, *, flagged: bool) -> dict[str, str]:
+    """Columns that some logs have, or that the user has named."""
     columns: dict[str, str] = {}
     roles = ["random"] * flagged + ["hate"] * (rule == "kuaishou")
     for role in roles:
-        if found.raw(role) or getattr(config, f"{role}_column"):
+        # A known log has its columns: one with a damaged name is not to pass for one without it.
+        if getattr(found.fields, role) is not None:
             columns[role] = _require(file, found, role)
     if rule == "kuaishou":
         for number, name in enumerate(found.fields.engagement):
@@ -138,7 +139,7 @@ def _missing(file: RawFile, found: _File, name: str) -> UserError:
 def _rule(config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], files: Mapping[RawFile, _File]) -> Rule:
     if config.rule != "auto":
         return config.rule
-    own = {found.log.rule for found in files.values()}
+    own: set[Rule | None] = {found.log.rule for found in files.values()}
     if len(own) == 1 and (rule := own.pop()) is not None:
         return rule
     if any(file.format == "triples" for file in files):
