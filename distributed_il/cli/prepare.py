@@ -43,4 +43,5 @@ def run(argv: Sequence[str]) -> None:
     with StageLine() as line:
         manifest = prepare(config, line.update)
     print(summary(manifest))
+    print(f"Pictures: {config.output.rstrip('/')}/summary.html")
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")

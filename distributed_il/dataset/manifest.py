@@ -93,6 +93,8 @@ class Manifest:
     splits: dict[str, Split]
     tables: tuple[TableFile, ...]
     source: tuple[SourceFile, ...] = ()
+    parent: str = ""
+    """Fingerprint of the dataset that this one goes on from: its users and items have the same ids here."""
     schema_version: int = SCHEMA_VERSION
     fingerprint: str = ""
     """SHA-256 over all of the above but `created`; the files are in it by their own SHA-256."""
@@ -103,14 +105,20 @@ class Manifest:
 
     def computed_fingerprint(self) -> str:
         """The fingerprint that this content should carry."""
-        content = asdict(self)
+        content = self._content()
         del content["created"], content["fingerprint"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self) -> str:
         """The text of manifest.json."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self._content(), indent=2, ensure_ascii=False) + "\n"
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self)
+        if not self.parent:  # as in manifests from before there were parents
+            del content["parent"]
+        return content
 
     def all_files(self) -> list[tuple[str, int]]:
         """Path and size in bytes of every file but the manifest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ from distributed_il.errors import UserError
 
 MAX_LANES = 512
 """Every lane of a large split holds a file open while it is written."""
+_VOCABULARY_ROWS = 1 << 20
+"""Ids of a row group."""
 _REQUIRED = {"user_id": pa.int32(), "item_id": pa.int32(), "label": pa.int8()}
 
 
@@ -48,6 +50,9 @@ class _Counts:
         positives = np.bincount(ids[labels == 1], minlength=rows.size)
         positives[: self._positives.size] += self._positives
         self._rows, self._positives = rows, positives
+
+    def rows(self, size: int) -> NDArray[np.int64]:
+        return np.pad(self._rows, (0, size - self._rows.size))
 
     def columns(self, size: int) -> dict[str, pa.Array]:
         both = {"train_rows": self._rows, "train_positives": self._positives}
@@ -104,6 +109,7 @@ class DatasetWriter:
         self._activity = (_Counts(), _Counts())
         self._indexes: dict[str, int] = {}
         self._tables: list[TableFile] = []
+        self._sizes = (0, 0)
         self._finished = False
 
     def __enter__(self) -> DatasetWriter:
@@ -189,11 +195,13 @@ class DatasetWriter:
     def finish(
         self,
         *,
-        users: pa.Array,
-        items: pa.Array,
+        users: pa.Array | pa.ChunkedArray,
+        items: pa.Array | pa.ChunkedArray,
         policies: Mapping[str, str] | None = None,
         counts: Mapping[str, int] | None = None,
         source: Sequence[SourceFile] = (),
+        parent: str = "",
+        documents: Callable[[Manifest], Mapping[str, str]] = lambda manifest: {},
     ) -> Manifest:
         """Writes vocabularies and manifest, and lets the dataset appear.
 
@@ -203,6 +211,8 @@ class DatasetWriter:
             policies: For the manifest.
             counts: For the manifest.
             source: For the manifest.
+            parent: For the manifest.
+            documents: Texts for people, by file name, that lie beside the dataset and are no part of it.
 
         Returns:
             The manifest.
@@ -214,6 +224,7 @@ class DatasetWriter:
         for split in [*self._splits]:
             self.finish_split(split)
         self._check_whole(len(users), len(items))
+        self._sizes = (len(users), len(items))
         with told_when_full(self.path):
             self._write_vocabulary(USERS_NAME, users, self._activity[0])
             self._write_vocabulary(ITEMS_NAME, items, self._activity[1])
@@ -228,14 +239,20 @@ class DatasetWriter:
                 splits={name: self._done[name] for name in (*SPLITS, UNCLEAR) if name in self._done},
                 tables=tuple(sorted(self._tables, key=lambda file: file.path)),
                 source=tuple(source),
+                parent=parent,
             ).with_fingerprint()
+            for name, text in documents(manifest).items():
+                self._write_text(name, text)
             self._staging.drop_scratch()
-            sink = HashingSink(self._staging.filesystem, f"{self._staging.building}/{MANIFEST_NAME}")
-            with sink:
-                sink.write(manifest.to_json().encode())
+            self._write_text(MANIFEST_NAME, manifest.to_json())
             self._staging.publish()
         self._finished = True
         return manifest
+
+    def train_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Training rows of each user and of each item, int64; for `documents`."""
+        users, items = (counts.rows(size) for counts, size in zip(self._activity, self._sizes, strict=True))
+        return users, items
 
     def _check_whole(self, num_users: int, num_items: int) -> None:
         for split in SPLITS:
@@ -246,13 +263,19 @@ class DatasetWriter:
         if "observed" not in self._indexes or (UNCLEAR in self._done) != ("logged" in self._indexes):
             raise ValueError("write the observed index, and the logged one if and only if there are unclear rows")
 
-    def _write_vocabulary(self, name: str, ids: pa.Array, activity: _Counts) -> None:
+    def _write_text(self, name: str, text: str) -> None:
+        with HashingSink(self._staging.filesystem, f"{self._staging.building}/{name}") as sink:
+            sink.write(text.encode())
+
+    def _write_vocabulary(self, name: str, ids: pa.Array | pa.ChunkedArray, activity: _Counts) -> None:
         if ids.type not in (pa.int64(), pa.string()) or ids.null_count:
             raise ValueError(f"external ids must be int64 or string without nulls, not {ids.type}")
         table = pa.table({"external_id": ids, **activity.columns(len(ids))})
         sink = HashingSink(self._staging.filesystem, f"{self._staging.building}/{name}")
-        with sink:
-            pq.write_table(table, sink, compression="zstd")
+        # Piece by piece: the ids may be mapped from a file because they are too many to hold.
+        with sink, pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
+            for start in range(0, table.num_rows, _VOCABULARY_ROWS):
+                writer.write_table(table.slice(start, _VOCABULARY_ROWS))
         self._tables.append(TableFile(path=name, rows=len(ids), bytes=sink.bytes, sha256=sink.sha256))
 
 

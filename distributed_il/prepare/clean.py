@@ -9,9 +9,8 @@ import numpy as np
 
 from distributed_il.dataset import SPLITS
 from distributed_il.errors import UserError
-from distributed_il.prepare.build_options import ALL, PARTS, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
+from distributed_il.prepare.build_options import ALL, TO_DEAL, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
 from distributed_il.prepare.gather import Gathered
-from distributed_il.prepare.random_split import RandomSplit
 from distributed_il.prepare.resolve import resolve
 
 
@@ -25,6 +24,9 @@ def clean(
 ) -> list[int]:
     """Resolves the pairs of every bucket, in place.
 
+    A row to be dealt gives way to one of its pair that has its split: an unbiased test set and the rows of a parent
+    dataset stay whole.
+
     Unclear rows count as such only in train: unclear feedback from the time of valid or test is set aside, because
     training must not know of it.
 
@@ -36,38 +38,33 @@ def clean(
         progress: Told how far it is.
 
     Returns:
-        Rows of train, valid, test and unclear; where they are still to be dealt, train's is that of all labelled rows.
+        Rows of train, valid, test and unclear, and labelled rows that are still to be dealt.
 
     Raises:
         UserError: A policy forbids what the rows hold.
     """
 
     def place(split: int, row: int) -> str:
-        return locate(ALL if gathered.dealt else SPLITS[split], row)
+        return locate(ALL if split == TO_DEAL else SPLITS[split], row)
 
     def pair(user: int, item: int) -> str:
         return f"user {gathered.users[user].as_py()!r} and item {gathered.items[item].as_py()!r}"
 
-    rows, done = np.zeros(len(PARTS), dtype=np.int64), 0
+    rows, done = np.zeros(TO_DEAL + 1, dtype=np.int64), 0
     for file in gathered.buckets.files:
         records = file.take()
         done += records.size
-        outside = (records["label"] < 0) & (records["split"] != TRAIN_PART)
+        given = (records["split"] != TRAIN_PART) & (records["split"] != TO_DEAL)
+        outside = (records["label"] < 0) & given
         counts["unclear_rows_outside_train"] += int(outside.sum())
         labelled, unclear = resolve(records[~outside], options.policies, place, pair, counts)
-        unclear["split"] = UNCLEAR_PART
         for part in (labelled, unclear):
             file.append(part)
-            rows += np.bincount(part["split"], minlength=len(PARTS))
+        unclear["split"] = UNCLEAR_PART
+        for part in (labelled, unclear):
+            rows += np.bincount(part["split"], minlength=rows.size)
         progress("resolve", done, gathered.rows)
     return rows.tolist()
-
-
-def split_at_random(rows: list[int], options: BuildOptions) -> RandomSplit:
-    """The split of all labelled rows; `rows` as `clean` gives them is changed to what it will be."""
-    split = RandomSplit(rows[TRAIN_PART], options.shares, options.seed)
-    rows[:UNCLEAR_PART] = split.sizes
-    return split
 
 
 def require_rows(rows: list[int], rows_read: int) -> None:
@@ -80,5 +77,5 @@ def require_rows(rows: list[int], rows_read: int) -> None:
         if count == 0:
             raise UserError(
                 f"the split {name} gets no labelled rows, of {rows_read:,} rows read; give it some, or look at the "
-                "rule, the shares, and the policies that set rows aside"
+                "rule, the shares, unbiased, and the policies that set rows aside"
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+from numpy.typing import NDArray
 
 # Its functions are made when it is imported, so that no type checker sees them.
 pc: Any = pyarrow.compute
@@ -19,13 +21,17 @@ NULL_WORDS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")
 class BadValueError(Exception):
     """A value that can't be used; whoever knows the file turns it into the message."""
 
-    def __init__(self, row: int, value: object, problem: str) -> None:
+    def __init__(
+        self, row: int, value: object, problem: str, all_rows: Callable[[], NDArray[np.int64]] | None = None
+    ) -> None:
         super().__init__(problem)
         self.row = row
         """Row in the piece that was being read, from 0."""
         self.value = value
         self.problem = problem
         """What is wrong with it, and the cure."""
+        self.all_rows = all_rows
+        """Finds all rows of the piece with this problem, ascending; None where the whole column is the problem."""
 
 
 def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
@@ -49,6 +55,8 @@ def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
     _refuse(pc.is_null(column), column, "the id is missing; fill it in or remove the row")
     if textual:
         _refuse(pc.equal(column, ""), column, "the id is missing; fill it in or remove the row")
+        broken = pc.match_substring_regex(column, "[\r\n]")
+        _refuse(broken, column, "the id goes over several lines, so a quotation mark is not closed; correct it")
         column = column.cast(pa.string())
     if wanted == "string":
         return column.cast(pa.string())
@@ -88,9 +96,72 @@ def read_labels(column: pa.Array) -> pa.Array:
     """
     problem = "a label is 0, 1 or missing; correct it, or set rule to rating if these are ratings"
     numbers = _numbers(column, problem)
-    wrong = pc.and_(pc.is_valid(numbers), pc.invert(pc.is_in(numbers, pa.array([0.0, 1.0]))))
-    _refuse(wrong, column, problem)
+    _refuse(pc.invert(_binary(numbers)), column, problem)
     return numbers.cast(pa.int8())
+
+
+def read_flags(column: pa.Array) -> pa.Array:
+    """Checks yes and no.
+
+    Args:
+        column: 0 or 1, as integers, booleans, floats or text.
+
+    Returns:
+        bool, without nulls.
+
+    Raises:
+        BadValueError: Another value, or none.
+    """
+    problem = "it is 0 or 1; correct it or remove the row"
+    numbers = _numbers(column, problem)
+    _refuse(pc.invert(pc.fill_null(_binary(numbers), False)), column, problem)
+    return numbers.cast(pa.bool_())
+
+
+def read_amounts(column: pa.Array, *, optional: bool = False) -> pa.Array:
+    """Checks durations and ratios.
+
+    Args:
+        column: Finite numbers from 0 up, or text that holds such.
+        optional: Whether one may be missing.
+
+    Returns:
+        float64, with nulls only where they are optional.
+
+    Raises:
+        BadValueError: A value is negative, not a finite number, or missing and not optional.
+    """
+    problem = "it is a finite number from 0 up; correct it or remove the row"
+    numbers = _numbers(column, problem)
+    good = pc.and_(pc.is_finite(numbers), pc.greater_equal(numbers, 0.0))
+    _refuse(pc.invert(pc.fill_null(good, optional)), column, problem)
+    return numbers
+
+
+def read_times(column: pa.Array) -> pa.Array:
+    """Checks moments, of which only the order matters.
+
+    Args:
+        column: Finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`.
+
+    Returns:
+        float64 without nulls.
+
+    Raises:
+        BadValueError: A moment is missing or can't be read.
+    """
+    problem = "a time is a number or a date such as 2020-07-05 05:27:48; correct it or remove the row"
+    kind = pa.timestamp("us")
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        column = column.cast(kind, safe=False).cast(pa.int64())
+    elif _holds_dates(column):
+        moments = _parsed(column, kind)
+        if moments is None:
+            _refuse_unparsed(column, kind, problem)
+        column = moments.cast(pa.int64())
+    numbers = _numbers(column, problem)
+    _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
+    return numbers
 
 
 def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
@@ -115,9 +186,7 @@ def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
 def only_binary(column: pa.Array) -> bool:
     """Whether no value but 0, 1 and missing occurs."""
     numbers = _parsed(_without_null_words(column), pa.float64())
-    return numbers is not None and bool(
-        pc.all(pc.is_in(numbers.drop_null(), pa.array([0.0, 1.0])), min_count=0).as_py()
-    )
+    return numbers is not None and bool(pc.all(_binary(numbers), min_count=0).as_py())
 
 
 def read_preferences(column: pa.Array) -> pa.Array:
@@ -158,31 +227,68 @@ def _without_null_words(column: pa.Array) -> pa.Array:
     return pc.if_else(missing, pa.scalar(None, column.type), column)
 
 
+def _binary(numbers: pa.Array) -> pa.Array:
+    """Whether numbers are 0 or 1; null where there is none. To `is_in`, −0 would not be 0."""
+    return pc.or_(pc.equal(numbers, 0.0), pc.equal(numbers, 1.0))
+
+
+def _holds_dates(column: pa.Array) -> bool:
+    """Whether the first text that is a number or a date is a date."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return False
+    for row in range(len(column)):
+        one = column.slice(row, 1)
+        if _parsed(one, pa.timestamp("us")) is not None:
+            return True
+        if _parsed(one, pa.float64()) is not None:
+            return False
+    return False
+
+
 def _parsed(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
-    for prepared in (lambda: column, lambda: pc.utf8_trim_whitespace(column)):
+    for prepared in (lambda: column, lambda: pc.ascii_trim_whitespace(column)):
         try:
-            return prepared().cast(kind)
+            parsed = prepared().cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             continue
+        # Arrow takes 0x10 for 16; in a log it is a slip.
+        if pa.types.is_integer(kind) and pc.any(pc.match_substring(column, "x", ignore_case=True)).as_py():
+            return None
+        return parsed
     return None
 
 
-def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> None:
-    low, high = 0, len(column)
-    # Halving finds the first value that does not parse.
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _parsed(column.slice(low, middle - low), kind) is None:
-            high = middle
-        else:
-            low = middle
-    raise BadValueError(low, column[low].as_py(), problem)
+def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> NoReturn:
+    row = next(_unparsed(column, kind, 0))
+    raise BadValueError(
+        row,
+        column[row].as_py(),
+        problem,
+        lambda: np.fromiter(_unparsed(column, kind, 0), dtype=np.int64),
+    )
+
+
+def _unparsed(column: pa.Array, kind: pa.DataType, first: int) -> Iterator[int]:
+    """Rows that do not parse, found by halving."""
+    if _parsed(column, kind) is not None:
+        return
+    if len(column) == 1:
+        yield first
+        return
+    middle = len(column) // 2
+    yield from _unparsed(column.slice(0, middle), kind, first)
+    yield from _unparsed(column.slice(middle), kind, first + middle)
 
 
 def _refuse(wrong: pa.Array, column: pa.Array, problem: str) -> None:
     row = pc.index(wrong, pa.scalar(True)).as_py()
     if row >= 0:
-        raise BadValueError(row, column[row].as_py(), problem)
+        raise BadValueError(
+            row,
+            column[row].as_py(),
+            problem,
+            lambda: np.flatnonzero(pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)),
+        )
 
 
 def _first(column: pa.Array) -> Any:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from distributed_il.counters import SHUFFLE, hash_u64, uniform_below
 from distributed_il.dataset import UNCLEAR, DatasetWriter
-from distributed_il.prepare.build_options import PARTS, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
+from distributed_il.prepare.build_options import PARTS, TO_DEAL, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
+from distributed_il.prepare.clean import require_rows
 from distributed_il.prepare.gather import Gathered
-from distributed_il.prepare.random_split import RandomSplit
 from distributed_il.prepare.spill import Buckets, RecordFile, Records, record_type
+from distributed_il.prepare.splitters import Splitter
 
 _PAIR = np.dtype([("user", "<i4"), ("item", "<i4")])
 
@@ -35,7 +36,7 @@ class Dealt:
 def deal(
     gathered: Gathered,
     rows: list[int],
-    split: RandomSplit | None,
+    splitter: Splitter,
     writer: DatasetWriter,
     options: BuildOptions,
     counts: Counter[str],
@@ -49,31 +50,32 @@ def deal(
 
     Args:
         gathered: Clean rows.
-        rows: Rows of each part, at most.
-        split: Deals the labelled rows; None where they have their splits.
+        rows: Rows of each part, and those that are still to be dealt.
+        splitter: Deals the latter.
         writer: Gets the indexes.
         options: Seed and size of buckets.
-        counts: Is added to: `unclear_rows_with_label`.
+        counts: Is added to: `unclear_rows_with_label`, `unclear_rows_outside_train`.
         progress: Told how far it is.
 
     Returns:
         The rows.
     """
-    scratch, dtype, num_users = writer.scratch, record_type(options.preference), len(gathered.users)
+    scratch, dtype, num_users = writer.scratch, record_type(options.preference, options.timed), len(gathered.users)
     dealt = Dealt(
         [
-            Buckets(scratch / name, count // options.bucket_rows + 1, dtype)
-            for name, count in zip(PARTS, rows, strict=True)
+            Buckets(scratch / name, (count + rows[TO_DEAL]) // options.bucket_rows + 1, dtype)
+            for name, count in zip(PARTS, rows[:TO_DEAL], strict=True)
         ],
         np.zeros(num_users, dtype=np.bool_),
         np.zeros(len(gathered.items), dtype=np.bool_),
     )
-    dealer = _Dealer(gathered, split, dealt, options.seed, counts, scratch, progress)
+    dealer = _Dealer(gathered, splitter, dealt, options.seed, counts, scratch, progress)
     writer.write_index("observed", dealer.observed(), num_users)
     if dealer.logged.rows:
         pairs = ((records["user"], records["item"]) for records in dealer.logged.chunks())
         writer.write_index("logged", pairs, num_users)
     dealer.logged.remove()
+    require_rows(dealer.numbers, counts["rows_read"])
     return dealt
 
 
@@ -81,42 +83,50 @@ class _Dealer:
     def __init__(
         self,
         gathered: Gathered,
-        split: RandomSplit | None,
+        splitter: Splitter,
         dealt: Dealt,
         seed: int,
         counts: Counter[str],
         scratch: Path,
         progress: Progress,
     ) -> None:
-        self._gathered, self._split, self._dealt = gathered, split, dealt
+        self._gathered, self._splitter, self._dealt = gathered, splitter, dealt
         self._seed, self._counts, self._progress = seed, counts, progress
-        self._numbers = [0] * len(PARTS)
+        self.numbers = [0] * len(PARTS)
         self.logged = RecordFile(scratch / "logged", _PAIR)
 
     def observed(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Deals bucket after bucket and yields the training pairs of each, in order."""
-        labelled_rows, done = 0, 0
+        done = 0
         for file in self._gathered.buckets.files:
             records = file.take()
             done += records.size
-            labelled = records["split"] != UNCLEAR_PART
-            if self._split is not None:
-                count = int(labelled.sum())
-                records["split"][labelled] = self._split.splits(labelled_rows, count)
-                labelled_rows += count
-            train = records[records["split"] == TRAIN_PART]
+            clear = records["label"] >= 0
+            labelled, unclear = records[clear], records[~clear]
+            unclear = self._deal(labelled, unclear)
+            train = labelled[labelled["split"] == TRAIN_PART]
             self._dealt.user_trained[train["user"]] = True
             self._dealt.item_trained[train["item"]] = True
             for part in range(UNCLEAR_PART):
-                self._place(part, records[records["split"] == part])
-            self._place(UNCLEAR_PART, self._without_label(records[~labelled], train))
+                self._place(part, labelled[labelled["split"] == part])
+            self._place(UNCLEAR_PART, self._without_label(unclear, train))
             self._progress("shuffle", done, self._gathered.rows)
             yield train["user"], train["item"]
 
+    def _deal(self, labelled: Records, unclear: Records) -> Records:
+        """Deals the labelled rows, and returns the unclear ones that training may know of."""
+        open_rows, open_unclear = labelled["split"] == TO_DEAL, unclear["split"] == TO_DEAL
+        to_deal = labelled[open_rows]
+        kept = ~open_unclear
+        kept[open_unclear] = self._splitter.deal(to_deal, unclear[open_unclear])
+        labelled["split"][open_rows] = to_deal["split"]
+        self._counts["unclear_rows_outside_train"] += int((~kept).sum())
+        return unclear[kept]
+
     def _place(self, part: int, records: Records) -> None:
-        first = self._numbers[part]
-        self._numbers[part] += records.size
-        records["key"] = hash_u64(self._seed, SHUFFLE, part, np.arange(first, self._numbers[part]))
+        first = self.numbers[part]
+        self.numbers[part] += records.size
+        records["key"] = hash_u64(self._seed, SHUFFLE, part, np.arange(first, self.numbers[part]))
         buckets = self._dealt.buckets[part]
         # Monotone in the hash, so that sorted buckets one after the other are one sorted sequence.
         buckets.distribute(records, uniform_below(records["key"], len(buckets.files)))

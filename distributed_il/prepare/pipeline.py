@@ -10,18 +10,25 @@ shuffled order follow from (seed, number): neither the order of the source's row
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from distributed_il.dataset import DatasetWriter, Manifest, SourceFile
 from distributed_il.dataset.files import told_when_full
-from distributed_il.prepare.build_options import BuildOptions, Progress
-from distributed_il.prepare.clean import clean, require_rows, split_at_random
+from distributed_il.prepare.active import keep_active
+from distributed_il.prepare.build_options import TO_DEAL, BuildOptions, Progress
+from distributed_il.prepare.clean import clean
 from distributed_il.prepare.deal import deal
 from distributed_il.prepare.gather import gather
 from distributed_il.prepare.place import place
 from distributed_il.prepare.resolve import Policies
+from distributed_il.prepare.splitters import splitter
+
+Documents = Callable[[Manifest, NDArray[np.int64], NDArray[np.int64]], Mapping[str, str]]
+"""Texts by file name, from the manifest and the training rows of each user and of each item."""
 
 
 def build_dataset(
@@ -33,19 +40,24 @@ def build_dataset(
     num_rows: int = 0,
     locate: Callable[[str, int], str] = lambda split, row: f"{split}, row {row + 1}",
     progress: Progress = lambda stage, done, total: None,
+    late_counts: Callable[[], Mapping[str, int]] = dict,
+    documents: Documents = lambda manifest, user_rows, item_rows: {},
 ) -> Manifest:
     """Builds a dataset from pairs with labels.
 
     Args:
         output: Local path or URI; it must not exist, or be an empty directory.
-        chunks: Split (`train`, `valid`, `test`; or `all` throughout, and the rows are dealt at random) and a table of
-            user and item (int64 or string), label (int8; 0, 1, or null where unclear) and with `options.preference`
-            also preference (float32). Read once.
+        chunks: Split (`train`, `valid`, `test`; or `all` where rows are to be dealt, throughout or but for those of
+            test) and a table of user and item (int64 or string), label (int8; 0, 1, or null where unclear), maybe row
+            (int64, for `locate`), with `options.preference` preference (float32) and, where the rows are dealt by it,
+            time (float64). Read once.
         options: See there.
         source: The raw files, for the manifest; asked for when all else is done.
         num_rows: Rows of all chunks, for `progress`; 0 if unknown.
         locate: Where the row of that number, from 0, of a split stands in the source, for messages.
         progress: Told how far it is.
+        late_counts: For the manifest; asked when all rows are read.
+        documents: Makes texts that lie beside the dataset, by file name.
 
     Returns:
         The manifest; its `counts` has `rows_read` and the rows set aside, by reason.
@@ -66,16 +78,21 @@ def build_dataset(
         ) as writer,
     ):
         gathered = gather(chunks, writer.scratch, options, num_rows=num_rows, progress=progress)
-        counts["rows_read"] = gathered.rows
+        counts["rows_read"] = gathered.rows - gathered.parent_rows
+        if options.parent is not None:
+            counts["parent_rows"] = gathered.parent_rows
         rows = clean(gathered, options, counts, locate=locate, progress=progress)
-        split = split_at_random(rows, options) if gathered.dealt else None
-        require_rows(rows, gathered.rows)
-        dealt = deal(gathered, rows, split, writer, options, counts, progress=progress)
+        gathered, rows = keep_active(gathered, rows, options, counts)
+        deals = splitter(gathered, rows[TO_DEAL], options, test_is_given=gathered.test_is_given)
+        dealt = deal(gathered, rows, deals, writer, options, counts, progress=progress)
         place(dealt, writer, options, counts, progress=progress)
+        counts.update(late_counts())
         return writer.finish(
             users=gathered.users,
             items=gathered.items,
             policies={name: getattr(options.policies, name) for name in Policies.__slots__},
             counts=counts,
             source=tuple(source),
+            documents=lambda manifest: documents(manifest, *writer.train_rows()),
+            parent="" if options.parent is None else options.parent.fingerprint,
         )

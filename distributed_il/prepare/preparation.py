@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from distributed_il.dataset import Manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from distributed_il.dataset import Dataset, Manifest
+from distributed_il.errors import UserError
+from distributed_il.prepare.account import account
 from distributed_il.prepare.build_options import ALL, BuildOptions, Progress
+from distributed_il.prepare.feedback import describe
+from distributed_il.prepare.gather import PARENT_ROW
 from distributed_il.prepare.pipeline import build_dataset
 from distributed_il.prepare.prepare_config import PrepareConfig
 from distributed_il.prepare.raw_files import RawSource, find_files
 from distributed_il.prepare.raw_reading import RawReader, open_source
+from distributed_il.prepare.rejects import REJECTS_NAME
 from distributed_il.prepare.resolve import Policies
+from distributed_il.prepare.summary_page import summary_page
+
+SUMMARY_JSON, SUMMARY_PAGE = "summary.json", "summary.html"
+"""What lies beside a dataset for people and programs."""
 
 
 def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest:
@@ -26,44 +39,91 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
     Raises:
         UserError: The source can't be used, the output is taken, or the disk is full; nothing is left behind.
     """
+    parent = None if config.append_to is None else Dataset.open(config.append_to)
     source = find_files(config)
-    reader = open_source(config, source)
+    reader = open_source(config, source, parent and parent.manifest)
+    rule = _rule(config, source, reader)
+    if parent is not None:
+        _require_fit(rule, reader, parent)
     options = BuildOptions(
-        name=config.name or source.name,
-        rule=_rule(config, source, reader),
+        name=config.name or (parent.manifest.name if parent else source.name),
+        rule=rule,
+        split=config.split,
         shares=(config.train_share, config.valid_share),
+        min_user_rows=config.min_user_rows,
+        min_item_rows=config.min_item_rows,
         policies=Policies(
             duplicates=config.duplicates,
             contradictions=config.contradictions,
             overlap=config.overlap,
             unseen=config.unseen,
         ),
-        preference=reader.has_preference,
+        preference=reader.has_preference and (parent is None or _has_preference(parent)),
         lanes=config.lanes,
         row_group_rows=config.row_group_rows,
         seed=config.seed,
+        parent=parent,
     )
+
+    def locate(split: str, row: int) -> str:
+        if row >= PARENT_ROW:
+            return f"{config.append_to}, {split} row {row - PARENT_ROW}"
+        return reader.locate(split, row)
+
     return build_dataset(
         config.output,
         reader.tables(),
         options,
         source=source.fingerprints(),
         num_rows=reader.num_rows,
-        locate=reader.locate,
+        locate=locate,
         progress=progress or (lambda stage, done, total: None),
+        late_counts=lambda: {"rejected_rows": reader.rejects.count} if reader.rejects.allowed else {},
+        documents=lambda manifest, user_rows, item_rows: _documents(manifest, user_rows, item_rows, reader),
     )
+
+
+def _documents(
+    manifest: Manifest, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64], reader: RawReader
+) -> dict[str, str]:
+    facts = account(manifest, user_rows, item_rows, reader.watch_times)
+    texts = {SUMMARY_JSON: json.dumps(facts, indent=2) + "\n", SUMMARY_PAGE: summary_page(facts)}
+    return texts | ({REJECTS_NAME: reader.rejects.table(reader.lines)} if reader.rejects.count else {})
+
+
+def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> None:
+    """Refuses to go on from a dataset of another rule, or with columns that the new log lacks."""
+    before = parent.manifest.rule
+    settings = describe(reader.rule, reader.config)
+    differing = [name for name in settings if before.get(name) != rule[name]]
+    if differing:
+        name = differing[0]
+        option = "rule" if name == "name" else name
+        raise UserError(
+            f"{parent.path} was prepared with {option} {before.get(name)!r}, not {rule[name]!r}; labels of two kinds "
+            f"do not mix: set {option} to what it was, or prepare both logs anew"
+        )
+    if _has_preference(parent) and not reader.has_preference:
+        raise UserError(f"{parent.path} has a column of true preferences, and the new log has none; give it one")
+
+
+def _has_preference(parent: Dataset) -> bool:
+    return "preference" in parent.manifest.splits["train"].columns
 
 
 def _rule(config: PrepareConfig, source: RawSource, reader: RawReader) -> dict[str, Any]:
-    rule: dict[str, Any] = {"name": reader.rule}
-    if reader.rule == "rating":
-        rule["positive_above"] = config.positive_above
-    dealt = {file.split for file in source.files} == {ALL}
-    rule["split"] = (
-        {"name": "random", "train_share": config.train_share, "valid_share": config.valid_share}
-        if dealt
-        else {"name": "given"}
-    )
+    rule = describe(reader.rule, config)
+    if reader.formats not in (["csv"], ["triples"]):
+        rule["format"] = reader.formats
+    rule["split"] = _split(config, source)
     if reader.left_aside:
         rule["columns_left_aside"] = reader.left_aside
     return rule
+
+
+def _split(config: PrepareConfig, source: RawSource) -> dict[str, Any]:
+    if {file.split for file in source.files} != {ALL}:
+        return {"name": "given"}
+    if config.split == "last":
+        return {"name": "last"}
+    return {"name": config.split, "train_share": config.train_share, "valid_share": config.valid_share}

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distributed_il.counters import SPLIT, hash_u64
-
-_DIGIT_BITS = 16
+from distributed_il.prepare.order_statistic import order_statistic
 
 
 class RandomSplit:
@@ -32,7 +31,7 @@ class RandomSplit:
         ends = [round(num_rows * shares[0]), round(num_rows * (shares[0] + shares[1]))]
         self.sizes = (ends[0], ends[1] - ends[0], num_rows - ends[1])
         """Rows of train, valid and test."""
-        self._bounds = np.array([self._order_statistic(end) for end in ends], dtype=np.uint64)
+        self._bounds = np.array([order_statistic(self._all_hashes, end) for end in ends], dtype=np.uint64)
 
     def splits(self, first: int, count: int) -> NDArray[np.int8]:
         """Splits of the rows first … first + count − 1: 0 train, 1 valid, 2 test; int8 [count]."""
@@ -40,19 +39,6 @@ class RandomSplit:
 
     def _hashes(self, first: int, count: int) -> NDArray[np.uint64]:
         return hash_u64(self._seed, SPLIT, 0, np.arange(first, first + count, dtype=np.int64))
-
-    def _order_statistic(self, rank: int) -> int:
-        """The hash below which exactly `rank` others lie."""
-        if rank >= self._num_rows:
-            return 2**64 - 1
-        shift = np.uint64(64 - _DIGIT_BITS)
-        counts = np.zeros(1 << _DIGIT_BITS, dtype=np.int64)
-        for hashes in self._all_hashes():
-            counts += np.bincount((hashes >> shift).astype(np.int64), minlength=counts.size)
-        ends = np.cumsum(counts)
-        digit = int(np.searchsorted(ends, rank, side="right"))
-        near = [hashes[(hashes >> shift) == digit] for hashes in self._all_hashes()]
-        return int(np.sort(np.concatenate(near))[rank - (int(ends[digit]) - int(counts[digit]))])
 
     def _all_hashes(self) -> Iterator[NDArray[np.uint64]]:
         return (

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from distributed_il.dataset import SPLITS, Manifest
 from distributed_il.errors import UserError
+from distributed_il.prepare.build_options import ALL
 from distributed_il.prepare.columns import (
     BadValueError,
     IdType,
     Reader,
-    only_binary,
+    read_amounts,
+    read_flags,
     read_ids,
     read_labels,
     read_preferences,
     read_ratings,
+    read_times,
 )
-from distributed_il.prepare.prepare_config import PrepareConfig
+from distributed_il.prepare.delimited import Piece, SetAside
+from distributed_il.prepare.feedback import watch_labels
+from distributed_il.prepare.prepare_config import PrepareConfig, Rule
+from distributed_il.prepare.raw_columns import ENGAGEMENT, Choice, choose_columns
 from distributed_il.prepare.raw_files import RawFile, RawSource
 from distributed_il.prepare.raw_pieces import RawPieces
+from distributed_il.prepare.rejects import Lines, Rejects
+from distributed_il.prepare.watch_times import WatchTimes
 
-Rule = Literal["rating", "binary"]
-"""How values become labels."""
+_FILE_SHIFT = 40
+"""A row's number is that of its file, shifted so far, and its own in the file."""
+_TEST = SPLITS[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +45,7 @@ class _File:
 
     file: RawFile
     pieces: RawPieces
-    columns: dict[str, str]
-    """Raw name of each column read: user, item, label, and preference where it is read."""
+    choice: Choice
 
 
 @dataclass(slots=True)
@@ -44,77 +54,150 @@ class RawReader:
 
     config: PrepareConfig
     rule: Rule
-    has_preference: bool
-    """Whether there is a column of true preferences, which is so where every file has it."""
     left_aside: dict[str, list[str]]
     """Columns that are not read, by file."""
     num_rows: int
     """Rows in all; 0 where it takes reading the files to know."""
     _files: list[_File]
-    _starts: list[tuple[int, _File]] = field(default_factory=list[tuple[int, _File]])
-    _id_types: dict[str, IdType] = field(default_factory=dict[str, IdType])
+    rejects: Rejects
+    """Bad rows so far."""
+    id_types: dict[str, IdType]
+    """How ids of users and items are read; the first piece decides what is `auto`."""
+    watch_times: WatchTimes = field(default_factory=WatchTimes)
+    """Watch times so far."""
+
+    @property
+    def has_preference(self) -> bool:
+        """Whether there is a column of true preferences, which is so where every file has it."""
+        return all("preference" in file.choice.columns for file in self._files)
+
+    @property
+    def formats(self) -> list[str]:
+        """Names of the logs read."""
+        return sorted({file.choice.log.format for file in self._files})
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
         """Reads everything once.
 
         Yields:
-            Split (or `all`) and a piece of it: user and item int64 or string, label int8 with nulls, and where
-            `has_preference`, preference float32.
+            Split (or `all`) and a piece of it: user and item int64 or string, label int8 with nulls, row int64 for
+            `locate`, where the split goes by time `time` float64, and where `has_preference`, preference float32.
 
         Raises:
-            UserError: A file can't be read, or holds a bad value; with its line or row.
+            UserError: A file can't be read, or holds a bad value, with its line or row; or more rows are bad than
+                may be.
         """
-        self._starts.clear()
-        self._id_types = dict.fromkeys(("user", "item"), self.config.id_type)
-        seen: dict[str, int] = {}
-        for file in self._files:
-            split, done = file.file.split, 0
-            self._starts.append((seen.get(split, 0), file))
-            for batch in file.pieces.read(list(file.columns.values())):
-                yield split, self._table(file, batch, done)
-                done += batch.num_rows
-            if not done:
+        rows_read = 0
+        for number, file in enumerate(self._files):
+            rows_before = rows_read + self.rejects.count
+            for piece in file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file)):
+                for split, table in self._tables(file, piece, number << _FILE_SHIFT):
+                    rows_read += table.num_rows
+                    yield split, table
+            if rows_read + self.rejects.count == rows_before:
                 raise UserError(f"{file.file.name} holds no rows; give a file with rows")
-            seen[split] = seen.get(split, 0) + done
+        self.rejects.check(rows_read, self.lines)
 
     def locate(self, split: str, row: int) -> str:
-        """Where the row of that number, from 0, among those read of a split stands: file and line."""
-        candidates = [(start, file) for start, file in self._starts if file.file.split == split and start <= row]
-        start, file = candidates[-1]
-        return file.pieces.place(row - start)
+        """Where the row of that number stands: file and line."""
+        return self._files[row >> _FILE_SHIFT].pieces.place(row & ((1 << _FILE_SHIFT) - 1))
 
-    def _table(self, file: _File, batch: pa.RecordBatch, done: int) -> pa.Table:
-        readers: dict[str, Reader] = {
-            "user": partial(self._ids, "user"),
-            "item": partial(self._ids, "item"),
-            "label": read_labels
-            if self.rule == "binary"
-            else partial(read_ratings, positive_above=self.config.positive_above),
+    @property
+    def lines(self) -> dict[str, Lines]:
+        """Finds the lines of each file."""
+        return {file.file.name: file.pieces.lines for file in self._files}
+
+    def _set_aside(self, file: _File) -> SetAside | None:
+        if not self.rejects.allowed:
+            return None
+        return lambda row, text, problem: self.rejects.add(file.file.name, row, "", text, problem)
+
+    def _tables(self, file: _File, piece: Piece, first: int) -> Iterator[tuple[str, pa.Table]]:
+        columns, rows = self._converted(file, piece)
+        if not rows.size:
+            return
+        labels = self._labels(columns)
+        if "play" in columns:
+            self.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
+        kept = {name: columns[name] for name in ("user", "item", "time", "preference") if name in columns}
+        table = pa.table({**kept, "label": labels, "row": first + rows})
+        random = columns.get("random")
+        if file.file.unbiased:
+            yield _TEST, table
+        elif random is None:
+            yield file.file.split, table
+        else:
+            flags = random.to_numpy(zero_copy_only=False)
+            for split, wanted in ((ALL, ~flags), (_TEST, flags)):
+                if wanted.any():
+                    yield split, table.filter(pa.array(wanted))
+
+    def _labels(self, columns: dict[str, pa.Array]) -> pa.Array:
+        if self.rule == "binary":
+            return columns["label"]
+        if self.rule == "rating":
+            return columns["rating"]
+        flags = [column for name, column in columns.items() if name.startswith(ENGAGEMENT)]
+        engaged = [flag.to_numpy(zero_copy_only=False) for flag in flags]
+        return watch_labels(self.rule, columns, np.logical_or.reduce(engaged) if engaged else None, self.config)
+
+    def _converted(self, file: _File, piece: Piece) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
+        """The columns of a piece, checked, and its rows; bad ones are refused or set aside."""
+        readers = self._readers(file)
+        while True:
+            converted: dict[str, pa.Array] = {}
+            name = ""
+            try:
+                for name, raw in file.choice.columns.items():
+                    converted[name] = readers(name)(piece.batch.column(raw))
+                return converted, piece.rows
+            except BadValueError as error:
+                piece = self._without(file, piece, file.choice.columns[name], error)
+
+    def _without(self, file: _File, piece: Piece, raw: str, error: BadValueError) -> Piece:
+        if not self.rejects.allowed or error.all_rows is None:
+            place = file.pieces.place(int(piece.rows[error.row]))
+            raise UserError(f"{place}, column {raw}: {error.value!r}: {error.problem}") from error
+        bad = error.all_rows()
+        values = piece.batch.column(raw).take(pa.array(bad)).to_pylist()
+        for row, value in zip(piece.rows[bad].tolist(), values, strict=True):
+            self.rejects.add(file.file.name, row, raw, value, error.problem)
+        good = np.ones(piece.num_rows, dtype=np.bool_)
+        good[bad] = False
+        return Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
+
+    def _readers(self, file: _File) -> Callable[[str], Reader]:
+        by_role: dict[str, Reader] = {
+            "user": partial(self._ids, file, "user"),
+            "item": partial(self._ids, file, "item"),
+            "label": read_labels,
+            "rating": partial(read_ratings, positive_above=self.config.positive_above),
+            "play": read_amounts,
+            "duration": partial(read_amounts, optional=True),
+            "ratio": partial(read_amounts, optional=True),
+            "time": read_times,
             "preference": read_preferences,
         }
-        converted: dict[str, pa.Array] = {}
-        for name, raw in file.columns.items():
-            try:
-                converted[name] = readers[name](batch.column(raw))
-            except BadValueError as error:
-                place = file.pieces.place(done + error.row)
-                raise UserError(f"{place}, column {raw}: {error.value!r}: {error.problem}") from error
-        return pa.table(converted)
+        return lambda name: by_role.get(name, read_flags)
 
-    def _ids(self, entity: str, column: pa.Array) -> pa.Array:
-        ids = read_ids(column, self._id_types[entity])
-        if self._id_types[entity] == "auto":
+    def _ids(self, file: _File, entity: str, column: pa.Array) -> pa.Array:
+        wanted = self.id_types[entity]
+        if wanted == "auto" and file.choice.log.integer_ids:
+            wanted = "integer"
+        ids = read_ids(column, wanted)
+        if self.id_types[entity] == "auto" and len(ids):
             # The first piece decides; a later one that differs is told by its line, not guessed at.
-            self._id_types[entity] = "integer" if pa.types.is_integer(ids.type) else "string"
+            self.id_types[entity] = "integer" if pa.types.is_integer(ids.type) else "string"
         return ids
 
 
-def open_source(config: PrepareConfig, source: RawSource) -> RawReader:
+def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | None = None) -> RawReader:
     """Looks at the columns of all files before any is read.
 
     Args:
         config: Names of columns, rule, format.
         source: The files.
+        parent: Of a dataset that is gone on from, whose types of ids hold.
 
     Returns:
         A reader of their rows.
@@ -123,61 +206,17 @@ def open_source(config: PrepareConfig, source: RawSource) -> RawReader:
         UserError: A column is missing or twice there, or a file can't be read.
     """
     pieces = {file: RawPieces(source.filesystem, file, config.delimiter) for file in source.files}
-    names = {file: of_file.columns() for file, of_file in pieces.items()}
-    for file, found in names.items():
-        _require_columns(file, found, (config.user_column, config.item_column))
-    rule = _rule(config, pieces, names)
-    preference = all(config.preference_column in found for found in names.values())
-    files: list[_File] = []
+    headers = {file: of_file.columns() for file, of_file in pieces.items()}
+    rule, choices = choose_columns(config, pieces, headers)
     left_aside: dict[str, list[str]] = {}
-    for file, found in names.items():
-        columns = _columns(file, config, rule, preference)
-        _require_columns(file, found, tuple(columns.values()))
-        files.append(_File(file, pieces[file], columns))
-        rest = [name for name in found if name not in columns.values()]
-        if rest and file.format in ("csv", "parquet"):
+    for file, header in headers.items():
+        rest = [name for name in header if name not in choices[file].columns.values()]
+        if rest and choices[file].log.layout is None:
             left_aside[file.name] = rest
     rows = [of_file.num_rows() for of_file in pieces.values()]
-    return RawReader(config, rule, preference, left_aside, sum(rows) if all(rows) else 0, files)
-
-
-def _columns(file: RawFile, config: PrepareConfig, rule: Rule, preference: bool) -> dict[str, str]:
-    if file.format == "triples":
-        return {"user": "user", "item": "item", "label": "value"}
-    if file.format == "movielens":
-        return {"user": "user", "item": "item", "label": "rating"}
-    value = config.label_column if rule == "binary" else config.rating_column
-    columns = {"user": config.user_column, "item": config.item_column, "label": value}
-    return columns | ({"preference": config.preference_column} if preference else {})
-
-
-def _require_columns(file: RawFile, found: list[str], wanted: tuple[str, ...]) -> None:
-    if file.format not in ("csv", "parquet"):
-        return
-    for name in wanted:
-        if found.count(name) != 1:
-            state = "has no column" if name not in found else f"has {found.count(name)} columns called"
-            raise UserError(
-                f"{file.name} {state} {name!r}, only {', '.join(found)}; name the columns by the options user_column, "
-                "item_column, label_column and rating_column"
-            )
-
-
-def _rule(config: PrepareConfig, pieces: dict[RawFile, RawPieces], names: dict[RawFile, list[str]]) -> Rule:
-    if config.rule != "auto":
-        return config.rule
-    kinds = {file.format for file in names}
-    if "movielens" in kinds:
-        return "rating"
-    if "triples" in kinds:
-        binary = all(only_binary(batch.column(0)) for of_file in pieces.values() for batch in of_file.read(["value"]))
-        return "binary" if binary else "rating"
-    if all(config.label_column in found for found in names.values()):
-        return "binary"
-    if all(config.rating_column in found for found in names.values()):
-        return "rating"
-    listed = "; ".join(f"{file.name}: {', '.join(found)}" for file, found in names.items())
-    raise UserError(
-        f"neither {config.label_column!r} nor {config.rating_column!r} is a column of every file ({listed}); "
-        "name the column by label_column or rating_column"
-    )
+    files = [_File(file, pieces[file], choices[file]) for file in source.files]
+    total = sum(rows) if all(rows) else 0
+    id_types: dict[str, IdType] = dict.fromkeys(("user", "item"), config.id_type)
+    if parent is not None and config.id_type == "auto":
+        id_types = {name: "integer" if kind == "int64" else "string" for name, kind in parent.id_type.items()}
+    return RawReader(config, rule, left_aside, total, files, Rejects(config.max_reject_share), id_types)

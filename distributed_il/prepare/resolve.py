@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from distributed_il.errors import UserError
 from distributed_il.prepare.spill import Records
 
+UNCLEAR_PART = 3
+"""A part that no labelled row is in."""
+
 Locate = Callable[[int, int], str]
 """Where a row stands in the source, from the number of its split and its own."""
 
@@ -46,11 +49,13 @@ def resolve(
     Raises:
         UserError: A policy is `error` and there is such a pair.
     """
-    order = np.argsort(_pairs(records), kind="stable")
+    # Of a pair's rows the last one is the latest, or where no times are read, the last in the source.
+    timed = "time" in (records.dtype.names or ())
+    order = np.lexsort((records["time"], _pairs(records))) if timed else np.argsort(_pairs(records), kind="stable")
     records = records.take(order)  # several times faster than records[order]
     clear = records["label"] >= 0
     labelled, unclear = records[clear], records[~clear]
-    labelled = labelled.take(np.argsort(_pairs(labelled) * 4 + labelled["split"], kind="stable"))
+    labelled = labelled.take(np.argsort(_pairs_and_splits(labelled), kind="stable"))
     resolver = _Resolver(policies, locate, names, counts)
     return resolver.across_splits(resolver.within_split(labelled)), resolver.unclear(unclear)
 
@@ -58,6 +63,11 @@ def resolve(
 def _pairs(records: Records) -> NDArray[np.int64]:
     # 31 bits each leave room for the split.
     return (records["user"].astype(np.int64) << 31) | records["item"]
+
+
+def _pairs_and_splits(labelled: Records) -> NDArray[np.int64]:
+    """Rows to be dealt come after those that have their splits."""
+    return _pairs(labelled) * 4 + np.minimum(labelled["split"], UNCLEAR_PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class _Resolver:
         """One row of each (pair, split)."""
         if not rows.size:
             return rows
-        starts = _group_starts(_pairs(rows) * 4 + rows["split"])
+        starts = _group_starts(_pairs_and_splits(rows))
         ends = np.append(starts[1:], rows.size)
         if starts.size == rows.size:
             return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,19 @@ CHUNK_ROWS = 1 << 20
 """Rows handled at a time where they need not be together."""
 
 
-def record_type(preference: bool) -> np.dtype[np.void]:
+def record_type(preference: bool, timed: bool = False) -> np.dtype[np.void]:
     """The fields of a record.
 
     Args:
         preference: Whether the true preference is among them.
+        timed: Whether the time is.
 
     Returns:
         user, item, label (−1 where unclear), split (its number), `key` (first the row's number in its split, for
-        messages; later the hash that the order follows from), and preference.
+        messages; later the hash that the order follows from), preference, and time.
     """
     fields: list[tuple[str, str]] = [("user", "<i4"), ("item", "<i4"), ("label", "i1"), ("split", "i1"), ("key", "<u8")]
-    return np.dtype(fields + [("preference", "<f4")] * preference)
+    return np.dtype(fields + [("preference", "<f4")] * preference + [("time", "<f8")] * timed)
 
 
 class RecordFile:
@@ -51,6 +52,13 @@ class RecordFile:
             with self._path.open("rb") as file:
                 while (records := np.fromfile(file, dtype=self._dtype, count=rows)).size:
                     yield records
+
+    def pieces(self, sizes: Iterable[int]) -> Iterator[Records]:
+        """The records, so many at a time as each size says."""
+        if self.rows:
+            with self._path.open("rb") as file:
+                for rows in sizes:
+                    yield np.fromfile(file, dtype=self._dtype, count=rows)
 
     def take(self) -> Records:
         """All records at once; the file is removed."""

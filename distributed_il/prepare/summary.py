@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from distributed_il.dataset import UNCLEAR, Manifest
-
-_SET_ASIDE = {
-    "duplicate_rows": "duplicates of a pair, {duplicates} kept",
-    "contradicting_rows": "of pairs whose labels differ, {contradictions} kept",
-    "overlapping_rows": "of pairs that an earlier split has",
-    "unclear_rows_outside_train": "unclear rows of valid and test",
-    "unclear_rows_with_label": "unclear rows of pairs with a label in train",
-}
+from distributed_il.prepare.account import SET_ASIDE
 
 
 def summary(manifest: Manifest) -> str:
@@ -29,15 +22,23 @@ def summary(manifest: Manifest) -> str:
     for name, split in manifest.splits.items():
         positive = "" if name == UNCLEAR else f", {split.positives / split.rows:.1%} positive"
         lines.append(f"  {name:<8}{split.rows:>14,} rows{positive}")
-    if "rows_read" in manifest.counts:
-        lines.append(f"  {'read':<8}{manifest.counts['rows_read']:>14,} rows")
-    for name, reason in _SET_ASIDE.items():
-        if manifest.counts.get(name):
-            lines.append(f"  {'aside':<8}{manifest.counts[name]:>14,} rows: {reason.format(**manifest.policies)}")
-    if manifest.counts.get("unseen_rows"):
+    counts = manifest.counts
+    if "rows_read" in counts:
+        lines.append(f"  {'read':<8}{counts['rows_read']:>14,} rows")
+    if counts.get("parent_rows"):
+        lines.append(f"  {'parent':<8}{counts['parent_rows']:>14,} rows of the dataset that this one goes on from")
+    for name, reason in SET_ASIDE.items():
+        if counts.get(name):
+            lines.append(f"  {'aside':<8}{counts[name]:>14,} rows: {reason.format(**manifest.policies)}")
+    if counts.get("inactive_users") or counts.get("inactive_items"):
+        lines.append(
+            f"  {'aside':<8}{counts['inactive_users']:>14,} users and {counts['inactive_items']:,} items with too few "
+            "labelled rows"
+        )
+    if counts.get("unseen_rows"):
         done = {"keep": "kept", "drop": "set aside"}[manifest.policies["unseen"]]
         lines.append(
-            f"  {'unseen':<8}{manifest.counts['unseen_rows']:>14,} rows of valid and test, {done}: "
-            f"{manifest.counts['unseen_users']:,} users and {manifest.counts['unseen_items']:,} items are not in train"
+            f"  {'unseen':<8}{counts['unseen_rows']:>14,} rows of valid and test, {done}: "
+            f"{counts['unseen_users']:,} users and {counts['unseen_items']:,} items are not in train"
         )
     return "\n".join(lines)

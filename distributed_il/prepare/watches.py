@@ -8,6 +8,7 @@ preference says, so the preference is the best prediction of a label that anybod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,22 +52,30 @@ class Watches:
     labels: NDArray[np.int8]
 
 
-def kuaishou_labels(play_ms: NDArray[np.int64], duration_ms: NDArray[np.int64]) -> NDArray[np.int8]:
+def kuaishou_labels(
+    play_ms: NDArray[Any],
+    duration_ms: NDArray[Any],
+    *,
+    short_play_ms: float = SHORT_PLAY_MS,
+    long_view_ms: float = LONG_VIEW_MS,
+) -> NDArray[np.int8]:
     """Turns watch times into feedback by the platform's own definitions.
 
     1 for a complete play or a long view (play ≥ min(duration, 18 s)), 0 for a short play (play < min(3 s, duration)),
     `UNCLEAR` for the rest.
 
     Args:
-        play_ms: int64[n].
-        duration_ms: int64[n], above 0.
+        play_ms: Numbers [n].
+        duration_ms: Numbers [n], above 0.
+        short_play_ms: In place of 3 s.
+        long_view_ms: In place of 18 s.
 
     Returns:
         int8[n] of 1, 0 and `UNCLEAR`.
     """
     labels = np.full(len(play_ms), UNCLEAR, dtype=np.int8)
-    labels[play_ms < np.minimum(SHORT_PLAY_MS, duration_ms)] = 0
-    labels[play_ms >= np.minimum(LONG_VIEW_MS, duration_ms)] = 1
+    labels[play_ms < np.minimum(short_play_ms, duration_ms)] = 0
+    labels[play_ms >= np.minimum(long_view_ms, duration_ms)] = 1
     return labels
 
 

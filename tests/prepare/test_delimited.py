@@ -10,14 +10,17 @@ import pyarrow.fs as pafs
 import pytest
 
 from distributed_il.errors import UserError
-from distributed_il.prepare.delimited import TRIPLES, Layout, column_names, line_of_row, read_delimited
+from distributed_il.prepare.delimited import column_names, read_delimited
+from distributed_il.prepare.known_logs import TRIPLES, Layout
+from distributed_il.prepare.text_lines import line_numbers
 
 LOCAL = pafs.LocalFileSystem()
-COMMA = Layout(delimiter=",", columns=None)
+COMMA = Layout(delimiter=",", quoted=True)
 
 
 def read(path: Path, layout: Layout, columns: list[str]) -> dict[str, list[str]]:
-    return pa.Table.from_batches(list(read_delimited(LOCAL, str(path), "x.csv", layout, columns))).to_pydict()
+    pieces = read_delimited(LOCAL, str(path), "x.csv", layout, columns)
+    return pa.Table.from_batches([piece.batch for piece in pieces]).to_pydict()
 
 
 def written(path: Path, text: str | bytes) -> Path:
@@ -41,13 +44,13 @@ def test_without_a_header_every_line_is_a_row(tmp_path: Path) -> None:
 def test_a_compressed_file_is_read_like_a_plain_one(tmp_path: Path) -> None:
     path = written(tmp_path / "x.csv.gz", gzip.compress(b"a,b\n\n1,2\n"))
     assert read(path, COMMA, ["b"]) == {"b": ["2"]}
-    assert line_of_row(LOCAL, str(path), COMMA, 0) == 3
+    assert line_numbers(LOCAL, str(path), [2]) == [3]
 
 
 def test_windows_line_ends_and_blank_lines_do_not_matter(tmp_path: Path) -> None:
     path = written(tmp_path / "x.csv", "\ufeffa,b\r\n1,2\r\n\r\n3,4\r\n\r\n")
     assert read(path, COMMA, ["a", "b"]) == {"a": ["1", "3"], "b": ["2", "4"]}
-    assert [line_of_row(LOCAL, str(path), COMMA, row) for row in (0, 1)] == [2, 4]
+    assert line_numbers(LOCAL, str(path), [2, 3]) == [2, 4]
 
 
 @pytest.mark.parametrize(
