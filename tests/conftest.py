@@ -12,7 +12,6 @@ from small_datasets import make_small_dataset
 from distributed_il.dataset import Dataset
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For two processes of pytest-xdist: a file keeps its fixtures, and tests on Ray, the longest, come first.
 
