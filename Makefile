@@ -34,7 +34,7 @@ demo: $(VENV)/installed-plots
 	$(BIN)/distributed-il train --config jobs/demo.yaml --data.path $(DEMO)/data --run.dir $(DEMO)/run
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest $(TESTS)
 
 test-cluster: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m cluster $(TESTS)

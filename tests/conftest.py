@@ -12,17 +12,6 @@ from small_datasets import make_small_dataset
 from distributed_il.dataset import Dataset
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two processes of pytest-xdist: a file keeps its fixtures, and tests on Ray, the longest, come first.
-
-    All tests on Ray share one private Ray, and cores that two would fight for.
-    """
-    for item in items:
-        on_ray = item.get_closest_marker("ray") or item.get_closest_marker("cluster")
-        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.path.name))
-    items.sort(key=lambda item: not item.get_closest_marker("ray"))
-
-
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
     """Makes small random datasets: `make_dataset(name, train=…, valid=…, test=…, unclear=…, seed=…, lanes=…)`."""

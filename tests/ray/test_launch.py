@@ -111,11 +111,17 @@ def test_a_run_leaves_its_metrics_config_and_tensorboard(undisturbed: Any) -> No
 @pytest.mark.parametrize(
     ("number", "settings", "said"),
     [
-        (signal.SIGKILL, {}, "failed"),
-        (signal.SIGSTOP, {"collective_timeout_s": 8.0}, "failed"),
-        (signal.SIGTERM, {"max_failures": 0}, "notice that a node or worker will go"),
+        pytest.param(signal.SIGKILL, {}, "failed", id="killed"),
+        # A minute each: with the cluster's tests.
+        pytest.param(signal.SIGSTOP, {"collective_timeout_s": 8.0}, "failed", id="hung", marks=pytest.mark.cluster),
+        pytest.param(
+            signal.SIGTERM,
+            {"max_failures": 0},
+            "notice that a node or worker will go",
+            id="told to go",
+            marks=pytest.mark.cluster,
+        ),
     ],
-    ids=["killed", "hung", "told to go"],
 )
 def test_a_lost_worker_comes_back_and_changes_nothing(
     number: signal.Signals,
