@@ -8,8 +8,29 @@ from typing import Any
 
 import pytest
 from small_datasets import make_small_dataset
+from xdist.scheduler import LoadScopeScheduling
 
 from distributed_il.dataset import Dataset
+
+ON_RAY = "tests/ray/"
+
+
+class ByFile(LoadScopeScheduling):
+    """A file goes to one process, with its fixtures; those on Ray all to one: two Rays would fight for cores."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return ON_RAY if nodeid.startswith(ON_RAY) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """For `-n`; the tests on Ray, which take longest, are given out first."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests on Ray, which take longest, come first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(ON_RAY))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,11 +171,14 @@ def files_of_at_most(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("size", [0, 1000])
 def test_a_full_disk_is_told_with_its_cure(size: int, tmp_path: Path) -> None:
     told = pytest.raises(UserError, match=rf"{tmp_path}: the disk .*make room there")
+    others = set(threading.enumerate())
     with files_of_at_most(size), told as caught, TensorBoardMonitor(str(tmp_path), purge_step=None) as monitor:
         for step in range(1000):
             monitor.scalars({"train/loss": 0.5}, step)
         monitor.flush()
     assert "the same command goes on from the run's last checkpoint" in str(caught.value)
+    for thread in set(threading.enumerate()) - others:
+        thread.join(timeout=10)  # so that it dies in this test, not in the next one
 
 
 def test_the_monitor_of_other_ranks_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,20 +148,25 @@ def test_a_lost_worker_comes_back_and_changes_nothing(
     assert outcome(result) == outcome(undisturbed[1])
 
 
-def test_a_run_whose_driver_is_ended_twice_goes_on_and_ends_the_same(
-    undisturbed: Any, dataset: Dataset, tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, id="told", marks=pytest.mark.cluster),  # a minute each
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, id="killed"),
+    ],
+)
+def test_a_run_whose_driver_is_ended_goes_on_and_ends_the_same(
+    number: signal.Signals, status: int, undisturbed: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
     config = small_run(dataset, tmp_path / "run")
-    said: dict[signal.Signals, str] = {}
-    for kind, status in ((signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)):
-        driver = start_driver(config)
-        when_checkpointed(config.run.dir, functools.partial(driver.send_signal, kind)).join()
-        _, said[kind] = driver.communicate(timeout=PATIENCE_S)
-        assert driver.returncode == status, said[kind]
-        assert not (tmp_path / "run" / "metrics.json").exists()
-    told = [line.partition(" ")[0] for line in said[signal.SIGTERM].splitlines()]
-    assert set(told) <= {"round", "stopping", "stopped;"}
-    assert told[-1] == "stopped;"
+    driver = start_driver(config)
+    when_checkpointed(config.run.dir, functools.partial(driver.send_signal, number)).join()
+    _, said = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == status, said
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    words = [line.partition(" ")[0] for line in said.splitlines()]
+    assert set(words) <= {"round", "stopping", "stopped;"}
+    assert (number == signal.SIGTERM) == ("stopped;" in words[-1:])
     assert outcome(launch(config)) == outcome(undisturbed[1])
 
 
