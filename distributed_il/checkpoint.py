@@ -32,6 +32,7 @@ from distributed_il.table_parts import TablePart, file_name, read_table, read_te
 
 FORMAT_VERSION = 3
 NAMES_FILE = "names.json"
+_OLD_NAME_FILE = "last.json"
 Name = Literal["last", "best"]
 
 
@@ -228,10 +229,17 @@ class CheckpointStore:
 
     def _names(self) -> dict[Name, str]:
         """The checkpoints' directories by name."""
-        path = f"{self.root}/{NAMES_FILE}"
-        if self._fs.get_file_info(path).type == fs.FileType.NotFound:
-            return {}
-        return json.loads(self._read(path))
+        path, old = (f"{self.root}/{file}" for file in (NAMES_FILE, _OLD_NAME_FILE))
+        names, old_name = self._fs.get_file_info([path, old])
+        if names.type != fs.FileType.NotFound:
+            return json.loads(self._read(path))
+        if old_name.type != fs.FileType.NotFound:
+            # Without this the run would begin anew and remove them.
+            raise UserError(
+                f"the checkpoints in {self.root} are named by {_OLD_NAME_FILE}, as an earlier version did; use the "
+                "program that wrote them, or start under another run.dir"
+            )
+        return {}
 
     def _remove_all_but(self, kept: Collection[str]) -> None:
         for entry in self._fs.get_file_info(fs.FileSelector(self.root)):

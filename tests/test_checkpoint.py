@@ -276,5 +276,12 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
         CheckpointStore(str(tmp_path)).manifest("last")
 
 
+def test_checkpoints_of_an_earlier_version_are_not_taken_for_none(tmp_path: Path) -> None:
+    write_run(tmp_path, 1, "replicated")
+    (tmp_path / "checkpoints" / "names.json").rename(tmp_path / "checkpoints" / "last.json")
+    with pytest.raises(UserError, match=r"named by last.json, as an earlier version did; use the program"):
+        CheckpointStore(str(tmp_path)).manifest("last")
+
+
 def test_a_run_without_a_checkpoint_has_none(tmp_path: Path) -> None:
     assert CheckpointStore(str(tmp_path)).manifest("last") is None
