@@ -84,7 +84,12 @@ def partition(run: Run) -> float:
     fault = run.wait_for_step(EARLY)
     with run.stage.cluster.partitioned(run.stage.workers()[-1]):
         time.sleep(PARTITION_S)
-    run.stage.clear_nodes()
+
+    def finished_on_two_nodes() -> bool:
+        run.stage.clear_nodes()  # the head may give a node up some seconds after it is back
+        return run.finished
+
+    wait_until(finished_on_two_nodes, "the run does not end after the partition")
     return fault
 
 
