@@ -51,8 +51,8 @@ class Plan:
     dot_products: tuple[str, ...] = ("gmf", "bias_mf")
     """Backbones that rank all users."""
     towers: tuple[str, ...] = ("mlp", "neumf")
-    """Backbones of which each pair goes through the tower; these rank some users."""
-    tower_users: int = 32
+    """Backbones of which each pair goes through some layers; these rank some users."""
+    tower_users: int = 64
     checked_users: int = 200
     """Users whose items are also found by brute force, for a tower `tower_users`."""
     job_workers: int = 2

@@ -17,8 +17,8 @@ BUILT_IN = {
     "bias_mf": "distributed_il.models.bias_mf:BiasMF",
     "mlp": "distributed_il.models.mlp:MLP",
 }
-PAIRS_AT_ONCE = 65_536
-"""Pairs of `all_pairs` that go through the tower together: of NeuMF at width 32 some 150 MB."""
+ITEMS_AT_ONCE = 1024
+"""Items of `all_pairs` that go through the tower together with one user: what it makes of each stays in a cache."""
 
 
 class Backbone(nn.Module, ABC):
@@ -63,8 +63,8 @@ class Backbone(nn.Module, ABC):
     def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
         """Computes the logits of every user with every item, for ranking; called without gradient.
 
-        A backbone whose logit is a dot product overrides this with one matrix product; any other goes through
-        `forward`, some users at a time.
+        A backbone whose logit, or its first layer, comes apart into a user and an item part overrides this; of any
+        other each pair goes through `forward`.
 
         Args:
             user_rows: [U, user_dim], floating point.
@@ -73,13 +73,11 @@ class Backbone(nn.Module, ABC):
         Returns:
             Logits [U, I], same dtype; those of `forward` up to rounding.
         """
-        users, items = user_rows.shape[0], item_rows.shape[0]
-        logits = user_rows.new_empty((users, items))
-        at_once = max(1, PAIRS_AT_ONCE // max(1, items))
-        for start in range(0, users, at_once):
-            some = user_rows[start : start + at_once]
-            pairs = self(some.repeat_interleave(items, dim=0), item_rows.repeat(len(some), 1))
-            logits[start : start + at_once] = pairs.view(len(some), items)
+        logits = user_rows.new_empty((len(user_rows), len(item_rows)))
+        for start in range(0, len(item_rows), ITEMS_AT_ONCE):
+            tile = item_rows[start : start + ITEMS_AT_ONCE]
+            for user, own in zip(user_rows, logits[:, start : start + ITEMS_AT_ONCE], strict=True):
+                own.copy_(self(user.repeat(len(tile), 1), tile))
         return logits
 
 

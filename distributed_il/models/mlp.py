@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distributed_il.models.backbone import Backbone
-from distributed_il.models.perceptron import halving_perceptron, perceptron_dim
+from distributed_il.models.perceptron import add_perceptron_of_pairs, halving_perceptron, perceptron_dim
 
 
 class MLP(Backbone):
@@ -25,3 +25,8 @@ class MLP(Backbone):
 
     def forward(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
         return self.predict(self.perceptron(torch.cat([user_rows, item_rows], dim=1))).squeeze(-1)
+
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+        logits = self.predict.bias.repeat(len(user_rows), len(item_rows))
+        add_perceptron_of_pairs(logits, self.perceptron, self.predict.weight[0], user_rows, item_rows)
+        return logits

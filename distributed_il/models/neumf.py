@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distributed_il.models.backbone import Backbone
-from distributed_il.models.perceptron import halving_perceptron, perceptron_dim
+from distributed_il.models.perceptron import add_perceptron_of_pairs, halving_perceptron, perceptron_dim
 
 
 class NeuMF(Backbone):
@@ -29,3 +29,10 @@ class NeuMF(Backbone):
         product = user_rows[:, :size] * item_rows[:, :size]
         hidden = self.perceptron(torch.cat([user_rows[:, size:], item_rows[:, size:]], dim=1))
         return self.predict(torch.cat([product, hidden], dim=1)).squeeze(-1)
+
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+        size = self.embedding_dim
+        of_product, of_perceptron = self.predict.weight[0].split(size)
+        logits = torch.addmm(self.predict.bias, user_rows[:, :size] * of_product, item_rows[:, :size].T)
+        add_perceptron_of_pairs(logits, self.perceptron, of_perceptron, user_rows[:, size:], item_rows[:, size:])
+        return logits
