@@ -7,34 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from distributed_il.pages.frame import HEIGHT, LETTER, WIDTH, Series, axis, colour, figure, stroke, value_rows
 from distributed_il.pages.html import Markup
 from distributed_il.pages.scale import Scale, short, span
-
-WIDTH, HEIGHT = 560, 260
-COLOURS = 8
-DASHES = ("", "7 4", "2 4", "9 3 2 3")
-"""Lines differ in dashes as well as in colour, for eyes that do not tell the colours apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One line of a chart.
-
-    Attributes:
-        name: For the legend.
-        xs: Values along the axis, ascending.
-        ys: Their heights; what is not finite is left out.
-        style: Number of its colour and dashes, the same wherever this name appears.
-    """
-
-    name: str
-    xs: Sequence[float]
-    ys: Sequence[float]
-    style: int
-
-    def points(self) -> list[tuple[float, float]]:
-        """The points that can be drawn."""
-        return [(x, y) for x, y in zip(self.xs, self.ys, strict=True) if math.isfinite(y)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +50,16 @@ def line_chart(
     points = [point for one in drawn for point in one.points()]
     x = Scale(*span([x for x, _ in points], margin=0.03 if not x_names else 0.1), 52, WIDTH - 10)
     y = Scale(*span([y for _, y in points]), HEIGHT - 42, 10)
-    parts = [_rows(y), _axis(x, x_names, x_label, whole)]
+    parts = [value_rows(y), axis(x, _cut(x_names, x), x_label, whole)]
     for one in drawn:
         places = [(x(a), y(b)) for a, b in one.points()]
         path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
-        parts.append(f'<path class="curve" d="{path}" {_stroke(one.style)}/>')
+        parts.append(f'<path class="curve" d="{path}" {stroke(one.style)}/>')
         if len(places) <= 40:
-            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{_colour(one.style)}"/>' for a, b in places]
+            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour(one.style)}"/>' for a, b in places]
     named = [one for one in (drawn if legend is None else legend) if one.points()]
     told = "; ".join(f"{one.name} from {one.points()[0][1]:.4g} to {one.points()[-1][1]:.4g}" for one in named)
-    return _figure(title, f"Lines over {x_label}: {told}.", "".join(parts), legend=named, note=note)
+    return figure(title, f"Lines over {x_label}: {told}.", "".join(parts), legend=named, note=note)
 
 
 def bar_chart(title: str, edges: Sequence[float], shares: Sequence[float], *, x_label: str, note: str = "") -> Markup:
@@ -99,15 +74,44 @@ def bar_chart(title: str, edges: Sequence[float], shares: Sequence[float], *, x_
     """
     top = max(shares, default=0.0)
     x, y = Scale(edges[0], edges[-1], 52, WIDTH - 10), Scale(0, top * 1.05 or 1.0, HEIGHT - 42, 10)
-    parts = [_rows(y), _axis(x, (), x_label, whole=False)]
+    parts = [value_rows(y), axis(x, (), x_label, whole=False)]
     for left, right, share in zip(edges[:-1], edges[1:], shares, strict=True):
         parts.append(
             f'<rect x="{x(left):.1f}" y="{y(share):.1f}" width="{max(x(right) - x(left) - 1, 0.5):.1f}" '
-            f'height="{y(0) - y(share):.1f}" fill="{_colour(0)}"/>'
+            f'height="{y(0) - y(share):.1f}" fill="{colour(0)}"/>'
         )
     highest = max(range(len(shares)), key=lambda number: shares[number])
     told = f"Bars over {x_label}; the highest, {top:.1%}, from {edges[highest]:g} to {edges[highest + 1]:g}."
-    return _figure(title, told, "".join(parts), note=note)
+    return figure(title, told, "".join(parts), note=note)
+
+
+def column_chart(title: str, edges: Sequence[str], series: Sequence[Series], *, x_label: str, note: str = "") -> Markup:
+    """Columns side by side, each a stack of counts.
+
+    Args:
+        title: What is shown.
+        edges: Name of the edge at the left of each column; the last column is open.
+        series: From the bottom up, a height for each column.
+        x_label: What the axis measures.
+        note: A line under the picture.
+    """
+    totals = [sum(heights) for heights in zip(*(one.ys for one in series), strict=True)]
+    x, y = Scale(0, len(edges), 52, WIDTH - 10), Scale(0, max([*totals, 1]) * 1.05, HEIGHT - 42, 10)
+    every = math.ceil(LETTER * (max(map(len, edges)) + 0.3) / (x(1) - x(0)))
+    named = [edge if place % every == 0 else "" for place, edge in enumerate(edges)]
+    parts = [value_rows(y), axis(x, named, x_label, whole=False)]
+    for place, edge in enumerate(edges):
+        floor = 0.0
+        for one in series:
+            top = floor + one.ys[place]
+            parts.append(
+                f'<rect x="{x(place) + 1:.1f}" y="{y(top):.1f}" width="{x(place + 1) - x(place) - 2:.1f}" '
+                f'height="{y(floor) - y(top):.1f}" fill="{colour(one.style)}">'
+                f"<title>{escape(f'from {edge}, {one.name}: {one.ys[place]:,.0f}')}</title></rect>"
+            )
+            floor = top
+    told = "; ".join(f"from {edge}: {total:,.0f}" for edge, total in zip(edges, totals, strict=True))
+    return figure(title, f"Columns over {x_label}; {told}.", "".join(parts), legend=series, note=note, swatches=True)
 
 
 def interval_chart(title: str, intervals: Sequence[Interval], *, note: str = "") -> Markup:
@@ -118,7 +122,7 @@ def interval_chart(title: str, intervals: Sequence[Interval], *, note: str = "")
         intervals: From top to bottom.
         note: A line under the picture.
     """
-    left = 20 + 6.6 * max(len(one.name) for one in intervals)
+    left = 20 + LETTER * max(len(one.name) for one in intervals)
     height = 34 + 26 * len(intervals)
     x = Scale(*span([value for one in intervals for value in (one.low, one.value, one.high)]), left, WIDTH - 16)
     parts = [
@@ -127,43 +131,48 @@ def interval_chart(title: str, intervals: Sequence[Interval], *, note: str = "")
         for tick in x.ticks(6)
     ]
     for number, one in enumerate(intervals):
-        y, colour = 18 + 26 * number, _colour(one.style)
+        y, dot = 18 + 26 * number, colour(one.style)
         parts.append(
             f'<text class="strong" x="{left - 14:.0f}" y="{y + 4}" text-anchor="end">{escape(one.name)}</text>'
         )
         if math.isfinite(one.low):
             parts.append(
-                f'<line x1="{x(one.low):.1f}" x2="{x(one.high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" '
+                f'<line x1="{x(one.low):.1f}" x2="{x(one.high):.1f}" y1="{y}" y2="{y}" stroke="{dot}" '
                 'stroke-width="2.5" stroke-linecap="round"/>'
             )
-        parts.append(f'<circle cx="{x(one.value):.1f}" cy="{y}" r="4.5" fill="{colour}"/>')
+        parts.append(f'<circle cx="{x(one.value):.1f}" cy="{y}" r="4.5" fill="{dot}"/>')
     told = "; ".join(f"{one.name} {one.value:.4f}, from {one.low:.4f} to {one.high:.4f}" for one in intervals)
-    return _figure(title, f"{told}.", "".join(parts), height=height, note=note)
+    return figure(title, f"{told}.", "".join(parts), height=height, note=note)
 
 
-def share_bar(title: str, shares: Mapping[str, float], *, note: str = "") -> Markup:
+def share_bar(title: str, shares: Mapping[str, float], *, styles: Sequence[int] = (), note: str = "") -> Markup:
     """One bar, cut into shares of a whole.
 
     Args:
         title: What is shown.
         shares: By name, with a sum of 1.
+        styles: Of each share; empty for 0, 1, ….
         note: A line under the picture.
     """
     x, place, parts = Scale(0, 1, 0, WIDTH), 0.0, list[str]()
-    for number, share in enumerate(shares.values()):
+    styles = styles or range(len(shares))
+    for number, share in zip(styles, shares.values(), strict=True):
         width = x(share)
         parts.append(
             f'<rect x="{x(place):.1f}" y="2" width="{max(width - 1, 0):.1f}" height="34" rx="2" '
-            f'fill="{_colour(number)}"/>'
+            f'fill="{colour(number)}"/>'
         )
         if width > 44:
             parts.append(
                 f'<text class="inside" x="{x(place) + width / 2:.1f}" y="24" text-anchor="middle">{share:.1%}</text>'
             )
         place += share
-    entries = [Series(f"{name} {share:.1%}", (), (), number) for number, (name, share) in enumerate(shares.items())]
+    entries = [
+        Series(f"{name} {share:.1%}", (), (), number)
+        for number, (name, share) in zip(styles, shares.items(), strict=True)
+    ]
     told = ", ".join(entry.name for entry in entries)
-    return _figure(title, f"{told}.", "".join(parts), legend=entries, height=40, note=note, swatches=True)
+    return figure(title, f"{told}.", "".join(parts), legend=entries, height=40, note=note, swatches=True)
 
 
 def scatter_chart(
@@ -190,74 +199,19 @@ def scatter_chart(
     points = [point for one in (*groups, *([line] if line else [])) for point in one.points()]
     x = Scale(*span([x for x, _ in points] if not x_names else [0, len(x_names) - 1], margin=0.05), 52, WIDTH - 10)
     y = Scale(*span([y for _, y in points]), HEIGHT - 42, 10)
-    parts = [_rows(y), _axis(x, x_names, x_label, whole)]
+    parts = [value_rows(y), axis(x, _cut(x_names, x), x_label, whole)]
     if line is not None:
         path = "M" + "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in line.points())
         parts.append(f'<path class="curve" d="{path}" stroke="var(--line)"/>')
     size = 2.6 if len(points) > 100 else 4
     for one in groups:
         dots = "".join(f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="{size}"/>' for a, b in one.points())
-        parts.append(f'<g fill="{_colour(one.style)}" fill-opacity=".75">{dots}</g>')
+        parts.append(f'<g fill="{colour(one.style)}" fill-opacity=".75">{dots}</g>')
     told = ", ".join(f"{one.name}: {len(one.xs)} points" for one in groups)
-    return _figure(title, f"{told}.", "".join(parts), legend=groups, note=note, swatches=True)
+    return figure(title, f"{told}.", "".join(parts), legend=groups, note=note, swatches=True)
 
 
-def _rows(y: Scale) -> str:
-    """Lines across, with their values."""
-    return "".join(
-        f'<line class="grid" x1="52" x2="{WIDTH - 10}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        f'<text x="45" y="{y(tick) + 4:.1f}" text-anchor="end">{short(tick)}</text>'
-        for tick in y.ticks(6)
-    )
-
-
-def _axis(x: Scale, names: Sequence[str], label: str, whole: bool) -> str:
-    base = HEIGHT - 42
-    marks = list(enumerate(names)) if names else [(tick, short(tick)) for tick in x.ticks(8, whole=whole)]
-    return (
-        f'<line class="axis" x1="52" x2="{WIDTH - 10}" y1="{base}" y2="{base}"/>'
-        + "".join(
-            f'<text x="{x(place):.1f}" y="{base + 17}" text-anchor="middle">{escape(name)}</text>'
-            for place, name in marks
-        )
-        + f'<text x="{(WIDTH + 42) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle">{escape(label)}</text>'
-    )
-
-
-def _figure(
-    title: str,
-    told: str,
-    content: str,
-    *,
-    legend: Sequence[Series] = (),
-    height: int = HEIGHT,
-    note: str = "",
-    swatches: bool = False,
-) -> Markup:
-    """A picture with its title above and its legend and note below; `told` is for those who can't see it."""
-    entries = "".join(f"<li>{_key(one.style, swatches)}{escape(one.name)}</li>" for one in legend)
-    shown = f'<ul class="legend">{entries}</ul>' if len(legend) > 1 else ""
-    words = f"<figcaption>{escape(note)}</figcaption>" if note else ""
-    return Markup(
-        f'<figure><h4>{escape(title)}</h4><svg viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{escape(f"{title}. {told}")}">{content}</svg>'
-        f"{shown}{words}</figure>\n"
-    )
-
-
-def _key(style: int, swatch: bool) -> str:
-    inside = (
-        f'<rect x="14" y="1" width="11" height="11" rx="2" fill="{_colour(style)}"/>'
-        if swatch
-        else f'<path class="curve" d="M1 6L25 6" {_stroke(style)}/>'
-    )
-    return f'<svg viewBox="0 0 26 12" aria-hidden="true">{inside}</svg>'
-
-
-def _colour(style: int) -> str:
-    return f"var(--c{style % COLOURS})"
-
-
-def _stroke(style: int) -> str:
-    dashes = DASHES[style % len(DASHES)] if style else ""
-    return f'stroke="{_colour(style)}"' + (f' stroke-dasharray="{dashes}"' if dashes else "")
+def _cut(names: Sequence[str], x: Scale) -> list[str]:
+    """Names side by side, each cut to what there is room for."""
+    room = int((x(1) - x(0)) / LETTER)
+    return [name if len(name) <= room else f"{name[: room - 1]}…" for name in names]

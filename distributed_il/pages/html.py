@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any, cast
 
 from distributed_il.pages.style import STYLE
 
@@ -19,6 +20,15 @@ class Markup:
 def text_of(content: str | Markup) -> str:
     """HTML of a text or of what is HTML already."""
     return content.text if isinstance(content, Markup) else escape(content)
+
+
+def words(value: Any) -> str:
+    """A plain value as people write it: names before values, commas between, no brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {words(part)}" for name, part in cast(Mapping[str, Any], value).items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(words, cast(Sequence[Any], value)))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def page(title: str, lead: str, sections: Mapping[str, Markup], footer: str) -> str:
@@ -86,6 +96,12 @@ def table(
     return Markup(
         f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n'
     )
+
+
+def numbers(values: Mapping[str, str]) -> Markup:
+    """The few numbers that matter most, each large above its name."""
+    cards = "".join(f"<li><b>{escape(value)}</b>{escape(name)}</li>" for name, value in values.items())
+    return Markup(f'<ul class="numbers">{cards}</ul>\n')
 
 
 def details(summary: str, content: Markup) -> Markup:

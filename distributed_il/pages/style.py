@@ -31,7 +31,7 @@ nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: 1.2rem 0 0; fon
 code { font: .86em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .4rem; font-size: .88rem; }
+caption { text-align: left; padding-bottom: .4rem; font-size: .88rem; max-width: calc(100vw - 2.5rem); }
 th, td { padding: .38rem 1.1rem .38rem 0; text-align: right; vertical-align: top; }
 th, td { border-bottom: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: 0; }
@@ -43,11 +43,15 @@ td.text { white-space: normal; }
 td small { display: block; color: var(--soft); font-size: .8em; white-space: nowrap; }
 tr.marked { background: var(--card); }
 .best { font-weight: 700; }
+.numbers { display: flex; flex-wrap: wrap; gap: .7rem; margin: 1.2rem 0; padding: 0; color: var(--soft); }
+.numbers li { list-style: none; background: var(--card); border-radius: 8px; padding: .5rem 1rem; font-size: .9rem; }
+.numbers b { display: block; font-size: 1.25rem; color: var(--ink); font-variant-numeric: tabular-nums; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1.2rem 2rem; }
 figure { margin: .6rem 0; min-width: 0; max-width: 36rem; }
 figure h4 { margin: 0 0 .2rem; font-size: .92rem; font-weight: 600; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { fill: var(--soft); font: 12.5px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; }
+@media (max-width: 34rem) { svg text { font-size: 17px; } svg .name, svg .strong { font-size: 13.5px; } }
 svg .strong { fill: var(--ink); }
 svg .inside { fill: var(--paper); font-weight: 600; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
@@ -56,6 +60,7 @@ svg .curve { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .2rem 0 0; padding: 0; font-size: .85rem; }
 .legend li { list-style: none; }
 .legend svg { display: inline-block; width: 26px; height: 12px; margin-right: .4rem; vertical-align: -1px; }
+.legend .patch { width: 12px; }
 details { margin: .8rem 0; }
 summary { cursor: pointer; color: var(--accent); font-size: .92rem; }
 footer { margin-top: 3.5rem; border-top: 1px solid var(--line); padding-top: .8rem; }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from distributed_il.dataset import UNCLEAR, Dataset
-from distributed_il.pages.html import Markup, details, heading, joined, paragraph, table
+from distributed_il.pages.html import Markup, details, heading, joined, paragraph, table, words
 from distributed_il.report.records import RunRecord
 from distributed_il.report.results import number
 
@@ -28,9 +28,9 @@ def data(datasets: Sequence[Dataset]) -> Markup:
         facts = {
             "users × items": f"{manifest.num_users:,} × {manifest.num_items:,}",
             "density": f"{sum(split.rows for split in manifest.splits.values()) / pairs:.4%} of all pairs",
-            "feedback rule": _words(manifest.rule),
-            **({"policies": _words(manifest.policies)} if manifest.policies else {}),
-            **({"set aside": _words(manifest.counts)} if manifest.counts else {}),
+            "feedback rule": words(manifest.rule),
+            **({"policies": words(manifest.policies)} if manifest.policies else {}),
+            **({"set aside": words(manifest.counts)} if manifest.counts else {}),
             "prepared": manifest.created,
             "path": dataset.path,
             "fingerprint": manifest.fingerprint,
@@ -108,9 +108,3 @@ def _speed(one: RunRecord) -> str:
 
 def _value(value: Any) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in values.items()
-    )

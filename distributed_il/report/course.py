@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distributed_il.monitor import WeightHistogram
-from distributed_il.pages.charts import Series, bar_chart, line_chart, scatter_chart, share_bar
+from distributed_il.pages.charts import bar_chart, line_chart, scatter_chart, share_bar
+from distributed_il.pages.frame import Series
 from distributed_il.pages.html import Markup, details, figures, heading, joined, paragraph, table
 from distributed_il.report.records import RunRecord
 from distributed_il.report.results import METRICS, number
@@ -94,8 +95,8 @@ def weights(records: Sequence[RunRecord]) -> Markup:
     if not annotating:
         return Markup("")
     text = (
-        "w1 is the weight that label 1 gets in the inverse dual loss of an unlabelled pair, w0 = 1 − w1 that of label "
-        "0: near 0 and 1 the model is sure, at ½ it knows nothing."
+        "w1 is the weight that label 1 gets in the inverse dual loss of an unlabelled pair, "
+        "w0\u00a0=\u00a01\u00a0−\u00a0w1 that of label 0: near 0 and 1 the model is sure, at ½ it knows nothing."
     )
     parts = [paragraph(text)]
     for one in annotating:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distributed_il.metrics.bootstrap import RESAMPLES, Estimate
-from distributed_il.pages.charts import Interval, Series, interval_chart, line_chart
+from distributed_il.pages.charts import Interval, interval_chart, line_chart
+from distributed_il.pages.frame import Series
 from distributed_il.pages.html import Markup, details, figures, heading, joined, paragraph, table
 from distributed_il.report.measurement import Comparison, Predictor
 from distributed_il.report.slices import Slices

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from distributed_il import __version__
-from distributed_il.pages.charts import Series, line_chart, scatter_chart
+from distributed_il.pages.charts import line_chart, scatter_chart
+from distributed_il.pages.frame import Series
 from distributed_il.pages.html import Markup, figures, joined, page, paragraph, table
 from distributed_il.sweep.outcome import TABLE_ENDS, Trial, shown, trial_table
 from distributed_il.sweep.space import Domain

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distributed_il.pages.charts import Interval, Series, bar_chart, interval_chart, line_chart, share_bar
-from distributed_il.pages.html import paragraph, table
+from distributed_il.pages.charts import Interval, bar_chart, column_chart, interval_chart, line_chart, share_bar
+from distributed_il.pages.frame import Series
+from distributed_il.pages.html import paragraph, table, words
 from distributed_il.pages.scale import Scale, short, span
 
 
@@ -59,6 +60,33 @@ def test_bars_are_as_high_as_their_shares() -> None:
     chart = bar_chart("t", [0.0, 0.5, 1.0], [0.25, 0.75], x_label="x").text
     heights = [float(height) for height in re.findall(r'<rect[^>]* height="([\d.]+)"', chart)]
     assert heights[1] == pytest.approx(3 * heights[0], rel=0.01)
+
+
+def test_columns_are_stacks_of_counts() -> None:
+    series = [Series("a", [0, 1], [10, 0], 1), Series("b", [0, 1], [30, 20], 2)]
+    chart = column_chart("t", ["0", "1"], series, x_label="x").text
+    stacks = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)"[^>]* height="([\d.]+)" fill="var\(--c([12])\)"', chart)
+    (x, top, height, _), (above_x, above_top, above_height, _), (_, _, none, _), (_, _, other, _) = stacks
+    assert x == above_x
+    assert float(above_top) + float(above_height) == pytest.approx(float(top), abs=0.11)
+    assert [float(above_height), float(none), float(other)] == pytest.approx(
+        [3 * float(height), 0, 2 * float(height)], abs=0.2
+    )
+
+
+def test_names_on_an_axis_keep_clear_of_each_other() -> None:
+    """Ten columns of 49.8 have room for six letters of 7.8; of seven letters every second name is shown."""
+    edges = [f"{number:,}" for number in range(999_990, 1_000_000)]
+    many = column_chart("t", edges, [Series("a", [0], [1] * 10, 0)], x_label="x")
+    assert ">999,990<" in many.text
+    assert ">999,991<" not in many.text
+    marks = Series("a", [0, 1], [1.0, 2.0], 0)
+    assert "a very long na" in line_chart("t", [marks], x_label="x", x_names=["short", "a very long name" * 3]).text
+
+
+def test_plain_values_as_people_write_them() -> None:
+    value = {"split": {"name": "random", "share": 0.6}, "files": ["a", "b"], "rows": 1000, "kept": True}
+    assert words(value) == "split name random, share 0.6, files a, b, rows 1,000, kept True"
 
 
 def test_shares_fill_the_bar() -> None:
