@@ -51,6 +51,8 @@ def summary_page(facts: Mapping[str, Any]) -> str:
         parts += ["<h2>Watch time, all good rows read</h2>", _watch_time(facts["watch_time"])]
     for entity in ("user", "item"):
         parts += [f"<h2>Training rows per {entity}</h2>", _activity(facts[f"train_rows_per_{entity}"], f"{entity}s")]
+    if facts["features"]:
+        parts += ["<h2>Side features</h2>", _features(facts)]
     parts += ["<h2>Rule and policies</h2>", _settings({**facts["rule"], **facts["policies"]})]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -99,6 +101,20 @@ def _splits_table(splits: Mapping[str, Mapping[str, int]]) -> str:
         for name, split in splits.items()
     ]
     return _table(("rows", "split", ""), lines)
+
+
+def _features(facts: Mapping[str, Any]) -> str:
+    lines = [
+        (f"{values:,}", f"{name} of {entity}")
+        for entity, side in facts["features"].items()
+        for name, values in side["values"].items()
+    ]
+    notes = "".join(
+        f"<p>{side['with_features']:,} of {facts[entity]:,} {entity} have some; {side['unused']:,} of the file are not "
+        "in the log.</p>"
+        for entity, side in facts["features"].items()
+    )
+    return _table(("values", ""), lines) + notes
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
