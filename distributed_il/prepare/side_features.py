@@ -65,9 +65,7 @@ def code_features(
         vocabulary: External ids of the dataset, of the type of those given; place k is dense id k.
         parent: A dataset that this one goes on from, whose ids come first; it has the same columns or none.
     """
-    chunks = vocabulary.chunks if isinstance(vocabulary, pa.ChunkedArray) else [vocabulary]
-    found = [pc.fill_null(pc.index_in(chunk, value_set=features.ids), _NONE).to_numpy() for chunk in chunks]
-    rows = np.concatenate(found) if found else np.zeros(0, np.int32)
+    rows = pc.fill_null(pc.index_in(vocabulary, value_set=features.ids), _NONE).to_numpy()
     before, known = None, {}
     if parent is not None and parent.feature_columns(features.entity):
         table = parent.features()
