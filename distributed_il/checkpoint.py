@@ -206,7 +206,9 @@ class CheckpointStore:
         learner.step = manifest["step"]
         tower = read_tensors(self._fs, f"{place}/{file_name('tower')}")
         for name, tensor in learner.tower.state().items():
-            tensor.copy_(tower[name])
+            there = tower[name]
+            # A parameter with a row for each value of a side feature may have grown by some.
+            (tensor if tensor.shape == there.shape else tensor[: len(there)]).copy_(there)
 
     def _make(self, place: str) -> None:
         """An empty directory; what an attempt that failed has left there goes."""

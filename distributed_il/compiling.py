@@ -26,7 +26,8 @@ def compiled(function: F, *, any_length: Sequence[str], say: Callable[[str], Non
 
     Args:
         function: Of tensors by position, without a branch on their values.
-        any_length: Its arguments whose first dimension the compiler must not take for a constant.
+        any_length: Its arguments whose first dimension the compiler must not take for a constant; one may be a tuple
+            of tensors, which all have such.
         say: Told, once, why compilation failed.
 
     Returns:
@@ -43,7 +44,9 @@ def compiled(function: F, *, any_length: Sequence[str], say: Callable[[str], Non
         try:
             if inner is None:
                 for place in places:
-                    dynamo.mark_dynamic(arguments[place], 0)
+                    given = arguments[place]
+                    for tensor in given if isinstance(given, tuple) else (given,):
+                        dynamo.mark_dynamic(tensor, 0)
                 inner = _compile(function)
                 with _shapes.patch(use_duck_shape=False):  # lengths that happen to be equal now differ later
                     return inner(*arguments)

@@ -35,7 +35,7 @@ class ModelConfig:
     """The backbone: what turns a user row and an item row into a logit."""
 
     backbone: str = "gmf"
-    """`gmf`, `neumf`, `bias_mf`, `mlp`, or `module:Class` of your own."""
+    """`gmf`, `neumf`, `bias_mf`, `mlp`, `deepfm` (which takes side features), or `module:Class` of your own."""
     embedding_dim: int = 32
     """Width of one embedding."""
     init_std: float = 0.01

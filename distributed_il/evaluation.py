@@ -10,6 +10,7 @@ import torch
 from distributed_il.collectives import LocalCollectives
 from distributed_il.dataset import Dataset, LocalBlockReader
 from distributed_il.learner import Learner
+from distributed_il.model_features import features_for
 from distributed_il.split_scores import SplitReader, score_split
 from distributed_il.trained_run import open_run
 
@@ -51,6 +52,7 @@ def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | No
         seed=run.config.run.seed,
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
+        features=features_for(run.config.model, run.dataset),
     )
     run.store.restore(run.manifest, learner)
     learner.settle()

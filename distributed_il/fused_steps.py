@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from distributed_il.compiling import compiled
 from distributed_il.config import OptimizerConfig
+from distributed_il.features import Codes, Features
 from distributed_il.objectives import inverse_dual_loss, log_loss
 from distributed_il.plan import Overlap, PairPlan
 from distributed_il.row_adam import BETA1, BETA2, Rows, adam_arithmetic, catch_up
@@ -61,6 +62,7 @@ class FusedSteps:
         tower: Tower,
         optimizer: OptimizerConfig,
         say: Callable[[str], None],
+        features: Features | None = None,
     ) -> None:
         """Prepares compilation; it happens at the first call of each function.
 
@@ -70,11 +72,12 @@ class FusedSteps:
             tower: The tower.
             optimizer: The `optimizer` section of the run.
             say: Told why compilation failed, if it does.
+            features: Side features that the backbone is given, if any.
         """
         self._optimizer, self._device = optimizer, tower.packed.device
         tables = (users.packed_and_spare, items.packed_and_spare, users.last_step_and_spare, items.last_step_and_spare)
         self._state = (*tables, tower.packed)
-        arithmetic = _Arithmetic(tower, optimizer)
+        arithmetic = _Arithmetic(tower, optimizer, features)
         self._plain = compiled(arithmetic.plain, any_length=ANY_LENGTH, say=say)
         self._look = compiled(arithmetic.look, any_length=ANY_LENGTH, say=say)
         self._shift = compiled(arithmetic.shift, any_length=ANY_LENGTH, say=say)
@@ -173,8 +176,8 @@ class FusedSteps:
 class _Arithmetic:
     """The functions that are compiled; tables come first: packed users, packed items, their last steps, the tower."""
 
-    def __init__(self, tower: Tower, optimizer: OptimizerConfig) -> None:
-        self._module, self._optimizer = tower.module, optimizer
+    def __init__(self, tower: Tower, optimizer: OptimizerConfig, features: Features | None) -> None:
+        self._module, self._optimizer, self._features = tower.module, optimizer, features
         self._layout = [(name, parameter.shape) for name, parameter in tower.module.named_parameters()]
         self._catches_up = optimizer.missed_steps == "catch_up"
 
@@ -196,8 +199,9 @@ class _Arithmetic:
         user_rows = self._gather(users, users_last, user_ids, step - 1)
         item_rows = self._gather(items, items_last, item_ids, step - 1)
         parts = _parts(tower)
+        codes = self._codes(user_ids, item_ids, user_places, item_places)
         losses, gradients = self._labelled(
-            (user_rows.weight, item_rows.weight, parts.weight[0]), user_places, item_places, labels, scalars[0]
+            (user_rows.weight, item_rows.weight, parts.weight[0]), user_places, item_places, labels, scalars[0], codes
         )
         self._descend(parts, gradients[2].unsqueeze(0), scalars)
         self._descend(user_rows, gradients[0], scalars)
@@ -238,7 +242,10 @@ class _Arithmetic:
         )
         leaves = tuple(leaf.detach().requires_grad_() for leaf in leaves)
         logits = self._logits(
-            leaves[2], leaves[0].index_select(0, pair_user_places), leaves[1].index_select(0, pair_item_places)
+            leaves[2],
+            leaves[0].index_select(0, pair_user_places),
+            leaves[1].index_select(0, pair_item_places),
+            self._codes(pair_user_ids, pair_item_ids, pair_user_places, pair_item_places),
         )
         dual = (inverse_dual_loss(logits) * weight).sum() * scalars[0]
         user_delta, item_delta, tower_delta = (direction(g) for g in torch.autograd.grad(dual, leaves))
@@ -246,10 +253,11 @@ class _Arithmetic:
         user = self._weight(users, users_last, user_ids, now).index_select(0, user_places)
         item = self._weight(items, items_last, item_ids, now).index_select(0, item_places)
         by_user, by_item = user_shift.index_select(0, user_places), item_shift.index_select(0, item_places)
+        codes = self._codes(user_ids, item_ids, user_places, item_places)
         losses = [
-            log_loss(self._logits(flat - tower_delta, user - by_user, item - by_item), labels),
-            log_loss(self._logits(flat, user, item), labels),
-            log_loss(self._logits(flat + tower_delta, user + by_user, item + by_item), labels),
+            log_loss(self._logits(flat - tower_delta, user - by_user, item - by_item, codes), labels),
+            log_loss(self._logits(flat, user, item, codes), labels),
+            log_loss(self._logits(flat + tower_delta, user + by_user, item + by_item, codes), labels),
         ]
         sums = torch.stack(losses).sum(dim=1, dtype=torch.float64)
         return logits.detach(), sums, (user_delta, item_delta, tower_delta)
@@ -292,21 +300,29 @@ class _Arithmetic:
         item_places: Tensor,
         labels: Tensor,
         scale: Tensor,
+        codes: Codes,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Losses, and gradients of user rows, item rows and tower."""
         leaves = tuple(weight.detach().requires_grad_() for weight in weights)
-        logits = self._logits(leaves[2], leaves[0].index_select(0, user_places), leaves[1].index_select(0, item_places))
+        rows = leaves[0].index_select(0, user_places), leaves[1].index_select(0, item_places)
+        logits = self._logits(leaves[2], *rows, codes)
         losses = log_loss(logits, labels)
         return losses.detach(), torch.autograd.grad(losses.sum() * scale, leaves)
 
-    def _logits(self, flat: Tensor, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+    def _codes(self, user_ids: Tensor, item_ids: Tensor, user_places: Tensor, item_places: Tensor) -> Codes:
+        """Side features of each pair; a spare row, which no pair uses, has none."""
+        if self._features is None:
+            return ()
+        return self._features.codes(user_ids.index_select(0, user_places), item_ids.index_select(0, item_places))
+
+    def _logits(self, flat: Tensor, user_rows: Tensor, item_rows: Tensor, codes: Codes) -> Tensor:
         weights: dict[str, Tensor] = {}
         start = 0
         for name, shape in self._layout:
             stop = start + shape.numel()
             weights[name] = flat[start:stop].view(shape)
             start = stop
-        return functional_call(self._module, weights, (user_rows, item_rows))
+        return functional_call(self._module, weights, (user_rows, item_rows, *codes))
 
     def _descend(self, rows: Rows, gradient: Tensor, scalars: Tensor) -> None:
         adam_arithmetic(rows, gradient, scalars[2], scalars[3], self._optimizer.weight_decay)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distributed_il.config import OptimizerConfig
+from distributed_il.features import Features
 from distributed_il.fused_steps import STATE, FusedSteps, Look
 from distributed_il.graphing import Graphs
 from distributed_il.plan import Overlap, PairPlan, RowPlan
@@ -44,6 +45,7 @@ class GraphedSteps:
         *,
         batch_size: int,
         say: Callable[[str], None],
+        features: Features | None = None,
     ) -> None:
         """Prepares compilation and recording; they happen at the first two calls of each function.
 
@@ -54,9 +56,10 @@ class GraphedSteps:
             optimizer: The `optimizer` section of the run.
             batch_size: Labelled rows of a full batch.
             say: Told why compilation or recording failed, if it does.
+            features: Side features that the backbone is given, if any.
         """
         self._graphs = Graphs(say)
-        self._any = FusedSteps(users, items, tower, optimizer, say)
+        self._any = FusedSteps(users, items, tower, optimizer, say, features)
         self._full = self._any.through(lambda function: self._graphs.graphed(function, fixed=STATE))
         self._batch_size, self._spares = batch_size, (users.num_rows, items.num_rows)
 

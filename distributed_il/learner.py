@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from distributed_il.collectives import Collectives
 from distributed_il.compiled_passes import CompiledPasses
 from distributed_il.config import ModelConfig, OptimizerConfig
 from distributed_il.counters import INIT, hash_u64
+from distributed_il.features import Features
 from distributed_il.fused_steps import FusedSteps
 from distributed_il.graphed_steps import GraphedSteps
 from distributed_il.models import load_backbone
@@ -29,6 +31,7 @@ class Learner:
     Attributes:
         rows: The embedding rows of all ranks.
         tower: The backbone with its parameters, the same on every rank.
+        features: Side features that the backbone is given; None where it takes or gets none.
         passes: The arithmetic of a step, eager or compiled.
         fused: Whole compiled steps; None where steps are not compiled or several ranks take them.
         step: Optimiser steps taken so far.
@@ -44,6 +47,7 @@ class Learner:
         seed: int,
         collectives: Collectives,
         device: torch.device,
+        features: Features | None = None,
     ) -> None:
         """Builds the same initial weights whatever the number of ranks.
 
@@ -55,11 +59,13 @@ class Learner:
             seed: Decides the initial weights.
             collectives: The ranks.
             device: Where rows and tower live.
+            features: Side features of the users and items, for a backbone that takes such.
         """
         self.optimizer, self.collectives, self.device = optimizer, collectives, device
         seeds = [int(hash_u64(seed, INIT, part)) % 2**62 for part in range(3)]
         dtype = getattr(torch, model.dtype)
-        backbone = load_backbone(model, seed=seeds[0])
+        backbone = load_backbone(model, seed=seeds[0], features=features)
+        self.features = features.to(device) if features is not None and backbone.takes_features else None
         self.tower = Tower(backbone, dtype=dtype, device=device, collectives=collectives)
 
         sharded = model.tables == "sharded" and collectives.world_size > 1
@@ -77,7 +83,7 @@ class Learner:
             optimizer,
             collectives,
         )
-        self.passes: Passes = EagerPasses()
+        self.passes: Passes = EagerPasses(self.features)
         self.fused: FusedSteps | GraphedSteps | None = None
         self.step = 0
 
@@ -94,10 +100,11 @@ class Learner:
         """
         if self.collectives.world_size == 1:
             parts = (self.users, self.items, self.tower, self.optimizer)
+            told: dict[str, Any] = {"say": say, "features": self.features}
             on_gpu = self.device.type == "cuda"
-            self.fused = GraphedSteps(*parts, batch_size=batch_size, say=say) if on_gpu else FusedSteps(*parts, say)
+            self.fused = GraphedSteps(*parts, batch_size=batch_size, **told) if on_gpu else FusedSteps(*parts, **told)
             return
-        self.passes = CompiledPasses(say)
+        self.passes = CompiledPasses(say, self.features)
         # DDP does not know gradients that a compiled function asks for; the tower's are exchanged instead.
         self.tower.replica = None
 
@@ -123,7 +130,7 @@ class Learner:
     def logits(self, tiles: Tiles) -> Tensor:
         """Logits of a batch's pairs for a loss that `descend` is given: [B]."""
         tower = self.tower.replica or self.tower.module
-        return tower(tiles.users.pairs(), tiles.items.pairs())
+        return tower(tiles.users.pairs(), tiles.items.pairs(), *tiles.codes(self.features))
 
     def descend(self, loss: Tensor, tiles: Tiles, *, capacity: int) -> None:
         """Takes one labelled step: backward (DDP averages a large tower), exchange of rows, Adam.
@@ -182,4 +189,5 @@ class Learner:
         Returns:
             Logits [B].
         """
-        return self.tower.module(*self.rows.weights(user_ids, item_ids))
+        codes = () if self.features is None else self.features.codes(user_ids, item_ids)
+        return self.tower.module(*self.rows.weights(user_ids, item_ids), *codes)

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from distributed_il.features import Codes, Features
 from distributed_il.models import Backbone
 from distributed_il.objectives import inverse_dual_loss, log_loss
 from distributed_il.row_store import Shifts, Tiles
@@ -38,6 +39,7 @@ def labelled_pass(
     item_places: Tensor,
     labels: Tensor,
     scale: Tensor,
+    codes: Codes,
 ) -> PassResult:
     """Gradient of scale · Σ ℓ(x, y).
 
@@ -49,9 +51,10 @@ def labelled_pass(
         item_places: Each pair's place in `items`, int64 [B].
         labels: 0 or 1, float [B].
         scale: Scalar.
+        codes: Side features of each pair, if the backbone takes such.
     """
     users, items = users.detach().requires_grad_(), items.detach().requires_grad_()
-    losses = log_loss(tower(users.index_select(0, user_places), items.index_select(0, item_places)), labels)
+    losses = log_loss(tower(users.index_select(0, user_places), items.index_select(0, item_places), *codes), labels)
     gradients = torch.autograd.grad(losses.sum() * scale, [users, items, *tower.parameters()])
     return PassResult(losses.detach(), gradients[0], gradients[1], tuple(gradients[2:]))
 
@@ -64,6 +67,7 @@ def dual_pass(
     item_places: Tensor,
     weight: Tensor,
     scale: Tensor,
+    codes: Codes,
 ) -> PassResult:
     """Gradient of scale · Σ weight · dual loss(x) (Eq. 4); arguments as in `labelled_pass`.
 
@@ -75,9 +79,10 @@ def dual_pass(
         item_places: int64 [B].
         weight: Of each pair, float [B].
         scale: Scalar.
+        codes: Side features of each pair, if the backbone takes such.
     """
     users, items = users.detach().requires_grad_(), items.detach().requires_grad_()
-    logits = tower(users.index_select(0, user_places), items.index_select(0, item_places))
+    logits = tower(users.index_select(0, user_places), items.index_select(0, item_places), *codes)
     dual = (inverse_dual_loss(logits) * weight).sum() * scale
     gradients = torch.autograd.grad(dual, [users, items, *tower.parameters()])
     return PassResult(logits.detach(), gradients[0], gradients[1], tuple(gradients[2:]))
@@ -106,6 +111,7 @@ def candidate_passes(
     user_places: Tensor,
     item_places: Tensor,
     labels: Tensor,
+    codes: Codes,
 ) -> list[Candidate]:
     """Log losses under θ − δ, θ and θ + δ.
 
@@ -118,12 +124,13 @@ def candidate_passes(
         user_places: int64 [B].
         item_places: int64 [B].
         labels: 0 or 1, float [B].
+        codes: Side features of each pair, if the backbone takes such.
     """
     candidates: list[Candidate] = []
     rows = _candidate_rows(users, items, user_shift, item_shift, user_places, item_places)
     for tower, (user, item) in zip(towers, rows, strict=True):
         leaves = user.requires_grad_(), item.requires_grad_()
-        candidates.append(Candidate(*leaves, log_loss(tower(*leaves), labels)))
+        candidates.append(Candidate(*leaves, log_loss(tower(*leaves, *codes), labels)))
     return candidates
 
 
@@ -136,11 +143,12 @@ def candidate_sums(
     user_places: Tensor,
     item_places: Tensor,
     labels: Tensor,
+    codes: Codes,
 ) -> Tensor:
     """Sums of log losses under θ − δ, θ and θ + δ: float64 [3], without a graph; arguments as in `candidate_passes`."""
     rows = _candidate_rows(users, items, user_shift, item_shift, user_places, item_places)
     with torch.no_grad():
-        losses = [log_loss(tower(user, item), labels) for tower, (user, item) in zip(towers, rows, strict=True)]
+        losses = [log_loss(tower(user, item, *codes), labels) for tower, (user, item) in zip(towers, rows, strict=True)]
         return torch.stack([part.to(torch.float64).sum() for part in losses])
 
 
@@ -230,14 +238,19 @@ class Passes(Protocol):
 class EagerPasses:
     """Operation by operation. The three candidates keep their graphs: running the winner again would cost more."""
 
+    def __init__(self, features: Features | None = None) -> None:
+        """Takes the side features that the backbone is given, if any."""
+        self._features = features
+
     def labelled(self, tower: Backbone, tiles: Tiles, labels: Tensor, scale: Tensor) -> PassResult:
-        return labelled_pass(tower, *tiles.leaves, *tiles.places, labels, scale)
+        return labelled_pass(tower, *tiles.leaves, *tiles.places, labels, scale, tiles.codes(self._features))
 
     def dual(self, tower: Backbone, tiles: Tiles, weight: Tensor, scale: Tensor) -> PassResult:
-        return dual_pass(tower, *tiles.leaves, *tiles.places, weight, scale)
+        return dual_pass(tower, *tiles.leaves, *tiles.places, weight, scale, tiles.codes(self._features))
 
     def candidates(self, towers: Sequence[Backbone], tiles: Tiles, shifts: Shifts, labels: Tensor) -> Candidates:
-        graphs = candidate_passes(towers, *tiles.leaves, shifts.users, shifts.items, *tiles.places, labels)
+        codes = tiles.codes(self._features)
+        graphs = candidate_passes(towers, *tiles.leaves, shifts.users, shifts.items, *tiles.places, labels, codes)
         sums = torch.stack([graph.losses.detach().to(torch.float64).sum() for graph in graphs])
         return Candidates(sums, graphs)
 

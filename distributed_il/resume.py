@@ -9,6 +9,7 @@ from distributed_il.config import TrainConfig
 from distributed_il.config_file import config_to_dict, flat
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
+from distributed_il.model_features import about_features
 
 FREE_TO_CHANGE = {
     "data.path",
@@ -48,6 +49,7 @@ def about_run(config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | 
             "items": dataset.vocabulary_digest("items", dataset.num_items),
         },
         "start": start,
+        **({"features": features} if (features := about_features(config.model, dataset)) else {}),
     }
 
 

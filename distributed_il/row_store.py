@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from distributed_il.features import Codes, Features
 from distributed_il.plan import PairPlan
 from distributed_il.tables import EmbeddingTable, RowGradients, Tile
 
@@ -28,6 +29,13 @@ class Tiles:
     def places(self) -> tuple[Tensor, Tensor]:
         """Each pair's place among the distinct rows: users, items, int64 [B]."""
         return self.users.plan.inverse, self.items.plan.inverse
+
+    def codes(self, features: Features | None) -> Codes:
+        """Side features of each pair; nothing where there are none."""
+        if features is None:
+            return ()
+        user_ids, item_ids = (side.plan.ids.index_select(0, side.plan.inverse) for side in (self.users, self.items))
+        return features.codes(user_ids, item_ids)
 
     def move(self, shifts: Shifts, sign: float) -> None:
         """Moves the gathered weights by sign · δ; the tables are left alone."""

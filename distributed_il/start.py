@@ -11,6 +11,7 @@ from distributed_il.config_file import config_to_dict, flat
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
 from distributed_il.learner import Learner
+from distributed_il.model_features import check_grown_features
 
 FREE_IN_MODEL = {"model.tables", "model.init_std"}
 """Settings of the model that do not decide what its weights mean."""
@@ -53,7 +54,8 @@ def check_start(config: TrainConfig, dataset: Dataset, manifest: Mapping[str, An
         manifest: Of the checkpoint to start from.
 
     Raises:
-        UserError: The model is built otherwise, or the dataset does not begin with the ids that it was trained on.
+        UserError: The model is built otherwise, or the dataset does not begin with the ids that it was trained on, or
+            has other side features where the model takes such.
     """
     now, then = flat(config_to_dict(config)), flat(manifest["config"])
     wanted = {key for key in now.keys() | then.keys() if key.startswith("model.")} - FREE_IN_MODEL
@@ -68,6 +70,7 @@ def check_start(config: TrainConfig, dataset: Dataset, manifest: Mapping[str, An
     if manifest["dataset"] != dataset.fingerprint:
         _check_grown(dataset, manifest, "users", manifest["num_users"], dataset.num_users)
         _check_grown(dataset, manifest, "items", manifest["num_items"], dataset.num_items)
+        check_grown_features(config.model, dataset, manifest)
 
 
 def start_from(path: str, config: TrainConfig, dataset: Dataset, learner: Learner) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def start_from(path: str, config: TrainConfig, dataset: Dataset, learner: Learne
 
     Old ids keep their rows with both Adam moments, as the tower does, so the count of steps goes on too: moments and
     the correction of their bias belong together. Rows of new ids stay as the learner has drawn them, with moments of 0,
-    like those of an id that the old run had never met.
+    like those of an id that the old run had never met; so do the tower's rows of new values of side features.
 
     Args:
         path: As for `find_start`.

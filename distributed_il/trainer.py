@@ -22,6 +22,7 @@ from distributed_il.dataset import BlockReader, Dataset
 from distributed_il.lanes import Schedule
 from distributed_il.learner import Learner
 from distributed_il.methods import Batch, Phase, make_method
+from distributed_il.model_features import features_for
 from distributed_il.monitor import Monitor
 from distributed_il.prefetch import Prefetcher
 from distributed_il.progress import Progress
@@ -90,6 +91,7 @@ class Trainer:
             seed=config.run.seed,
             collectives=collectives,
             device=device,
+            features=features_for(config.model, dataset),
         )
         if config.run.compile:
             self.learner.compile(on_note, batch_size=config.run.batch_size)

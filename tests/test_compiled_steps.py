@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
+from random_features import random_features
 
 from distributed_il import compiling
 from distributed_il.collectives import LocalCollectives
@@ -28,6 +29,7 @@ def make_learner(backbone: str = "gmf", missed_steps: str = "skip") -> Learner:
         seed=5,
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
+        features=random_features(USERS, ITEMS),
     )
 
 
@@ -64,7 +66,7 @@ def train_alike(ours: Learner, theirs: Learner, *, rows: tuple[int, ...]) -> set
 ROWS = (64, 64, 60, 50, 64, 63, 1, 1, 1, 64, 70, 45, 64, 64, 64, 40, 50, 60)
 
 
-@pytest.mark.parametrize(("backbone", "missed_steps"), [("gmf", "skip"), ("neumf", "catch_up")])
+@pytest.mark.parametrize(("backbone", "missed_steps"), [("gmf", "catch_up"), ("deepfm", "skip")])
 def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
     compiled = make_learner(backbone, missed_steps)
     compiled.compile(refuse, batch_size=64)
@@ -72,11 +74,12 @@ def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
     assert len(train_alike(compiled, make_learner(backbone, missed_steps), rows=ROWS)) >= 2
 
 
-def test_compiled_passes_equal_eager_ones() -> None:
+@pytest.mark.parametrize("backbone", ["gmf", "deepfm"])
+def test_compiled_passes_equal_eager_ones(backbone: str) -> None:
     """What several ranks run between their exchanges."""
-    compiled = make_learner()
-    compiled.passes = CompiledPasses(refuse)
-    assert len(train_alike(compiled, make_learner(), rows=ROWS)) >= 2
+    compiled = make_learner(backbone)
+    compiled.passes = CompiledPasses(refuse, compiled.features)
+    assert len(train_alike(compiled, make_learner(backbone), rows=ROWS)) >= 2
 
 
 @pytest.mark.parametrize("with_ranks", [False, True])

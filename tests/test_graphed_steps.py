@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
+from random_features import random_features
 from torch import Tensor
 
 from distributed_il import compiling, graphing
@@ -36,12 +37,13 @@ def make_learner(backbone: str, missed_steps: str = "skip", device: str = "cpu")
         seed=5,
         collectives=LocalCollectives(),
         device=torch.device(device),
+        features=random_features(USERS, ITEMS),
     )
 
 
 def with_graphs(learner: Learner, say: Callable[[str], None]) -> Learner:
     parts = (learner.users, learner.items, learner.tower, learner.optimizer)
-    learner.fused = GraphedSteps(*parts, batch_size=BATCH, say=say)
+    learner.fused = GraphedSteps(*parts, batch_size=BATCH, say=say, features=learner.features)
     return learner
 
 
@@ -124,7 +126,7 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 @pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])
-@pytest.mark.parametrize("backbone", ["gmf", "neumf"])
+@pytest.mark.parametrize("backbone", ["gmf", "neumf", "deepfm"])
 def test_full_batches_are_replayed_and_all_are_the_eager_steps(
     recorder: Recorder, backbone: str, missed_steps: str
 ) -> None:
@@ -196,7 +198,7 @@ def test_the_spare_row_is_in_no_checkpoint_and_no_fingerprint(tmp_path: Path) ->
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])
-@pytest.mark.parametrize("backbone", ["gmf", "neumf"])
+@pytest.mark.parametrize("backbone", ["gmf", "neumf", "deepfm"])
 def test_graphs_on_a_gpu_are_the_eager_steps_of_a_cpu(backbone: str, missed_steps: str) -> None:
     learner = make_learner(backbone, missed_steps, "cuda")
     learner.compile(refuse, batch_size=BATCH)

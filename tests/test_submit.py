@@ -22,6 +22,7 @@ from distributed_il.errors import UserError
 from distributed_il.submission.config import SubmitConfig
 from distributed_il.submission.job import Job, JobState
 
+FEATURES = ["--user_features=u.csv", "--user_feature_columns=[age]"]
 TRAIN = ["train", "--data.path=/shared/data", "--run.dir=/shared/run"]
 
 
@@ -172,6 +173,7 @@ def test_the_module_is_the_same_command(board: Board, monkeypatch: pytest.Monkey
         (["train", "--data.path=/shared/data"], "run.dir is missing"),
         (["train", "--data.path=data", "--run.dir=/shared/run"], f"such as {os.path.abspath('data')}"),
         (["evaluate", "--run_dir", "runs/a"], "--run_dir: run_dir is 'runs/a'"),
+        (["prepare", "--source=/a", "--output=/b", *FEATURES], "--user_features: user_features is 'u.csv'"),
         ([*TRAIN, "--wait"], "--wait belongs to submit; give it before train"),
         ([*TRAIN, "--submission-id=a"], "--submission-id belongs to submit; give it before train"),
         ([*TRAIN, "--config=/nowhere/job.yaml"], "No such file"),

@@ -11,7 +11,7 @@ from distributed_il.cli.main import COMMANDS
 from distributed_il.errors import UserError
 
 SENT = {
-    "prepare": ("source", "output"),
+    "prepare": ("source", "output", "append_to", "user_features", "item_features"),
     "simulate": ("output",),
     "train": ("data.path", "run.dir", "run.start_from"),
     "sweep": ("data.path", "run.dir", "run.start_from"),

@@ -1,7 +1,17 @@
 """Prepared datasets: a directory of sharded Parquet that describes itself."""
 
 from distributed_il.dataset.files import filesystem
-from distributed_il.dataset.manifest import SPLITS, UNCLEAR, LaneFile, Manifest, SourceFile, Split, TableFile
+from distributed_il.dataset.manifest import (
+    SPLITS,
+    UNCLEAR,
+    Entity,
+    FeatureColumn,
+    LaneFile,
+    Manifest,
+    SourceFile,
+    Split,
+    TableFile,
+)
 from distributed_il.dataset.reader import Activity, Block, Dataset
 from distributed_il.dataset.reading import BlockReader, LocalBlockReader
 from distributed_il.dataset.writer import DatasetWriter
@@ -14,6 +24,8 @@ __all__ = [
     "BlockReader",
     "Dataset",
     "DatasetWriter",
+    "Entity",
+    "FeatureColumn",
     "LaneFile",
     "LocalBlockReader",
     "Manifest",

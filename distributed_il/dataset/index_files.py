@@ -74,15 +74,24 @@ def write_index(
     np.cumsum(counts, out=indptr[1:])
     items = np.memmap(raw, dtype=np.int32, mode="r") if raw.stat().st_size else np.zeros(0, dtype=np.int32)
     files = [
-        _write_array(fs, root, indptr_name(index), "indptr", indptr),
-        _write_array(fs, root, items_name(index), "items", items),
+        write_array(fs, root, indptr_name(index), "indptr", indptr),
+        write_array(fs, root, items_name(index), "items", items),
     ]
     del items
     raw.unlink()
     return files
 
 
-def _write_array(fs: pafs.FileSystem, root: str, name: str, column: str, values: NDArray[Any]) -> TableFile:
+def write_array(fs: pafs.FileSystem, root: str, name: str, column: str, values: NDArray[Any]) -> TableFile:
+    """Writes an array as a file.
+
+    Args:
+        fs: Where to write.
+        root: Directory on `fs`.
+        name: Of the file.
+        column: What the values are called in it.
+        values: [n].
+    """
     batch = pa.record_batch([pa.array(values)], names=[column])
     sink = HashingSink(fs, f"{root}/{name}")
     with sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), batch.schema) as writer:
@@ -104,18 +113,28 @@ def read_index(fs: pafs.FileSystem, root: str, index: str) -> PairIndex:
     Raises:
         UserError: A file is not what the preparation wrote.
     """
-    arrays: list[Any] = []
-    for name in (indptr_name(index), items_name(index)):
-        path = f"{root}/{name}"
-        try:
-            source = pa.memory_map(path) if is_local(fs) else _map_copy(fs, path)
-            arrays.append(pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=True))
-        except (pa.ArrowInvalid, OSError, IndexError) as error:
-            raise UserError(f"{path} can't be read as an Arrow file ({error}); prepare the dataset again") from error
+    indptr, items = (read_array(fs, f"{root}/{name}") for name in (indptr_name(index), items_name(index)))
     try:
-        return PairIndex(indptr=arrays[0], items=arrays[1])
+        return PairIndex(indptr=indptr, items=items)
     except ValueError as error:
         raise UserError(f"{root}/{index}_*.arrow do not fit together ({error}); prepare the dataset again") from error
+
+
+def read_array(fs: pafs.FileSystem, path: str) -> NDArray[Any]:
+    """Opens an array without reading it: a read-only map of its file, or of a local copy that vanishes with it.
+
+    Args:
+        fs: Where it lies.
+        path: Its file on `fs`.
+
+    Raises:
+        UserError: The file is not what the preparation wrote.
+    """
+    try:
+        source = pa.memory_map(path) if is_local(fs) else _map_copy(fs, path)
+        return pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=True)
+    except (pa.ArrowInvalid, OSError, IndexError) as error:
+        raise UserError(f"{path} can't be read as an Arrow file ({error}); prepare the dataset again") from error
 
 
 def _map_copy(fs: pafs.FileSystem, path: str) -> pa.MemoryMappedFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from distributed_il.errors import UserError
 
@@ -17,6 +17,8 @@ SPLITS = ("train", "valid", "test")
 """Splits that every dataset has."""
 UNCLEAR = "unclear"
 """Logged pairs whose feedback is unclear, where there are any."""
+Entity = Literal["users", "items"]
+"""What has external ids, and side features."""
 USERS_NAME = "users.parquet"
 ITEMS_NAME = "items.parquet"
 
@@ -49,13 +51,23 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableFile:
-    """A vocabulary, or one array of a pair index."""
+    """A vocabulary, one array of a pair index, or side features."""
 
     path: str
     """Relative to the dataset."""
     rows: int
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureColumn:
+    """One categorical side feature of users or items."""
+
+    name: str
+    """Of the column that it was read from."""
+    values: int
+    """Distinct values; code 0 stands for unknown, k for the k-th of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +107,8 @@ class Manifest:
     source: tuple[SourceFile, ...] = ()
     parent: str = ""
     """Fingerprint of the dataset that this one goes on from: its users and items have the same ids here."""
+    features: dict[str, tuple[FeatureColumn, ...]] = field(default_factory=dict[str, tuple[FeatureColumn, ...]])
+    """Side features of `users` and of `items`, for those of them that have some."""
     schema_version: int = SCHEMA_VERSION
     fingerprint: str = ""
     """SHA-256 over all of the above but `created`; the files are in it by their own SHA-256."""
@@ -116,8 +130,9 @@ class Manifest:
 
     def _content(self) -> dict[str, Any]:
         content = asdict(self)
-        if not self.parent:  # as in manifests from before there were parents
-            del content["parent"]
+        for name in ("parent", "features"):  # as in manifests from before there were such
+            if not content[name]:
+                del content[name]
         return content
 
     def all_files(self) -> list[tuple[str, int]]:
@@ -178,4 +193,8 @@ def _manifest_from(content: dict[str, Any]) -> Manifest:
     }
     values["tables"] = tuple(TableFile(**file) for file in content["tables"])
     values["source"] = tuple(SourceFile(**file) for file in content["source"])
+    values["features"] = {
+        entity: tuple(FeatureColumn(**column) for column in columns)
+        for entity, columns in content.get("features", {}).items()
+    }
     return Manifest(**values)

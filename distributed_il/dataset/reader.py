@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +13,21 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from distributed_il.dataset.feature_files import read_codes, read_values
 from distributed_il.dataset.files import filesystem
 from distributed_il.dataset.index_files import items_name, read_index
-from distributed_il.dataset.manifest import ITEMS_NAME, MANIFEST_NAME, USERS_NAME, Manifest, parse_manifest
+from distributed_il.dataset.manifest import (
+    ITEMS_NAME,
+    MANIFEST_NAME,
+    USERS_NAME,
+    Entity,
+    FeatureColumn,
+    Manifest,
+    parse_manifest,
+)
 from distributed_il.dataset.vocabulary import VocabularyDigest
 from distributed_il.errors import UserError
+from distributed_il.features import Features
 from distributed_il.sampling import PairIndex
 
 _VOCABULARIES = {"users": USERS_NAME, "items": ITEMS_NAME}
@@ -200,12 +210,40 @@ class Dataset:
             columns[f"{prefix}_positives"] = table.column("train_positives").to_numpy().astype(np.int64)
         return Activity(**{field.name: columns[field.name] for field in dataclasses.fields(Activity)})
 
-    def vocabulary(self, entity: Literal["users", "items"]) -> pa.Array:
+    def features(self) -> Features | None:
+        """The side features of users and items, memory-mapped; None where the dataset has none.
+
+        Raises:
+            UserError: A file is not what the preparation wrote.
+        """
+        users, items = self.feature_columns("users"), self.feature_columns("items")
+        if not users and not items:
+            return None
+        return Features(
+            read_codes(self.filesystem, self.root, "users", self.num_users, users),
+            read_codes(self.filesystem, self.root, "items", self.num_items, items),
+            tuple(column.values for column in users),
+            tuple(column.values for column in items),
+        )
+
+    def feature_columns(self, entity: Entity) -> tuple[FeatureColumn, ...]:
+        """The side features that users or items have."""
+        return self.manifest.features.get(entity, ())
+
+    def feature_values(self, entity: Entity) -> dict[str, pa.Array]:
+        """Values of each side feature, strings; the k-th, from 1, is the value of code k.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return read_values(self.filesystem, self.root, entity, self.feature_columns(entity))
+
+    def vocabulary(self, entity: Entity) -> pa.Array:
         """External ids, int64 or string; place k is dense id k."""
         column: Any = self._read_table(_VOCABULARIES[entity], ["external_id"]).column(0).combine_chunks()
         return column
 
-    def vocabulary_digest(self, entity: Literal["users", "items"], first: int) -> str:
+    def vocabulary_digest(self, entity: Entity, first: int) -> str:
         """SHA-256 of the first external ids in their order: the same for every dataset that has them in its first rows.
 
         Args:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from distributed_il.dataset.feature_files import write_features
 from distributed_il.dataset.files import HashingSink, StagedDirectory, told_when_full
 from distributed_il.dataset.index_files import write_index
 from distributed_il.dataset.lane_writer import LaneWriter
@@ -23,6 +24,8 @@ from distributed_il.dataset.manifest import (
     SPLITS,
     UNCLEAR,
     USERS_NAME,
+    Entity,
+    FeatureColumn,
     Manifest,
     SourceFile,
     Split,
@@ -108,6 +111,8 @@ class DatasetWriter:
         self._largest = [-1, -1]
         self._activity = (_Counts(), _Counts())
         self._indexes: dict[str, int] = {}
+        self._features: dict[Entity, tuple[FeatureColumn, ...]] = {}
+        self._coded: dict[Entity, int] = {}
         self._tables: list[TableFile] = []
         self._sizes = (0, 0)
         self._finished = False
@@ -192,6 +197,22 @@ class DatasetWriter:
         self._indexes[index] = files[1].rows
         self._tables += files
 
+    def write_features(self, entity: Entity, codes: NDArray[Any], values: Mapping[str, pa.Array]) -> None:
+        """Writes the side features of users or items.
+
+        Args:
+            entity: Whose.
+            codes: Integers [ids, columns]: 0 for unknown, k for the k-th value of the column.
+            values: The values of each column, strings, in the order of the columns.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        with told_when_full(self.path):
+            self._tables += write_features(self._staging.filesystem, self._staging.building, entity, codes, values)
+        self._features[entity] = tuple(FeatureColumn(name=name, values=len(known)) for name, known in values.items())
+        self._coded[entity] = len(codes)
+
     def finish(
         self,
         *,
@@ -219,7 +240,8 @@ class DatasetWriter:
 
         Raises:
             UserError: A split has no rows, or the disk is full.
-            ValueError: Ids without a place in the vocabulary, or an index is missing or of another size.
+            ValueError: Ids without a place in the vocabulary, an index is missing or of another size, or so are
+                side features.
         """
         for split in [*self._splits]:
             self.finish_split(split)
@@ -240,6 +262,7 @@ class DatasetWriter:
                 tables=tuple(sorted(self._tables, key=lambda file: file.path)),
                 source=tuple(source),
                 parent=parent,
+                features={entity: self._features[entity] for entity in sorted(self._features)},
             ).with_fingerprint()
             for name, text in documents(manifest).items():
                 self._write_text(name, text)
@@ -260,6 +283,9 @@ class DatasetWriter:
                 raise UserError(f"{self.path}: the split {split} has no rows; give it some")
         if self._largest[0] >= num_users or self._largest[1] >= num_items:
             raise ValueError(f"ids go up to {self._largest}, vocabularies hold {num_users} and {num_items}")
+        sizes: dict[Entity, int] = {"users": num_users, "items": num_items}
+        if any(rows != sizes[entity] for entity, rows in self._coded.items()):
+            raise ValueError(f"side features are of {self._coded} users and items, vocabularies of {sizes}")
         if "observed" not in self._indexes or (UNCLEAR in self._done) != ("logged" in self._indexes):
             raise ValueError("write the observed index, and the logged one if and only if there are unclear rows")
 

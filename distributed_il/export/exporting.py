@@ -27,7 +27,7 @@ from distributed_il.dataset.files import StagedDirectory, is_local
 from distributed_il.errors import UserError
 from distributed_il.export import numpy_model
 from distributed_il.export.onnx_file import load_onnx, save_onnx
-from distributed_il.export.pair_model import PairModel, trace
+from distributed_il.export.pair_model import CODES, PairModel, trace
 from distributed_il.run_files import to_json
 from distributed_il.serving.model import ServedModel, load_served_model
 from distributed_il.trained_run import TrainedRun
@@ -140,6 +140,7 @@ def _write_arrays(path: Path, model: ServedModel, run: TrainedRun) -> None:
         "user_ids": _ids(run.dataset.vocabulary("users")),
         "item_ids": _ids(run.dataset.vocabulary("items")),
     }
+    arrays |= dict(zip(CODES, model.codes, strict=False))
     arrays |= {f"tower.{name}": tensor.numpy() for name, tensor in model.backbone.state_dict().items()}
     np.savez(path, **arrays)
 

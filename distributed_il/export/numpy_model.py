@@ -3,7 +3,8 @@
     python score.py USER ITEM [USER ITEM …]
 
 It stands beside the `model.npz` that it reads, is free to be copied into a program, and knows the backbones `gmf`,
-`neumf`, `bias_mf` and `mlp`. Users and items that the model never saw are answered by means, as `answered_by` says.
+`neumf`, `bias_mf`, `mlp` and `deepfm`. Users and items that the model never saw are answered by means, as
+`answered_by` says.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class NumpyModel:
         self._orders = [np.argsort(ids) for ids in self.ids]
         self._trained = [arrays["user_trained"], arrays["item_trained"]]
         self._item_prior, self._overall_prior = arrays["item_prior"], arrays["overall_prior"]
+        self._codes = [arrays[name] for name in ("user_codes", "item_codes") if name in arrays]
         self._backbone = BACKBONES[str(arrays["backbone"])]
         self._tower = {
             name.removeprefix("tower."): array for name, array in arrays.items() if name.startswith("tower.")
@@ -54,7 +56,8 @@ class NumpyModel:
 
     def logits(self, users: Array, items: Array) -> Array:
         """Logits of pairs of rows, whether the model has seen them or not: [n]."""
-        return self._backbone(self._tower, self.users[users], self.items[items])
+        codes = (table[rows] for table, rows in zip(self._codes, (users, items), strict=False))
+        return self._backbone(self._tower, self.users[users], self.items[items], *codes)
 
     def _rows(self, entity: int, given: Array) -> Array:
         """Rows of external ids; −1 where there is none."""
@@ -87,14 +90,29 @@ def neumf(tower: Tower, users: Array, items: Array) -> Array:
     return both @ tower["predict.weight"][0] + tower["predict.bias"][0]
 
 
+def deepfm(tower: Tower, users: Array, items: Array, *codes: Array) -> Array:
+    """x = Σ_f w_f + ½ (|Σ_f e_f|² − Σ_f |e_f|²) + hᵀ MLP([e_1, …]) + b; the weight is in a row's last column."""
+    user_codes, item_codes = (table.T for table in codes) if codes else ((), ())
+    fields = [users, *(tower[f"user_features.{column}"][values] for column, values in enumerate(user_codes))]
+    fields += [items, *(tower[f"item_features.{column}"][values] for column, values in enumerate(item_codes))]
+    rows = np.stack(fields, axis=1)
+    first_order, embeddings = rows[:, :, -1].sum(axis=1), rows[:, :, :-1]
+    second_order = (embeddings.sum(axis=1) ** 2 - (embeddings**2).sum(axis=1)).sum(axis=1) / 2
+    hidden = _layers(tower, embeddings.reshape(len(embeddings), -1))
+    return first_order + second_order + hidden @ tower["predict.weight"][0] + tower["predict.bias"][0]
+
+
 def _perceptron(tower: Tower, users: Array, items: Array) -> Array:
-    hidden = np.concatenate([users, items], axis=1)
+    return _layers(tower, np.concatenate([users, items], axis=1))
+
+
+def _layers(tower: Tower, hidden: Array) -> Array:
     for layer in (0, 2, 4):
         hidden = np.maximum(hidden @ tower[f"perceptron.{layer}.weight"].T + tower[f"perceptron.{layer}.bias"], 0)
     return hidden
 
 
-BACKBONES = {"gmf": gmf, "neumf": neumf, "bias_mf": bias_mf, "mlp": mlp}
+BACKBONES = {"gmf": gmf, "neumf": neumf, "bias_mf": bias_mf, "mlp": mlp, "deepfm": deepfm}
 
 
 def main(words: Sequence[str]) -> None:

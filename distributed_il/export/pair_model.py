@@ -10,17 +10,25 @@ from distributed_il.serving.model import ServedModel
 
 INPUTS = ("user_ids", "item_ids")
 OUTPUTS = ("logits", "scores")
+CODES = ("user_codes", "item_codes")
+"""Names of the side features' codes, where the tower is given such."""
 
 
 class PairModel(nn.Module):
     """Tables and tower in one, to be exported: (user_ids, item_ids) → (logits, scores)."""
 
+    user_codes: Tensor
+    item_codes: Tensor
+
     def __init__(self, model: ServedModel) -> None:
-        """Takes the weights as they are, without a copy."""
+        """Takes the weights as they are, without a copy; side features are small and copied."""
         super().__init__()
         self.tower = model.backbone
         self.users = nn.Embedding.from_pretrained(torch.from_numpy(model.users))
         self.items = nn.Embedding.from_pretrained(torch.from_numpy(model.items))
+        for name, codes in zip(CODES, model.codes, strict=False):
+            self.register_buffer(name, torch.from_numpy(codes.copy()))
+        self._coded = bool(model.codes)
 
     def forward(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Scores pairs.
@@ -32,7 +40,8 @@ class PairModel(nn.Module):
         Returns:
             Logits x and scores ŷ = σ(x), each [B].
         """
-        logits = self.tower(self.users(user_ids), self.items(item_ids))
+        codes = (self.user_codes[user_ids], self.item_codes[item_ids]) if self._coded else ()
+        logits = self.tower(self.users(user_ids), self.items(item_ids), *codes)
         return logits, torch.sigmoid(logits)
 
 

@@ -24,7 +24,7 @@ class BiasMF(Backbone):
         product = (user_rows[:, :size] * item_rows[:, :size]).sum(dim=1)
         return product + user_rows[:, size] + item_rows[:, size] + self.offset
 
-    def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor, *codes: Tensor) -> Tensor:
         # [p_u, b_u + b, 1] · [q_i, 1, b_i]: biases added afterwards would cost more passes over all logits.
         size = self.embedding_dim
         ones = [rows.new_ones((len(rows), 1)) for rows in (user_rows, item_rows)]

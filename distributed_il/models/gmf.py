@@ -24,7 +24,7 @@ class GMF(Backbone):
         # Written out, so that a compiler makes one loop of it; a matrix product of one column is a call of its own.
         return (user_rows * item_rows * self.predict.weight).sum(dim=1) + self.predict.bias
 
-    def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor, *codes: Tensor) -> Tensor:
         # The bias is one more column: added afterwards it would cost another pass over all logits.
         users = torch.cat([user_rows * self.predict.weight, self.predict.bias.expand(len(user_rows), 1)], dim=1)
         return users @ torch.cat([item_rows, item_rows.new_ones((len(item_rows), 1))], dim=1).T

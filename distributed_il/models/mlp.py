@@ -26,7 +26,7 @@ class MLP(Backbone):
     def forward(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
         return self.predict(self.perceptron(torch.cat([user_rows, item_rows], dim=1))).squeeze(-1)
 
-    def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor, *codes: Tensor) -> Tensor:
         logits = self.predict.bias.repeat(len(user_rows), len(item_rows))
         add_perceptron_of_pairs(logits, self.perceptron, self.predict.weight[0], user_rows, item_rows)
         return logits

@@ -30,7 +30,7 @@ class NeuMF(Backbone):
         hidden = self.perceptron(torch.cat([user_rows[:, size:], item_rows[:, size:]], dim=1))
         return self.predict(torch.cat([product, hidden], dim=1)).squeeze(-1)
 
-    def all_pairs(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor, *codes: Tensor) -> Tensor:
         size = self.embedding_dim
         of_product, of_perceptron = self.predict.weight[0].split(size)
         logits = torch.addmm(self.predict.bias, user_rows[:, :size] * of_product, item_rows[:, :size].T)

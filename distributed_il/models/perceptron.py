@@ -1,7 +1,8 @@
-"""The perceptron over both embeddings that two backbones share."""
+"""Perceptrons, and the one over both embeddings that two backbones share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -23,10 +24,18 @@ def halving_perceptron(embedding_dim: int) -> nn.Sequential:
     Args:
         embedding_dim: Width of the last layer.
     """
+    return perceptron([2 * perceptron_dim(embedding_dim) // 2**depth for depth in range(LAYERS + 1)])
+
+
+def perceptron(widths: Sequence[int]) -> nn.Sequential:
+    """Layers with ReLU.
+
+    Args:
+        widths: Of the input, and of each layer.
+    """
     layers: list[nn.Module] = []
-    for depth in range(LAYERS):
-        width = 2 * perceptron_dim(embedding_dim) // 2**depth
-        linear = nn.Linear(width, width // 2)
+    for width, following in pairwise(widths):
+        linear = nn.Linear(width, following)
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU()]

@@ -60,6 +60,14 @@ def account(
         "items": manifest.num_items,
         "density": labelled / (manifest.num_users * manifest.num_items),
         "classes": {"positive": positives, "negative": labelled - positives, "unclear": unclear},
+        "features": {
+            entity: {
+                "values": {column.name: column.values for column in columns},
+                "with_features": counts.get(f"{entity}_with_features", 0),
+                "unused": counts.get(f"{entity.removesuffix('s')}_features_unused", 0),
+            }
+            for entity, columns in manifest.features.items()
+        },
         "counts": dict(counts),
         "watch_time": _watch_time(watch_times),
         "train_rows_per_user": _activity(user_rows),

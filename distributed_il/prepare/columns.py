@@ -100,6 +100,34 @@ def read_labels(column: pa.Array) -> pa.Array:
     return numbers.cast(pa.int8())
 
 
+def read_categories(column: pa.Array) -> pa.Array:
+    """Checks values of a category, which are told apart by their text.
+
+    Args:
+        column: Text, whole numbers or booleans; empty text stands for a value that is missing.
+
+    Returns:
+        string with nulls.
+
+    Raises:
+        BadValueError: A number is not whole, or the column holds something else.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        # pandas makes floats of whole numbers of which one is missing.
+        column = _numbers(column, "")
+        whole = pc.and_(pc.equal(pc.trunc(column), column), pc.less(pc.abs(column), 2.0**53))
+        _refuse(pc.invert(whole), column, "a category is text or a whole number; cut numbers like this into classes")
+        column = column.cast(pa.int64())
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column).cast(pa.string())
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return column.cast(pa.string())
+    raise BadValueError(0, _first(column), f"the column is of type {kind}; a category is text or a whole number")
+
+
 def read_flags(column: pa.Array) -> pa.Array:
     """Checks yes and no.
 

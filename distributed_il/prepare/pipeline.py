@@ -25,6 +25,7 @@ from distributed_il.prepare.deal import deal
 from distributed_il.prepare.gather import gather
 from distributed_il.prepare.place import place
 from distributed_il.prepare.resolve import Policies
+from distributed_il.prepare.side_features import SideFeatures, code_features
 from distributed_il.prepare.splitters import splitter
 
 Documents = Callable[[Manifest, NDArray[np.int64], NDArray[np.int64]], Mapping[str, str]]
@@ -36,6 +37,7 @@ def build_dataset(
     chunks: Iterable[tuple[str, pa.Table]],
     options: BuildOptions,
     *,
+    features: Iterable[SideFeatures] = (),
     source: Iterable[SourceFile] = (),
     num_rows: int = 0,
     locate: Callable[[str, int], str] = lambda split, row: f"{split}, row {row + 1}",
@@ -52,6 +54,7 @@ def build_dataset(
             (int64, for `locate`), with `options.preference` preference (float32) and, where the rows are dealt by it,
             time (float64). Read once.
         options: See there.
+        features: Side features of users, of items, or of both, whose ids are of the type of the log's.
         source: The raw files, for the manifest; asked for when all else is done.
         num_rows: Rows of all chunks, for `progress`; 0 if unknown.
         locate: Where the row of that number, from 0, of a split stands in the source, for messages.
@@ -86,6 +89,11 @@ def build_dataset(
         deals = splitter(gathered, rows[TO_DEAL], options, test_is_given=gathered.test_is_given)
         dealt = deal(gathered, rows, deals, writer, options, counts, progress=progress)
         place(dealt, writer, options, counts, progress=progress)
+        for side in features:
+            vocabulary = gathered.users if side.entity == "users" else gathered.items
+            coded = code_features(side, vocabulary, options.parent)
+            writer.write_features(side.entity, coded.codes, coded.values)
+            counts.update(coded.counts)
         counts.update(late_counts())
         return writer.finish(
             users=gathered.users,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from distributed_il.dataset import Dataset, Manifest
 from distributed_il.errors import UserError
 from distributed_il.prepare.account import account
 from distributed_il.prepare.build_options import ALL, BuildOptions, Progress
+from distributed_il.prepare.feature_files import open_feature_files
 from distributed_il.prepare.feedback import describe
 from distributed_il.prepare.gather import PARENT_ROW
 from distributed_il.prepare.pipeline import build_dataset
@@ -45,6 +47,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)
+    feature_files = open_feature_files(config, reader.id_columns, parent)
     options = BuildOptions(
         name=config.name or (parent.manifest.name if parent else source.name),
         rule=rule,
@@ -70,11 +73,15 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
             return f"{config.append_to}, {split} row {row - PARENT_ROW}"
         return reader.locate(split, row)
 
+    tables = reader.tables()
+    first = list(islice(tables, bool(feature_files)))  # with it the types of ids are known
+    features = [file.read(reader.id_types[file.entity.removesuffix("s")]) for file in feature_files]
     return build_dataset(
         config.output,
-        reader.tables(),
+        chain(first, tables),
         options,
-        source=source.fingerprints(),
+        features=features,
+        source=chain(source.fingerprints(), (file.fingerprint() for file in feature_files)),
         num_rows=reader.num_rows,
         locate=locate,
         progress=progress or (lambda stage, done, total: None),

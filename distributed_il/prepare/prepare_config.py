@@ -95,6 +95,20 @@ class PrepareConfig:
     id_type: Literal["auto", "integer", "string"] = "auto"
     """How ids are read; `auto`: as integers where they are."""
 
+    user_features: str | None = None
+    """CSV (with a header, compressed or not) or Parquet file of side features, a row for each user; a user without a
+    row, or with an empty field, has an unknown value."""
+    user_feature_columns: list[str] | None = None
+    """Its categorical columns to take: text or whole numbers."""
+    user_features_id: str | None = None
+    """Its column of user ids; by default it is called as in the log, or else `user_id`."""
+    item_features: str | None = None
+    """The same for items."""
+    item_feature_columns: list[str] | None = None
+    """Its categorical columns to take."""
+    item_features_id: str | None = None
+    """Its column of item ids; by default it is called as in the log, or else `item_id`."""
+
     rule: Literal["auto", "kuaishou", "watch_ratio", "rating", "binary"] = "auto"
     """`kuaishou`: 0 where the user hated it; else 1 where they liked, followed, commented, forwarded, or watched it to
     its end or for `long_view_s`; else 0 where they left within `short_play_s`; else unclear. `watch_ratio`: 1 from
@@ -172,7 +186,18 @@ class PrepareConfig:
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
             raise UserError(f"the column {twice[0]!r} is named for two things; give each column one")
+        self._check_features("user")
+        self._check_features("item")
         self._check_thresholds()
+
+    def _check_features(self, kind: str) -> None:
+        file, columns = getattr(self, f"{kind}_features"), getattr(self, f"{kind}_feature_columns")
+        if file is not None and not columns:
+            raise UserError(f"{kind}_features is given; give {kind}_feature_columns, such as '[age, gender]', too")
+        if file is None and (columns or getattr(self, f"{kind}_features_id")):
+            raise UserError(f"give {kind}_features, the file that {kind}_feature_columns and {kind}_features_id are of")
+        if columns and len(set(columns)) < len(columns):
+            raise UserError(f"{kind}_feature_columns names a column twice: {', '.join(columns)}; name each once")
 
     def _check_thresholds(self) -> None:
         if not 0 < self.short_play_s <= self.long_view_s < math.inf:

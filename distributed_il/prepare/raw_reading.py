@@ -72,6 +72,11 @@ class RawReader:
         return all("preference" in file.choice.columns for file in self._files)
 
     @property
+    def id_columns(self) -> dict[str, str]:
+        """What the first file calls its columns of `user` and `item`."""
+        return {name: self._files[0].choice.columns[name] for name in ("user", "item")}
+
+    @property
     def formats(self) -> list[str]:
         """Names of the logs read."""
         return sorted({file.choice.log.format for file in self._files})

@@ -41,4 +41,10 @@ def summary(manifest: Manifest) -> str:
             f"  {'unseen':<8}{counts['unseen_rows']:>14,} rows of valid and test, {done}: "
             f"{counts['unseen_users']:,} users and {counts['unseen_items']:,} items are not in train"
         )
+    for entity, columns in manifest.features.items():
+        kind, known = entity.removesuffix("s"), counts.get(f"{entity}_with_features", 0)
+        values = ", ".join(f"{column.name} ({column.values:,} values)" for column in columns)
+        unused = counts.get(f"{kind}_features_unused", 0)
+        rest = f"; {unused:,} {entity} of the file are not in the log" if unused else ""
+        lines.append(f"  {'features':<8}{known:>14,} {entity} have some: {values}{rest}")
     return "\n".join(lines)

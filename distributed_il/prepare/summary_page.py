@@ -43,6 +43,7 @@ def summary_page(facts: Mapping[str, Any]) -> str:
         "Activity": figures(
             *(_activity(facts[f"train_rows_per_{entity}"], f"{entity}s") for entity in ("user", "item"))
         ),
+        **({"Side features": _features(facts)} if facts["features"] else {}),
         "Rule and policies": _settings(facts),
     }
     lead = f"Prepared by the rule {facts['rule'].get('name', '')}, fingerprint {facts['fingerprint'][:16]}"
@@ -74,6 +75,22 @@ def _splits_table(splits: Mapping[str, Mapping[str, int]]) -> Markup:
         for name, split in splits.items()
     ]
     return table(("split", "rows", "positive"), cells)
+
+
+def _features(facts: Mapping[str, Any]) -> Markup:
+    cells = [
+        (f"{name} of {entity}", f"{values:,}")
+        for entity, side in facts["features"].items()
+        for name, values in side["values"].items()
+    ]
+    given = [
+        (entity, f"{facts[entity]:,}", f"{side['with_features']:,}", f"{side['unused']:,}")
+        for entity, side in facts["features"].items()
+    ]
+    return joined(
+        table(("feature", "values"), cells),
+        table(("whose", "in the log", "with features", "of the file, not in the log"), given),
+    )
 
 
 def _watch_time(watch_time: Mapping[str, Any] | None) -> Markup:

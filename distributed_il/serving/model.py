@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distributed_il.checkpoint import Name
+from distributed_il.features import Features
+from distributed_il.model_features import features_for
 from distributed_il.models import Backbone, load_backbone
 from distributed_il.table_parts import TableName, TablePart, file_name, read_tensors, read_weights
 from distributed_il.trained_run import TrainedRun, open_run
@@ -38,6 +40,8 @@ class ServedModel:
         item_trained: bool [num_items], likewise.
         item_prior: Logit of each item's mean, float64 [num_items].
         overall_prior: Logit of the mean over all training rows.
+        codes: Side features of users [num_users, columns] and of items [num_items, columns], where the tower is given
+            such.
     """
 
     backbone: Backbone
@@ -47,11 +51,12 @@ class ServedModel:
     item_trained: NDArray[np.bool_]
     item_prior: NDArray[np.float64]
     overall_prior: float
+    codes: tuple[NDArray[Any], ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = (self.users, self.items, self.user_trained, self.item_trained, self.item_prior)
+        arrays = (self.users, self.items, self.user_trained, self.item_trained, self.item_prior, *self.codes)
         return sum(array.nbytes for array in arrays)
 
     def score(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int8]]:
@@ -83,9 +88,11 @@ class ServedModel:
         """
         starts = range(0, max(user_ids.size, 1), CHUNK_PAIRS)  # even without any pairs one call tells the dtype
         chunks = [slice(start, start + CHUNK_PAIRS) for start in starts]
-        return torch.cat(
-            [self.backbone(_rows(self.users, user_ids[chunk]), _rows(self.items, item_ids[chunk])) for chunk in chunks]
-        )
+        return torch.cat([self._logits(user_ids[chunk], item_ids[chunk]) for chunk in chunks])
+
+    def _logits(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> Tensor:
+        codes = (_rows(table, ids) for table, ids in zip(self.codes, (user_ids, item_ids), strict=False))
+        return self.backbone(_rows(self.users, user_ids), _rows(self.items, item_ids), *codes)
 
     def knows_users(self, user_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether users have a labelled training row; those with id −1 have none."""
@@ -119,7 +126,8 @@ def load_served_model(run_dir: str, checkpoint: Name, data: str | None) -> tuple
     """
     run = open_run(run_dir, checkpoint, data)
     activity = run.dataset.activity()
-    backbone = _tower(run)
+    features = features_for(run.config.model, run.dataset)
+    backbone = _tower(run, features)
     model = ServedModel(
         backbone=backbone,
         users=_table(run, "users", run.dataset.num_users, backbone.user_dim),
@@ -128,6 +136,7 @@ def load_served_model(run_dir: str, checkpoint: Name, data: str | None) -> tuple
         item_trained=activity.item_rows > 0,
         item_prior=_logits(item_mean(activity.item_rows, activity.item_positives)),
         overall_prior=float(_logits(activity.item_positives.sum() / activity.item_rows.sum())),
+        codes=() if features is None else (features.users.numpy(), features.items.numpy()),
     )
     return model, run
 
@@ -137,8 +146,8 @@ def _logits(means: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(means) - np.log1p(-means)
 
 
-def _tower(run: TrainedRun) -> Backbone:
-    backbone = load_backbone(run.config.model, seed=0)
+def _tower(run: TrainedRun, features: Features | None) -> Backbone:
+    backbone = load_backbone(run.config.model, seed=0, features=features)
     state = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")
     named = {name.removesuffix("#buffer"): tensor for name, tensor in state.items()}
     backbone.load_state_dict({name: tensor for name, tensor in named.items() if "#" not in name})

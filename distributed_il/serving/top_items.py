@@ -46,12 +46,15 @@ def top_items(model: ServedModel, user_ids: NDArray[np.int64], *, top: int, seen
         seen: Pairs that are left out.
     """
     user_rows = torch.from_numpy(model.users.take(user_ids, axis=0))
+    user_codes = [torch.from_numpy(table.take(user_ids, axis=0)) for table in model.codes[:1]]
     strangers = torch.from_numpy(~model.knows_users(user_ids))
     left_out = _LeftOut(seen, user_ids)
     best = TopItems(torch.zeros((user_ids.size, 0), dtype=torch.int64), user_rows.new_zeros((user_ids.size, 0)))
     for start in range(0, len(model.items), ITEMS_AT_ONCE):
         block = slice(start, start + ITEMS_AT_ONCE)
-        logits = model.backbone.all_pairs(user_rows, torch.from_numpy(model.items[block].copy()))
+        item_codes = [torch.from_numpy(table[block].copy()) for table in model.codes[1:]]
+        item_rows = torch.from_numpy(model.items[block].copy())
+        logits = model.backbone.all_pairs(user_rows, item_rows, *user_codes, *item_codes)
         logits[strangers] = torch.from_numpy(model.item_prior[block]).to(logits.dtype)
         if not model.item_trained[block].all():
             logits[:, torch.from_numpy(~model.item_trained[block])] = model.overall_prior

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
+from random_features import random_features
 
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import (
@@ -36,7 +37,7 @@ METHODS: dict[str, MethodConfig] = {
     "ig": InverseGradientConfig(dual_learning_rate=1e-3),
     "ig, sgd": InverseGradientConfig(dual_learning_rate=1e-1, direction="sgd"),
 }
-BACKBONES = ["gmf", "neumf", "bias_mf", "mlp", "backbones:Biased", "backbones:DotProduct"]
+BACKBONES = ["gmf", "neumf", "bias_mf", "mlp", "deepfm", "backbones:Biased", "backbones:DotProduct"]
 every_method = pytest.mark.parametrize("method", METHODS)
 every_backbone = pytest.mark.parametrize("backbone", BACKBONES)
 every_optimizer = pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])
@@ -51,6 +52,7 @@ def make_learner(backbone: str, *, seed: int = 1, missed_steps: str = "skip", dt
         seed=seed,
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
+        features=random_features(USERS, ITEMS),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from dense_reference import DenseReference
 from random_batches import random_batch
+from random_features import random_features
 
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
@@ -32,11 +33,12 @@ def make_learner(backbone: str, *, dtype: str = "float64") -> Learner:
         seed=5,
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
+        features=random_features(USERS, ITEMS),
     )
 
 
 @pytest.mark.parametrize("direction", ["adam", "sgd"])
-@pytest.mark.parametrize("backbone", ["gmf", "neumf"])
+@pytest.mark.parametrize("backbone", ["gmf", "neumf", "deepfm"])
 def test_200_inverse_steps_equal_three_whole_models(backbone: str, direction: str) -> None:
     """64 rows and 64 pairs of 30 users and 40 items: nearly every row is touched by both batches, many times each."""
     learner = make_learner(backbone)
@@ -58,7 +60,7 @@ def test_200_inverse_steps_equal_three_whole_models(backbone: str, direction: st
     assert reference.moment_distance(learner) < 1e-12
 
 
-@pytest.mark.parametrize("backbone", ["gmf", "neumf", "backbones:Biased", "backbones:DotProduct"])
+@pytest.mark.parametrize("backbone", ["gmf", "neumf", "deepfm", "backbones:Biased", "backbones:DotProduct"])
 def test_rounds_of_labelled_and_inverse_steps_equal_the_reference(backbone: str) -> None:
     """Short batches too, so that most rows are left alone by most steps, and pairs that could not be drawn."""
     learner = make_learner(backbone)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from random_features import random_features
 
 from distributed_il.config import ModelConfig
 from distributed_il.errors import UserError
-from distributed_il.models import GMF, MLP, Backbone, BiasMF, NeuMF, load_backbone
+from distributed_il.features import Features
+from distributed_il.models import GMF, MLP, Backbone, BiasMF, DeepFM, NeuMF, load_backbone
 
-BACKBONES = ["gmf", "neumf", "bias_mf", "mlp", "backbones:Biased", "backbones:DotProduct"]
+BACKBONES = ["gmf", "neumf", "bias_mf", "mlp", "deepfm", "backbones:Biased", "backbones:DotProduct"]
 
 
 def load(name: str, *, dim: int = 4, seed: int = 1, dtype: str = "float64") -> Backbone:
@@ -70,6 +72,78 @@ def test_bias_mf_by_hand() -> None:
     users = torch.tensor([[1.0, 2.0, 0.5], [0.5, -1.0, -2.0]], dtype=torch.float64)
     items = torch.tensor([[3.0, 4.0, 0.25], [2.0, 1.0, 0.125]], dtype=torch.float64)
     assert bias_mf(users, items).tolist() == [10.75, -2.875]
+
+
+def deepfm_with_features(dim: int = 3) -> tuple[DeepFM, Features]:
+    """With values of all orders of size, in particular for first-order weights and the unknown value."""
+    features = random_features(5, 4)
+    config = ModelConfig(backbone="deepfm", embedding_dim=dim, dtype="float64")
+    deepfm = load_backbone(config, seed=1, features=features)
+    assert isinstance(deepfm, DeepFM)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in deepfm.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return deepfm, features
+
+
+def test_deepfm_is_a_double_loop_over_fields_beside_a_perceptron() -> None:
+    """x = Σ_f w_f + Σ_{f<g} e_f · e_g + hᵀ φ₃(φ₂(φ₁([e_1, …]))) + b with φ(z) = max(0, Wz + c)."""
+    deepfm, features = deepfm_with_features()
+    users, items = torch.tensor([0, 1, 2, 3, 4, 4]), torch.tensor([3, 2, 1, 0, 3, 1])
+    user_rows, item_rows = rows(deepfm, 6)
+    named = dict(deepfm.named_parameters())
+    expected = []
+    for pair in range(6):
+        fields = [user_rows[pair]]
+        fields += [named[f"user_features.{c}"][int(features.users[users[pair], c])] for c in range(2)]
+        fields += [item_rows[pair], named["item_features.0"][int(features.items[items[pair], 0])]]
+        logit = named["predict.bias"][0]
+        for f, one in enumerate(fields):
+            logit = logit + one[3]
+            for other in fields[f + 1 :]:
+                logit = logit + one[:3] @ other[:3]
+        hidden = torch.cat([field[:3] for field in fields])
+        for layer in (0, 2, 4):
+            hidden = (named[f"perceptron.{layer}.weight"] @ hidden + named[f"perceptron.{layer}.bias"]).clamp(min=0)
+        expected.append(logit + named["predict.weight"][0] @ hidden)
+    torch.testing.assert_close(deepfm(user_rows, item_rows, *features.codes(users, items)), torch.stack(expected))
+
+
+def test_deepfm_has_a_row_for_each_value_and_for_the_unknown_one() -> None:
+    deepfm, features = deepfm_with_features()
+    assert (features.user_values, features.item_values) == ((2, 7), (4,))
+    shapes = {name: tuple(parameter.shape) for name, parameter in deepfm.named_parameters()}
+    assert [shapes[f"user_features.{c}"] for c in range(2)] == [(3, 4), (8, 4)]
+    assert shapes["item_features.0"] == (5, 4)
+    assert [shapes[f"perceptron.{layer}.weight"] for layer in (0, 2, 4)] == [(12, 15), (6, 12), (3, 6)]
+    assert deepfm.user_dim == deepfm.item_dim == 4
+
+
+def test_deepfm_over_ids_alone_by_hand() -> None:
+    """The perceptron silenced: (1·3 + 2·4) + 0.5 + 0.25 − 1 = 10.75, as of BiasMF."""
+    deepfm = load("deepfm", dim=2)
+    assert isinstance(deepfm, DeepFM)
+    with torch.no_grad():
+        deepfm.predict.weight.zero_()
+        deepfm.predict.bias.fill_(-1.0)
+    users, items = torch.tensor([[1.0, 2.0, 0.5]]).double(), torch.tensor([[3.0, 4.0, 0.25]]).double()
+    assert deepfm(users, items).tolist() == [10.75]
+
+
+@pytest.mark.parametrize("cls", [DeepFM, Backbone])
+def test_all_pairs_with_side_features_are_the_pairs_one_by_one(
+    cls: type[Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributed_il.models.backbone.ITEMS_AT_ONCE", 3)
+    deepfm, features = deepfm_with_features()
+    user_rows, item_rows = rows(deepfm, 5)[0], rows(deepfm, 4, seed=1)[1]
+    with torch.no_grad():
+        logits = cls.all_pairs(deepfm, user_rows, item_rows, features.users, features.items)
+        for u in range(5):
+            of_user = torch.full((4,), u)
+            codes = features.codes(of_user, torch.arange(4))
+            torch.testing.assert_close(logits[u], deepfm(user_rows[of_user], item_rows, *codes))
 
 
 def test_mlp_is_neumf_without_its_product() -> None:
@@ -142,7 +216,7 @@ def test_the_tower_has_the_dtype_asked_for(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gmff", "it must be one of gmf, neumf, bias_mf, mlp, or module:Class"),
+        ("gmff", "it must be one of gmf, neumf, bias_mf, mlp, deepfm, or module:Class"),
         ("no_such_module:Net", "can't be imported"),
         ("backbones:NoSuchClass", "can't be imported"),
         ("torch.nn:Linear", "is no subclass of"),

@@ -29,9 +29,11 @@ class WholeModel(nn.Module):
         self.users = nn.Parameter(learner.users.weight.detach().clone())
         self.items = nn.Parameter(learner.items.weight.detach().clone())
         self.tower = copy.deepcopy(learner.tower.module)
+        self.codes = () if learner.features is None else (learner.features.users, learner.features.items)
 
     def forward(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
-        return self.tower(self.users[user_ids], self.items[item_ids])
+        codes = [table[ids] for table, ids in zip(self.codes, (user_ids, item_ids), strict=False)]
+        return self.tower(self.users[user_ids], self.items[item_ids], *codes)
 
 
 def log_losses(logits: Tensor, labels: Tensor) -> Tensor:

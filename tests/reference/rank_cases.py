@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from random_batches import part_of_rank, random_batch
+from random_features import random_features
 from torch import Tensor
 
 from distributed_il.batches import TrainingRows
@@ -66,6 +67,9 @@ CASES = {
     "ig": Case(IG),
     "ig, sgd": Case(IG_SGD),
     "ig, neumf": Case(IG, "neumf"),
+    "ig, deepfm": Case(IG, "deepfm"),
+    "ig, deepfm, dataset": Case(IG, "deepfm", from_dataset=True),
+    "idl, deepfm": Case(InverseDualConfig(), "deepfm"),
     "ig, scalar tower": Case(IG, "backbones:Biased"),
     "ig, no tower": Case(IG, "backbones:DotProduct"),
     "ig, catch up": Case(IG, missed_steps="catch_up"),
@@ -162,6 +166,7 @@ def make_learner(case: Case, collectives: Collectives, *, num_users: int = USERS
         seed=5,
         collectives=collectives,
         device=torch.device("cpu"),
+        features=random_features(num_users, num_items),
     )
 
 

@@ -16,6 +16,7 @@ from distributed_il.config_file import config_to_dict
 from distributed_il.dataset import Dataset
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
+from distributed_il.model_features import features_for
 
 STEPS = 3
 
@@ -45,6 +46,7 @@ def save_run(
         seed=0,
         collectives=collectives,
         device=torch.device("cpu"),
+        features=features_for(config.model, dataset),
     )
     rng, dtype = np.random.default_rng(1), getattr(torch, config.model.dtype)
     for _ in range(STEPS):

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from distributed_il.dataset import Dataset, DatasetWriter
+from distributed_il.features import Features
 from distributed_il.sampling import PairIndex
 
 SplitRows = dict[str, dict[str, np.ndarray[Any, Any]]]
@@ -40,10 +41,12 @@ def write_dataset(
     lanes: int = 24,
     row_group_rows: int = 65_536,
     users: pa.Array | None = None,
+    features: Features | None = None,
 ) -> Dataset:
     """Writes rows as they stand, so that row n of a split is its global row n, and opens the dataset.
 
-    External ids are 0, 1, … unless others are given for the users.
+    External ids are 0, 1, … unless others are given for the users. Side features are called `column0`, `column1`, …
+    and their values v1, v2, …
     """
     with DatasetWriter(
         str(path), name="tiny", rule={"name": "binary"}, lanes=lanes, row_group_rows=row_group_rows
@@ -55,6 +58,16 @@ def write_dataset(
                 pairs = PairIndex.from_pairs(splits[split]["user_id"], splits[split]["item_id"], num_users)
                 owners = np.repeat(np.arange(num_users), np.diff(pairs.indptr))
                 writer.write_index(index, [(owners, pairs.items)], num_users)
+        if features is not None:
+            for entity, codes, values in (
+                ("users", features.users, features.user_values),
+                ("items", features.items, features.item_values),
+            ):
+                named = {
+                    f"column{c}": pa.array([f"v{k + 1}" for k in range(count)], pa.string())
+                    for c, count in enumerate(values)
+                }
+                writer.write_features(entity, codes.numpy(), named)
         users = pa.array(range(num_users), pa.int64()) if users is None else users
         writer.finish(users=users, items=pa.array(range(num_items), pa.int64()))
     return Dataset.open(str(path))
@@ -72,6 +85,7 @@ def make_small_dataset(
     seed: int = 0,
     lanes: int = 24,
     row_group_rows: int = 65_536,
+    features: Features | None = None,
 ) -> Dataset:
     """A dataset of random rows with something to learn in them."""
     sizes = {"train": train, "valid": valid, "test": test, "unclear": unclear}
@@ -79,5 +93,11 @@ def make_small_dataset(
         np.random.default_rng(seed), num_users, num_items, {split: size for split, size in sizes.items() if size}
     )
     return write_dataset(
-        path, rows, num_users=num_users, num_items=num_items, lanes=lanes, row_group_rows=row_group_rows
+        path,
+        rows,
+        num_users=num_users,
+        num_items=num_items,
+        lanes=lanes,
+        row_group_rows=row_group_rows,
+        features=features,
     )

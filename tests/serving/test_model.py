@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from random_features import random_features
 from saved_runs import save_run
 from small_datasets import write_dataset
 
@@ -18,11 +20,12 @@ from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
 from distributed_il.serving import model as served
 from distributed_il.serving.model import ANSWERS, ITEM_MEAN, MODEL, OVERALL_MEAN, load_served_model
+from distributed_il.serving.top_items import top_items
 from distributed_il.tables import EmbeddingTable
 
 
 @pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])
-@pytest.mark.parametrize("backbone", ["gmf", "neumf", "bias_mf", "mlp", "backbones:DotProduct"])
+@pytest.mark.parametrize("backbone", ["gmf", "neumf", "bias_mf", "mlp", "deepfm", "backbones:DotProduct"])
 def test_it_scores_as_the_learner_does(
     backbone: str, missed_steps: str, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,6 +39,21 @@ def test_it_scores_as_the_learner_does(
     torch.testing.assert_close(logits, learner.score(torch.from_numpy(users), torch.from_numpy(items)))
     assert (answered == MODEL).all()
     assert model.score(users[:0], items[:0])[0].shape == (0,)
+
+
+def test_side_features_are_served(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    dataset = make_dataset(features=random_features(40, 60))
+    learner = save_run(dataset, tmp_path / "run", backbone="deepfm")
+    model, _ = load_served_model(str(tmp_path / "run"), "best", None)
+    users, items = np.repeat(np.arange(40), 60), np.tile(np.arange(60), 40)
+    logits, _ = model.score(users, items)
+    torch.testing.assert_close(logits, learner.score(torch.from_numpy(users), torch.from_numpy(items)))
+    assert not torch.allclose(
+        logits, dataclasses.replace(model, codes=(model.codes[0] * 0, model.codes[1])).logits(users, items)
+    )
+    best = top_items(model, np.arange(40), top=60, seen=())
+    torch.testing.assert_close(best.logits, logits.view(40, 60).gather(1, best.item_ids))
+    assert model.nbytes > sum(table.nbytes for table in (model.users, model.items, *model.codes))
 
 
 def test_rows_that_stride_over_parts_find_their_places(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_they_are_those_of_a_full_sort(seed: int, items: int, top: int, block: i
         assert [pair for pair in pairs if pair[1] > -math.inf] == by_full_sort(model, user, top, seen)
 
 
-@pytest.mark.parametrize("backbone", ["gmf", "neumf", "bias_mf", "mlp"])
+@pytest.mark.parametrize("backbone", ["gmf", "neumf", "bias_mf", "mlp", "deepfm"])
 def test_scores_are_the_towers(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ITEMS_AT_ONCE", 7)
     model = make_model(np.random.default_rng(3), 20, backbone)

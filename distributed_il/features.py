@@ -1,0 +1,43 @@
+"""Side features: beside its embedding row, a user or an item has a code in each categorical column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+Codes = tuple[Tensor, ...]
+"""Codes of the users and of the items of some pairs, integers [B, columns] each; nothing where none are used."""
+UNKNOWN = 0
+"""The code of a value that was not given."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Features:
+    """The codes of all users and items; 0 stands for unknown, k for the k-th value of a column.
+
+    Attributes:
+        users: Integers [num_users, columns], which may be mapped from a file; no columns where users have no features.
+        items: [num_items, columns], likewise.
+        user_values: Distinct values of each column of `users`: its codes go up to that number.
+        item_values: The same for `items`.
+    """
+
+    users: Tensor
+    items: Tensor
+    user_values: tuple[int, ...]
+    item_values: tuple[int, ...]
+
+    def to(self, device: torch.device) -> Features:
+        """The same on a device."""
+        return replace(self, users=self.users.to(device), items=self.items.to(device))
+
+    def codes(self, user_ids: Tensor, item_ids: Tensor) -> Codes:
+        """Codes of some pairs.
+
+        Args:
+            user_ids: int64 [B].
+            item_ids: int64 [B].
+        """
+        return self.users.index_select(0, user_ids), self.items.index_select(0, item_ids)
