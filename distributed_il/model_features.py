@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 from distributed_il.config import ModelConfig
 from distributed_il.dataset import Dataset, Entity
@@ -25,7 +28,14 @@ def features_for(model: ModelConfig, dataset: Dataset) -> Features | None:
     Raises:
         UserError: There is no such backbone, or a file of the dataset is damaged.
     """
-    return dataset.features() if find_backbone(model).takes_features else None
+    columns = [dataset.feature_columns(entity) for entity in _ENTITIES]
+    if not find_backbone(model).takes_features or not any(columns):
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
+        users, items = (torch.from_numpy(dataset.feature_codes(entity)) for entity in _ENTITIES)
+    user_values, item_values = (tuple(column.values for column in some) for some in columns)
+    return Features(users, items, user_values, item_values)
 
 
 def about_features(model: ModelConfig, dataset: Dataset) -> dict[str, list[dict[str, Any]]]:

@@ -13,6 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 from distributed_il.dataset import Dataset
 
 ON_RAY = "tests/ray/"
+LONGEST = (ON_RAY, "tests/test_compiled_steps.py")
+"""First ones first: what begins last must not be what takes longest."""
 
 
 class ByFile(LoadScopeScheduling):
@@ -23,14 +25,18 @@ class ByFile(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """For `-n`; the tests on Ray, which take longest, are given out first."""
+    """For `-n`; files are given out in the order of the collection."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests on Ray, which take longest, come first."""
-    items.sort(key=lambda item: not item.nodeid.startswith(ON_RAY))
+    """The longest come first."""
+
+    def place(item: pytest.Item) -> int:
+        return next((k for k, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def train_alike(ours: Learner, theirs: Learner, *, rows: tuple[int, ...]) -> set
 ROWS = (64, 64, 60, 50, 64, 63, 1, 1, 1, 64, 70, 45, 64, 64, 64, 40, 50, 60)
 
 
-@pytest.mark.parametrize(("backbone", "missed_steps"), [("gmf", "catch_up"), ("deepfm", "skip")])
+@pytest.mark.parametrize(("backbone", "missed_steps"), [("neumf", "catch_up"), ("deepfm", "skip")])
 def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
     compiled = make_learner(backbone, missed_steps)
     compiled.compile(refuse, batch_size=64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from distributed_il.dataset.files import HashingSink
 from distributed_il.dataset.index_files import read_array, write_array
@@ -72,7 +69,9 @@ def _code_type(most: int) -> type[np.integer[Any]]:
     return np.uint8 if most <= 255 else np.int16 if most <= 32_767 else np.int32
 
 
-def read_codes(fs: pafs.FileSystem, root: str, entity: Entity, ids: int, columns: Sequence[FeatureColumn]) -> Tensor:
+def read_codes(
+    fs: pafs.FileSystem, root: str, entity: Entity, ids: int, columns: Sequence[FeatureColumn]
+) -> NDArray[Any]:
     """Opens the codes of one entity without a copy.
 
     Args:
@@ -89,7 +88,7 @@ def read_codes(fs: pafs.FileSystem, root: str, entity: Entity, ids: int, columns
         UserError: The file is not what the preparation wrote.
     """
     if not columns:
-        return torch.zeros((ids, 0), dtype=torch.uint8)
+        return np.zeros((ids, 0), np.uint8)
     path, flat = f"{root}/{codes_name(entity)}", read_array(fs, f"{root}/{codes_name(entity)}")
     if flat.size != ids * len(columns):
         raise UserError(f"{path} holds {flat.size} codes instead of {ids} × {len(columns)}; {_AGAIN}")
@@ -97,9 +96,7 @@ def read_codes(fs: pafs.FileSystem, root: str, entity: Entity, ids: int, columns
     most = [column.values for column in columns]
     if ids and (np.any(codes.min(axis=0) < 0) or np.any(codes.max(axis=0) > most)):
         raise UserError(f"{path} is damaged: it holds codes of values that are not there; {_AGAIN}")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
-        return torch.from_numpy(codes)
+    return codes
 
 
 def read_values(

@@ -27,7 +27,6 @@ from distributed_il.dataset.manifest import (
 )
 from distributed_il.dataset.vocabulary import VocabularyDigest
 from distributed_il.errors import UserError
-from distributed_il.features import Features
 from distributed_il.sampling import PairIndex
 
 _VOCABULARIES = {"users": USERS_NAME, "items": ITEMS_NAME}
@@ -210,21 +209,14 @@ class Dataset:
             columns[f"{prefix}_positives"] = table.column("train_positives").to_numpy().astype(np.int64)
         return Activity(**{field.name: columns[field.name] for field in dataclasses.fields(Activity)})
 
-    def features(self) -> Features | None:
-        """The side features of users and items, memory-mapped; None where the dataset has none.
+    def feature_codes(self, entity: Entity) -> NDArray[Any]:
+        """Codes of the side features of users or items, memory-mapped: integers [ids, columns].
 
         Raises:
-            UserError: A file is not what the preparation wrote.
+            UserError: The file is not what the preparation wrote.
         """
-        users, items = self.feature_columns("users"), self.feature_columns("items")
-        if not users and not items:
-            return None
-        return Features(
-            read_codes(self.filesystem, self.root, "users", self.num_users, users),
-            read_codes(self.filesystem, self.root, "items", self.num_items, items),
-            tuple(column.values for column in users),
-            tuple(column.values for column in items),
-        )
+        ids = self.num_users if entity == "users" else self.num_items
+        return read_codes(self.filesystem, self.root, entity, ids, self.feature_columns(entity))
 
     def feature_columns(self, entity: Entity) -> tuple[FeatureColumn, ...]:
         """The side features that users or items have."""

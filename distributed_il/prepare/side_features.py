@@ -68,9 +68,7 @@ def code_features(
     rows = pc.fill_null(pc.index_in(vocabulary, value_set=features.ids), _NONE).to_numpy()
     before, known = None, {}
     if parent is not None and parent.feature_columns(features.entity):
-        table = parent.features()
-        assert table is not None
-        before, known = getattr(table, features.entity).numpy(), parent.feature_values(features.entity)
+        before, known = parent.feature_codes(features.entity), parent.feature_values(features.entity)
     codes = np.zeros((len(rows), len(features.texts)), np.int32)
     values: dict[str, pa.Array] = {}
     for column, (name, texts) in enumerate(features.texts.items()):

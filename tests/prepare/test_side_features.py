@@ -31,9 +31,7 @@ def run(root: Path, output: str = "data", log: str = LOG, **options: Any) -> Dat
 
 
 def codes(dataset: Dataset) -> list[list[list[int]]]:
-    features = dataset.features()
-    assert features is not None
-    return [features.users.tolist(), features.items.tolist()]
+    return [dataset.feature_codes("users").tolist(), dataset.feature_codes("items").tolist()]
 
 
 def values(dataset: Dataset) -> dict[str, list[str]]:
@@ -59,9 +57,6 @@ def test_codes_by_hand(tmp_path: Path) -> None:
         [[1, 1], [2, 0], [1, 2], [0, 1], [0, 0], [0, 0]],
         [[0, 0], [0, 1], [0, 0], [1, 2], [0, 0]],
     ]
-    features = dataset.features()
-    assert features is not None
-    assert (features.user_values, features.item_values) == ((2, 2), (1, 2))
     counts = dataset.manifest.counts
     assert [counts[name] for name in ("users_with_features", "user_features_unused")] == [4, 1]
     assert [counts[name] for name in ("items_with_features", "item_features_unused")] == [2, 0]
@@ -76,7 +71,7 @@ def test_codes_by_hand(tmp_path: Path) -> None:
 
 def test_without_side_features_a_dataset_is_as_before(tmp_path: Path) -> None:
     dataset = run(tmp_path)
-    assert dataset.features() is None
+    assert codes(dataset) == [[[]] * dataset.num_users, [[]] * dataset.num_items]
     assert "features" not in (tmp_path / "data" / "manifest.json").read_text()
 
 
