@@ -147,6 +147,7 @@ def test_figures_of_a_plan_and_its_picture(tmp_path: Path) -> None:
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.cluster  # half a minute
 def test_steps_and_collectives_of_two_ranks_are_timed() -> None:
     plan = Plan(
         backbones=("gmf",), batches=(8,), world_sizes=(1, 2), sizes=(12,), users=20, items=30, windows=1, repeats=1

@@ -68,6 +68,7 @@ def test_what_is_missed_is_said() -> None:
     assert answer(figures) == "0 of 1 targets are met; missed: gmf_ig_stream_over_bare_1_worker (0.800)."
 
 
+@pytest.mark.cluster  # half a minute
 @pytest.mark.parametrize("way", ["bare", "torch_distributed"])
 def test_two_ranks_train_in_processes_of_their_own(way: Way, tmp_path: Path) -> None:
     write_small_dataset(tmp_path / "dataset")

@@ -151,10 +151,11 @@ def test_a_lost_worker_comes_back_and_changes_nothing(
 @pytest.mark.parametrize(
     ("number", "status"),
     [
-        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, id="told", marks=pytest.mark.cluster),  # a minute each
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, id="told"),
         pytest.param(signal.SIGKILL, -signal.SIGKILL, id="killed"),
     ],
 )
+@pytest.mark.cluster  # more than a minute each
 def test_a_run_whose_driver_is_ended_goes_on_and_ends_the_same(
     number: signal.Signals, status: int, undisturbed: Any, dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_results_are_a_table_and_a_page(swept: Any) -> None:
     assert "Lowest loss by optimizer.learning_rate" in page
 
 
+@pytest.mark.cluster  # half a minute
 def test_a_sweep_that_is_started_again_does_what_is_missing(swept: Any) -> None:
     config, base, (trials, best, result) = swept
     lost = next(trial for trial in trials if trial is not best and trial.failed is None)

@@ -53,7 +53,9 @@ def alone(private_ray: None, dataset: Dataset, tmp_path_factory: pytest.TempPath
     return trained(dataset, tmp_path_factory.mktemp("alone") / "run", 1)
 
 
-@pytest.mark.parametrize(("workers", "tables"), [(2, "replicated"), (4, "sharded")])
+@pytest.mark.parametrize(
+    ("workers", "tables"), [(2, "replicated"), pytest.param(4, "sharded", marks=pytest.mark.cluster)]
+)
 def test_workers_share_one_global_batch_one_decision_and_one_result(
     alone: Any, dataset: Dataset, tmp_path: Path, workers: int, tables: str
 ) -> None:
