@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_datasets import make_small_dataset
 from xdist.scheduler import LoadScopeScheduling
 
@@ -22,6 +24,12 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return ON_RAY if nodeid.startswith(ON_RAY) else nodeid.partition("::")[0]
+
+
+def pytest_configure() -> None:
+    """Beside another process that computes, threads that wait for each other cost more than they bring."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

@@ -15,6 +15,14 @@ from distributed_il.room import wait_for_room
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nobody_else(private_ray: None) -> None:
+    """What ran before has left."""
+    everything = ray.util.placement_group([{"CPU": 4.0}])
+    assert everything.wait(120)
+    ray.util.remove_placement_group(everything)
+
+
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "AT_ONCE_S", 0.0)
