@@ -15,8 +15,9 @@ from xdist.scheduler import LoadScopeScheduling
 from distributed_il.dataset import Dataset
 
 ON_RAY = "tests/ray/"
-LONGEST = (ON_RAY, "tests/test_compiled_steps.py")
-"""First ones first: what begins last must not be what takes longest."""
+FIRST = ("tests/cluster/", "tests/submission/", ON_RAY, "tests/test_compiled_steps.py")
+"""Tests of clusters count all processes that theirs has started, before a Ray of its own is among them. Of the others
+the longest: what begins last must not be what takes longest."""
 
 
 class ByFile(LoadScopeScheduling):
@@ -39,10 +40,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest come first."""
+    """Sorts them by `FIRST`."""
 
     def place(item: pytest.Item) -> int:
-        return next((k for k, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+        return next((k for k, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
 
     items.sort(key=place)
 

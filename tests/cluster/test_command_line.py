@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -90,18 +91,20 @@ def test_a_cluster_in_the_background_is_used_by_name_and_ended() -> None:
     assert up.returncode == 0, up.stderr
     state = running.find("local")
     assert state is not None
-    below = descendants(state.pid)
-    assert state.dashboard in up.stdout
+    try:
+        below = descendants(state.pid)
+        assert state.dashboard in up.stdout
 
-    variables = typed("env").stdout
-    jobs = subprocess.run(["sh", "-c", f"{variables}\nray job list"], text=True, capture_output=True, timeout=120)
-    assert jobs.returncode == 0, jobs.stderr
-    status = typed("run", "--", "sh", "-c", "ray status && exit 7")
-    assert status.returncode == 7, status.stderr
-    assert "Active" in status.stdout
-    assert os.path.samefile(typed("run", "--", "pwd").stdout.strip(), Path.cwd())
-
-    assert typed("down").returncode == 0
+        variables, ray = typed("env").stdout, f"{shlex.quote(sys.executable)} -m ray.scripts.scripts"
+        jobs = subprocess.run(["sh", "-c", f"{variables}\n{ray} job list"], text=True, capture_output=True, timeout=120)
+        assert jobs.returncode == 0, jobs.stderr
+        status = typed("run", "--", "sh", "-c", "ray status && exit 7")
+        assert status.returncode == 7, status.stderr
+        assert "Active" in status.stdout
+        assert os.path.samefile(typed("run", "--", "pwd").stdout.strip(), Path.cwd())
+    finally:
+        down = typed("down")
+    assert down.returncode == 0
     assert ended({state.pid, *below})
     assert running.find("local") is None
     assert typed("down").returncode == 2
