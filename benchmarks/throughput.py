@@ -8,21 +8,26 @@ a part of the preset, so that they can be many; epochs of the whole are run once
     distributed-il simulate --preset micro-video --output EPOCH_DIR
     distributed-il simulate --preset micro-video --num_positives 1300000 --num_negatives 1200000 --num_unclear 0 \
         --output DIR
-    python -m benchmarks.throughput --data DIR --epoch-data EPOCH_DIR
+    python -m benchmarks.throughput --data DIR --epoch-data EPOCH_DIR --journal FILE
+
+It takes an hour or more. With `--journal` a run that has ended is kept in that file, and the same command goes on from
+there; its runs are still those of one machine and one commit.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tqdm import tqdm
 
 from benchmarks.command import command_line, start_as_worker
+from benchmarks.machine import machine_facts
 from benchmarks.measuring import ratios
 from benchmarks.result import Figure, Result
+from benchmarks.run_journal import Run, RunJournal
 from benchmarks.training_ranks import Speed, Way, run_way
 from distributed_il.config import TrainConfig
 from distributed_il.config_file import config_from_dict
@@ -93,7 +98,6 @@ class Plan:
     """Numbers of workers."""
 
 
-Run = Callable[[Way, TrainConfig], Speed]
 Speeds = dict[tuple[int, Kind], list[Speed]]
 
 
@@ -204,19 +208,24 @@ def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--data", required=True, help="prepared dataset of the repeats")
     parser.add_argument("--epoch-data", help="prepared dataset of the whole epochs")
+    parser.add_argument("--journal", help="file of the runs that have ended; goes on from there")
     arguments = parser.parse_args()
     start_as_worker()
     plan = Plan(data=arguments.data, epoch_data=arguments.epoch_data)
     if arguments.quick:
         plan = Plan(data=arguments.data, cases=(Case("gmf", "ig", rounds=2, repeats=1),), workers=(1,))
-    figures = measure(plan)
+    config = _describe(plan)
+    run = run_way
+    if arguments.journal is not None:
+        run = RunJournal(arguments.journal, config | machine_facts()).resumed(run_way)
+    figures = measure(plan, run)
     Result(
         name="throughput",
         question="What does streaming cost a training run?",
         answer=answer(figures),
         command="python -m benchmarks.throughput --data DIR"
         + (" --quick" if arguments.quick else " --epoch-data EPOCH_DIR" if arguments.epoch_data else ""),
-        config=_describe(plan),
+        config=config,
         figures=figures,
         notes=(
             "Ratios compare runs of the same repeat. Rows a second count the passes of all rounds; the first reading "

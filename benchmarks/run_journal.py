@@ -1,0 +1,84 @@
+"""Runs of a long benchmark, kept as they end, so that one that was broken off goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.training_ranks import Speed, Way
+from distributed_il.config import TrainConfig
+from distributed_il.errors import UserError
+
+Run = Callable[[Way, TrainConfig], Speed]
+
+
+class RunJournal:
+    """A file with a line for what is asked, and one for each run that has ended, in their order."""
+
+    def __init__(self, path: str, asked: Mapping[str, Any]) -> None:
+        """Reads what is there.
+
+        Args:
+            path: The file; made where there is none.
+            asked: Everything that decides what the runs show: plan, machine, versions, commit. Plain values.
+
+        Raises:
+            UserError: The file's runs answer another question.
+        """
+        self._path = Path(path)
+        head = json.loads(json.dumps(dict(asked)))
+        lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
+        # A line without its end was being written when the benchmark was broken off.
+        whole = [line for line in lines if line.endswith("\n")]
+        found = [json.loads(line) for line in whole]
+        if found and found[0] != head:
+            differing = sorted(name for name in head | found[0] if head.get(name) != found[0].get(name))
+            raise UserError(f"{path} holds runs of another {', '.join(differing)}; remove it, or name another file")
+        self._ended = found[1:]
+        text = "".join(whole) or json.dumps(head) + "\n"
+        self._path.write_text(text)
+
+    def __len__(self) -> int:
+        """Runs that had ended before."""
+        return len(self._ended)
+
+    def resumed(self, run: Run) -> Run:
+        """Gives the runs that ended before in their order, then runs and keeps the others.
+
+        Args:
+            run: Trains once.
+        """
+        ended = iter(self._ended)
+
+        def call(way: Way, config: TrainConfig) -> Speed:
+            known = next(ended, None)
+            asked = {"way": way, "run": _identity(config)}
+            if known is not None:
+                if {name: known[name] for name in asked} != asked:
+                    raise UserError(f"{self._path}: expected the run {asked}, found {known}; remove the file")
+                return Speed(**known["speed"])
+            speed = run(way, config)
+            with self._path.open("a") as file:
+                file.write(json.dumps(asked | {"speed": dataclasses.asdict(speed)}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            return speed
+
+        return call
+
+
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    """What tells the runs of a benchmark apart."""
+    return {
+        "data": config.data.path,
+        "backbone": config.model.backbone,
+        "tables": config.model.tables,
+        "method": config.method.name,
+        "workers": config.run.workers,
+        "batch_size": config.run.batch_size,
+        "rounds": config.run.max_rounds,
+    }
