@@ -25,17 +25,17 @@ def log_losses_of_logits(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[
     return np.logaddexp(0.0, np.where(labels > 0, -1.0, 1.0) * logits)
 
 
-def log_losses_of_probabilities(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> NDArray[np.float64]:
+def log_losses_of_probabilities(probabilities: NDArray[np.floating], labels: NDArray[Any]) -> NDArray[np.float64]:
     """−log ŷ of a positive, −log(1 − ŷ) of a negative.
 
     Args:
-        probabilities: float64 [n] in [0, 1]; values nearer than 2⁻⁵³ to an end are moved to that distance.
+        probabilities: Float [n] in [0, 1]; values nearer than 2⁻⁵³ to an end are moved to that distance.
         labels: Integers [n], each 0 or 1.
 
     Returns:
         float64 [n], at least 0.
     """
-    clipped = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    clipped = np.clip(probabilities.astype(np.float64, copy=False), _SMALLEST, 1 - _SMALLEST)
     return -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
 
 

@@ -41,6 +41,8 @@ def test_log_losses_of_extreme_logits_is_exact() -> None:
 def test_a_wrong_certainty_costs_53_bits() -> None:
     assert log_losses_of_probabilities(np.array([0.0]), np.array([1])) == pytest.approx(53 * math.log(2))
     assert log_losses_of_probabilities(np.array([1.0]), np.array([0])) == pytest.approx(53 * math.log(2))
+    ones = np.array([1.0], dtype=np.float32)  # of which float32 has no neighbour that near
+    assert log_losses_of_probabilities(ones, np.array([0])) == pytest.approx(53 * math.log(2))
 
 
 def calibration_error(probabilities: list[float], labels: list[int], num_bins: int) -> float:
