@@ -23,8 +23,9 @@ def nobody_else(private_ray: None) -> None:
     ray.util.remove_placement_group(everything)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are told of the waiting: at once."""
     monkeypatch.setattr(room, "AT_ONCE_S", 0.0)
 
 
@@ -41,6 +42,7 @@ def test_where_there_is_room_nothing_is_said_and_nothing_kept() -> None:
         assert ask(30.0, workers=2, threads_per_worker=2) == []
 
 
+@pytest.mark.usefixtures("soon")
 def test_what_is_wanted_and_what_there_is_are_said_with_the_cure() -> None:
     with pytest.raises(
         UserError, match=r"no room for 5 workers of 1 CPU each: it has 4 CPUs .*lower run.workers"
@@ -49,6 +51,7 @@ def test_what_is_wanted_and_what_there_is_are_said_with_the_cure() -> None:
     assert "run.wait_for_workers_s" in str(caught.value)
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_worker_has_to_fit_on_one_node_with_its_gpu() -> None:
     with pytest.raises(UserError, match="1 worker of 5 CPUs each"):
         ask(0.0, threads_per_worker=5)
@@ -56,6 +59,7 @@ def test_a_worker_has_to_fit_on_one_node_with_its_gpu() -> None:
         ask(0.0, use_gpu=True)
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize(("limit_s", "words"), [(60.0, "waiting up to 60 s for room"), (None, "waiting for room")])
 def test_room_that_comes_is_taken(limit_s: float | None, words: str) -> None:
     others = ray.util.placement_group([{"CPU": 3.0}])
@@ -73,5 +77,6 @@ def test_room_that_comes_is_taken(limit_s: float | None, words: str) -> None:
     assert "(1 free)" in note
 
 
+@pytest.mark.usefixtures("soon")
 def test_who_is_told_to_stop_waits_no_more() -> None:
     ask(1.0, lambda: True, workers=100)
