@@ -31,16 +31,18 @@ class RunJournal:
         """
         self._path = Path(path)
         head = json.loads(json.dumps(dict(asked)))
-        lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
+        text = self._path.read_bytes() if self._path.exists() else b""
         # A line without its end was being written when the benchmark was broken off.
-        whole = [line for line in lines if line.endswith("\n")]
-        found = [json.loads(line) for line in whole]
+        whole = text[: text.rfind(b"\n") + 1]
+        found = [json.loads(line) for line in whole.splitlines()]
         if found and found[0] != head:
             differing = sorted(name for name in head | found[0] if head.get(name) != found[0].get(name))
             raise UserError(f"{path} holds runs of another {', '.join(differing)}; remove it, or name another file")
         self._ended = found[1:]
-        text = "".join(whole) or json.dumps(head) + "\n"
-        self._path.write_text(text)
+        if len(whole) < len(text):
+            os.truncate(self._path, len(whole))
+        if not found:
+            self._append(head)
 
     def __len__(self) -> int:
         """Runs that had ended before."""
@@ -62,13 +64,16 @@ class RunJournal:
                     raise UserError(f"{self._path}: expected the run {asked}, found {known}; remove the file")
                 return Speed(**known["speed"])
             speed = run(way, config)
-            with self._path.open("a") as file:
-                file.write(json.dumps(asked | {"speed": dataclasses.asdict(speed)}) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._append(asked | {"speed": dataclasses.asdict(speed)})
             return speed
 
         return call
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from benchmarks.training_ranks import Speed, Way, run_way
 from distributed_il.config import TrainConfig
 from distributed_il.config_file import config_from_dict
 from distributed_il.dataset import Dataset
+from distributed_il.errors import UserError
 
 ALONE_LEAST = 0.85
 """Stream over bare with one worker."""
@@ -215,9 +216,13 @@ def main() -> None:
     if arguments.quick:
         plan = Plan(data=arguments.data, cases=(Case("gmf", "ig", rounds=2, repeats=1),), workers=(1,))
     config = _describe(plan)
-    run = run_way
+    run, earlier = run_way, 0
     if arguments.journal is not None:
-        run = RunJournal(arguments.journal, config | machine_facts()).resumed(run_way)
+        try:
+            journal = RunJournal(arguments.journal, config | machine_facts())
+        except UserError as error:
+            parser.error(str(error))
+        run, earlier = journal.resumed(run_way), len(journal)
     figures = measure(plan, run)
     Result(
         name="throughput",
@@ -239,6 +244,7 @@ def main() -> None:
             "stream: Ray Data and Ray Train, as `distributed-il train`.",
             "So torch_distributed under bare is what reading and making batches cost the step, stream under "
             "torch_distributed what Ray costs.",
+            *([f"{earlier} runs, in their order the first ones, are of earlier sittings."] if earlier else []),
         ),
     ).publish(arguments.out)
 
