@@ -5,7 +5,6 @@ from __future__ import annotations
 from distributed_il.ray_session import ray_session  # isort: skip  # before Ray
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import ray
 import ray.data
 
 from distributed_il.errors import UserError
+from distributed_il.ray_data import silence
 from distributed_il.serving.result_parts import ResultParts
 from distributed_il.serving.work import Work
 
@@ -63,8 +63,6 @@ def run_work(work: Work, output: str, *, workers: int | None, on_progress: OnPro
 
 def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | None) -> Iterator[dict[str, int]]:
     """Counts of the parts, as they are done."""
-    # Every error is raised here; Ray Data would print each of them twice besides.
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     shared = ray.put(work)
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
@@ -75,11 +73,10 @@ def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | No
         except UserError as error:
             return {_COUNTS: "{}", _REFUSED: str(error)}
 
-    at_once = min(workers, len(todo)) if workers else None
+    at_once = ray.data.TaskPoolStrategy(size=min(workers, len(todo)) if workers else None)
     # A block, and so a task, for each part.
-    rows = ray.data.range(len(todo), override_num_blocks=len(todo)).map(make, num_cpus=1, concurrency=at_once)
-    rows.context.enable_progress_bars = False
-    rows.context.print_on_execution_start = False
+    rows = ray.data.range(len(todo), override_num_blocks=len(todo)).map(make, num_cpus=1, compute=at_once)
+    silence(rows)
     for row in rows.iter_rows():
         if row[_REFUSED]:
             raise UserError(row[_REFUSED])

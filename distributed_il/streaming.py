@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, cast
@@ -12,20 +10,18 @@ import pyarrow as pa
 import ray
 import ray.data
 from numpy.typing import NDArray
-from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from distributed_il.dataset import Block, Dataset
 from distributed_il.dataset.files import is_local
 from distributed_il.errors import UserError
+from distributed_il.ray_data import rest, silence
 
 ROWS_PER_TASK = 262_144
 """Rows that one read task delivers: enough to make what a task costs Ray small beside the reading."""
 READ_AHEAD_BYTES = 32 << 20
 """Bytes that a read may hold ready in the object store."""
-PAUSE_S = 0.02
-"""Rest of Ray Data's scheduling loop after each turn; a task delivers for many times as long."""
 _REMOTE_TASKS = 4
 _NUMBER = "block"
 
@@ -57,8 +53,6 @@ class RayBlockReader:
             rows_per_task: Rows that a task delivers at least, the last one of a read aside.
             read_ahead_bytes: Bytes that may lie ready in the object store.
         """
-        # Every error is raised to the caller; Ray Data would print each of them twice besides.
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         self._dataset = ray.put(dataset)
         self._tasks_at_once = tasks_at_once or (1 if is_local(dataset.filesystem) else _REMOTE_TASKS)
         self._rows_per_task = rows_per_task
@@ -100,25 +94,12 @@ class RayBlockReader:
             label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
             fallback_strategy=[{"label_selector": {}}],
         )
-        context = rows.context
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, _Pause]
-        options = context.execution_options
+        silence(rows)
+        rest(rows)
+        options = rows.context.execution_options
         options.preserve_order = True
         options.resource_limits = options.resource_limits.copy(object_store_memory=self._read_ahead_bytes)
         return rows
-
-
-class _Pause(ExecutionCallback):
-    """Lets the scheduling loop rest, which is a thread of the process that trains.
-
-    Once as many bytes lie ready as may, the loop is told at once that there is more to read, leaves it, and turns
-    without end: on the interpreter lock it slows the step by ten times.
-    """
-
-    def on_execution_step(self, executor: object) -> None:
-        time.sleep(PAUSE_S)
 
 
 class _BlockSource(Datasource):

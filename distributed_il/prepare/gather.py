@@ -47,6 +47,8 @@ class _Spool:
     ids: dict[str, IdSpool]
     sizes: list[int] = field(default_factory=list[int])
     """Rows of each piece."""
+    places: list[int] = field(default_factory=list[int])
+    """Where each piece stands in the source's order."""
     numbers: Counter[str] = field(default_factory=Counter[str])
     """Rows of each split."""
 
@@ -65,6 +67,7 @@ class _Spool:
             if name in (self.dtype.names or ()) and name in table.schema.names:
                 records[name] = table.column(name).to_numpy()
         self.file.append(records)
+        self.places.append(int(records["key"][0]) if "row" in table.schema.names else len(self.sizes))
         self.sizes.append(table.num_rows)
         self.numbers[split] += table.num_rows
 
@@ -139,10 +142,11 @@ def _buckets_of_users(users: Numbering, options: BuildOptions) -> NDArray[np.uin
 
 
 def _all_records(spool: _Spool, users: Numbering, items: Numbering, parent: Dataset | None) -> Iterable[Records]:
-    """The parent's rows, then the source's, with dense ids."""
+    """The parent's rows, then the source's in its order, with dense ids."""
     if parent is not None:
         yield from _parent_records(parent, spool.dtype)
-    for piece, records in enumerate(spool.file.pieces(spool.sizes)):
+    in_order = np.argsort(spool.places, kind="stable").tolist()
+    for piece, records in zip(in_order, spool.file.pieces(spool.sizes, in_order), strict=True):
         records["user"] = users.dense(piece, records["user"])
         records["item"] = items.dense(piece, records["item"])
         yield records

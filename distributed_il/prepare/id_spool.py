@@ -75,7 +75,7 @@ class IdSpool:
         """Numbers the ids of the next piece.
 
         Args:
-            ids: int64 from 0 up, or string, the same at each call, without nulls.
+            ids: int64 from 0 up, or string, the same at each call, without nulls; maybe dictionary-encoded.
 
         Returns:
             int32 [n], numbers within the piece.

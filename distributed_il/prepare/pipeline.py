@@ -50,9 +50,10 @@ def build_dataset(
     Args:
         output: Local path or URI; it must not exist, or be an empty directory.
         chunks: Split (`train`, `valid`, `test`; or `all` where rows are to be dealt, throughout or but for those of
-            test) and a table of user and item (int64 or string), label (int8; 0, 1, or null where unclear), maybe row
-            (int64, for `locate`), with `options.preference` preference (float32) and, where the rows are dealt by it,
-            time (float64). Read once.
+            test) and a table of user and item (int64 or string, maybe dictionary-encoded), label (int8; 0, 1, or null
+            where unclear), maybe row (int64, for `locate`, ascending within a table; the tables may then come in any
+            order), with `options.preference` preference (float32) and, where the rows are dealt by it, time (float64).
+            Read once.
         options: See there.
         features: Side features of users, of items, or of both, whose ids are of the type of the log's.
         source: The raw files, for the manifest; asked for when all else is done.

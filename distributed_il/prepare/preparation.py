@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from itertools import chain, islice
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.dataset import Dataset, Manifest
@@ -44,6 +46,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
     parent = None if config.append_to is None else Dataset.open(config.append_to)
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
+    rejects = reader.findings.rejects
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)
@@ -73,29 +76,39 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
             return f"{config.append_to}, {split} row {row - PARENT_ROW}"
         return reader.locate(split, row)
 
-    tables = reader.tables()
-    first = list(islice(tables, bool(feature_files)))  # with it the types of ids are known
+    if feature_files:
+        reader.settle_id_types()
     features = [file.read(reader.id_types[file.entity.removesuffix("s")]) for file in feature_files]
     return build_dataset(
         config.output,
-        chain(first, tables),
+        _tables(reader, config.workers),
         options,
         features=features,
         source=chain(source.fingerprints(), (file.fingerprint() for file in feature_files)),
         num_rows=reader.num_rows,
         locate=locate,
         progress=progress or (lambda stage, done, total: None),
-        late_counts=lambda: {"rejected_rows": reader.rejects.count} if reader.rejects.allowed else {},
+        late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
         documents=lambda manifest, user_rows, item_rows: _documents(manifest, user_rows, item_rows, reader),
     )
+
+
+def _tables(reader: RawReader, workers: int) -> Iterator[tuple[str, pa.Table]]:
+    if min(workers, reader.num_files) < 2:
+        return reader.tables()
+    # Who reads in this process alone does not wait for Ray to be imported.
+    from distributed_il.prepare.reading_tasks import read_side_by_side
+
+    return read_side_by_side(reader, workers)
 
 
 def _documents(
     manifest: Manifest, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64], reader: RawReader
 ) -> dict[str, str]:
-    facts = account(manifest, user_rows, item_rows, reader.watch_times)
+    found = reader.findings
+    facts = account(manifest, user_rows, item_rows, found.watch_times)
     texts = {SUMMARY_JSON: json.dumps(facts, indent=2) + "\n", SUMMARY_PAGE: summary_page(facts)}
-    return texts | ({REJECTS_NAME: reader.rejects.table(reader.lines)} if reader.rejects.count else {})
+    return texts | ({REJECTS_NAME: found.rejects.table(reader.lines)} if found.rejects.count else {})
 
 
 def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> None:

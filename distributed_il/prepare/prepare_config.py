@@ -153,6 +153,9 @@ class PrepareConfig:
     """Rows of a Parquet row group."""
     seed: int = 0
     """Decides the random split and the order of rows."""
+    workers: int = 1
+    """Files that are read side by side, each on one CPU of the cluster or of this machine, by Ray Data; 1: one after
+    another in this process, without Ray. The dataset is the same."""
 
     def __post_init__(self) -> None:
         if not (0 < self.train_share < 1 and self.valid_share > 0 and self.train_share + self.valid_share < 1):
@@ -169,7 +172,7 @@ class PrepareConfig:
             raise UserError("min_user_rows and min_item_rows must be 1 with append_to: its users and items stay")
         if self.append_to is not None and self.overlap == "keep":
             raise UserError("overlap must not be keep with append_to: rows of pairs that it has are set aside")
-        for name in ("min_user_rows", "min_item_rows"):
+        for name in ("min_user_rows", "min_item_rows", "workers"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.delimiter is not None and len(self.delimiter) != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -52,6 +53,18 @@ class RawPieces:
                 return opened.schema_arrow.names
         return column_names(self._fs, self._file.path, self._file.name, self._layout)
 
+    def require_here(self) -> None:
+        """Refuses a file that is not to be seen from this machine.
+
+        Raises:
+            UserError: There is none.
+        """
+        if self._fs.get_file_info(self._file.path).type == pafs.FileType.NotFound:
+            raise UserError(
+                f"{self._file.path} does not exist on the node {socket.gethostname()}; give a source that all nodes "
+                "see, or set workers to 1"
+            )
+
     def num_rows(self) -> int:
         """Rows of the file; 0 where it takes reading to know."""
         if self._layout is not None:
@@ -74,7 +87,7 @@ class RawPieces:
         """
         if self._layout is None:
             return self._read_parquet(columns)
-        if self._layout is MOVIELENS:
+        if self._layout == MOVIELENS:
             return self._read_movielens(columns, set_aside)
         return read_delimited(self._fs, self._file.path, self._file.name, self._layout, columns, set_aside)
 

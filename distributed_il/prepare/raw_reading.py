@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -27,12 +28,12 @@ from distributed_il.prepare.columns import (
 )
 from distributed_il.prepare.delimited import Piece, SetAside
 from distributed_il.prepare.feedback import watch_labels
+from distributed_il.prepare.findings import Findings
 from distributed_il.prepare.prepare_config import PrepareConfig, Rule
 from distributed_il.prepare.raw_columns import ENGAGEMENT, Choice, choose_columns
 from distributed_il.prepare.raw_files import RawFile, RawSource
 from distributed_il.prepare.raw_pieces import RawPieces
 from distributed_il.prepare.rejects import Lines, Rejects
-from distributed_il.prepare.watch_times import WatchTimes
 
 _FILE_SHIFT = 40
 """A row's number is that of its file, shifted so far, and its own in the file."""
@@ -59,12 +60,15 @@ class RawReader:
     num_rows: int
     """Rows in all; 0 where it takes reading the files to know."""
     _files: list[_File]
-    rejects: Rejects
-    """Bad rows so far."""
+    findings: Findings
+    """What has been found so far beside the rows."""
     id_types: dict[str, IdType]
     """How ids of users and items are read; the first piece decides what is `auto`."""
-    watch_times: WatchTimes = field(default_factory=WatchTimes)
-    """Watch times so far."""
+
+    @property
+    def num_files(self) -> int:
+        """How many files there are."""
+        return len(self._files)
 
     @property
     def has_preference(self) -> bool:
@@ -81,27 +85,71 @@ class RawReader:
         """Names of the logs read."""
         return sorted({file.choice.log.format for file in self._files})
 
+    def settle_id_types(self) -> None:
+        """Reads as much as it takes to know how ids are read; all of that is read again later.
+
+        Raises:
+            UserError: As `file_tables`.
+        """
+        if "auto" in self.id_types.values():
+            with closing(self.afresh()._all_tables()) as tables:
+                next(tables, None)
+
+    def afresh(self) -> RawReader:
+        """A reader of the same files that has found nothing yet; how ids are read is settled for both."""
+        return replace(self, findings=Findings(Rejects(self.config.max_reject_share)))
+
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
         """Reads everything once.
 
         Yields:
-            Split (or `all`) and a piece of it: user and item int64 or string, label int8 with nulls, row int64 for
-            `locate`, where the split goes by time `time` float64, and where `has_preference`, preference float32.
+            As `file_tables`.
 
         Raises:
-            UserError: A file can't be read, or holds a bad value, with its line or row; or more rows are bad than
-                may be.
+            UserError: As `file_tables`; or more rows are bad than may be.
         """
-        rows_read = 0
-        for number, file in enumerate(self._files):
-            rows_before = rows_read + self.rejects.count
-            for piece in file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file)):
-                for split, table in self._tables(file, piece, number << _FILE_SHIFT):
-                    rows_read += table.num_rows
-                    yield split, table
-            if rows_read + self.rejects.count == rows_before:
-                raise UserError(f"{file.file.name} holds no rows; give a file with rows")
-        self.rejects.check(rows_read, self.lines)
+        yield from self._all_tables()
+        self.check_rejects()
+
+    def file_tables(self, number: int) -> Iterator[tuple[str, pa.Table]]:
+        """Reads a file once.
+
+        Args:
+            number: Which, from 0.
+
+        Yields:
+            Split (or `all`) and a piece of it: user and item int64 or string, label int8 with nulls, row int64 for
+            `locate`, ascending within the split, where the split goes by time `time` float64, and where
+            `has_preference`, preference float32.
+
+        Raises:
+            UserError: The file can't be read, holds no rows, or holds a bad value, with its line or row.
+        """
+        file = self._files[number]
+        found = self.findings
+        rows_before = found.rows + found.rejects.count
+        for piece in file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file)):
+            for split, table in self._tables(file, piece, number << _FILE_SHIFT):
+                found.rows += table.num_rows
+                yield split, table
+        if found.rows + found.rejects.count == rows_before:
+            raise UserError(f"{file.file.name} holds no rows; give a file with rows")
+
+    def check_rejects(self) -> None:
+        """Refuses too many bad rows, once all files are read.
+
+        Raises:
+            UserError: More rows are bad than may be.
+        """
+        self.findings.rejects.check(self.findings.rows, self.lines)
+
+    def require_here(self, number: int) -> None:
+        """Refuses a file that this machine does not see.
+
+        Raises:
+            UserError: Its filesystem has no such file here.
+        """
+        self._files[number].pieces.require_here()
 
     def locate(self, split: str, row: int) -> str:
         """Where the row of that number stands: file and line."""
@@ -112,10 +160,14 @@ class RawReader:
         """Finds the lines of each file."""
         return {file.file.name: file.pieces.lines for file in self._files}
 
+    def _all_tables(self) -> Generator[tuple[str, pa.Table]]:
+        for number in range(self.num_files):
+            yield from self.file_tables(number)
+
     def _set_aside(self, file: _File) -> SetAside | None:
-        if not self.rejects.allowed:
+        if not self.findings.rejects.allowed:
             return None
-        return lambda row, text, problem: self.rejects.add(file.file.name, row, "", text, problem)
+        return lambda row, text, problem: self.findings.rejects.add(file.file.name, row, "", text, problem)
 
     def _tables(self, file: _File, piece: Piece, first: int) -> Iterator[tuple[str, pa.Table]]:
         columns, rows = self._converted(file, piece)
@@ -123,7 +175,7 @@ class RawReader:
             return
         labels = self._labels(columns)
         if "play" in columns:
-            self.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
+            self.findings.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
         kept = {name: columns[name] for name in ("user", "item", "time", "preference") if name in columns}
         table = pa.table({**kept, "label": labels, "row": first + rows})
         random = columns.get("random")
@@ -160,13 +212,13 @@ class RawReader:
                 piece = self._without(file, piece, file.choice.columns[name], error)
 
     def _without(self, file: _File, piece: Piece, raw: str, error: BadValueError) -> Piece:
-        if not self.rejects.allowed or error.all_rows is None:
+        if not self.findings.rejects.allowed or error.all_rows is None:
             place = file.pieces.place(int(piece.rows[error.row]))
             raise UserError(f"{place}, column {raw}: {error.value!r}: {error.problem}") from error
         bad = error.all_rows()
         values = piece.batch.column(raw).take(pa.array(bad)).to_pylist()
         for row, value in zip(piece.rows[bad].tolist(), values, strict=True):
-            self.rejects.add(file.file.name, row, raw, value, error.problem)
+            self.findings.rejects.add(file.file.name, row, raw, value, error.problem)
         good = np.ones(piece.num_rows, dtype=np.bool_)
         good[bad] = False
         return Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
@@ -224,4 +276,4 @@ def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | Non
     id_types: dict[str, IdType] = dict.fromkeys(("user", "item"), config.id_type)
     if parent is not None and config.id_type == "auto":
         id_types = {name: "integer" if kind == "int64" else "string" for name, kind in parent.id_type.items()}
-    return RawReader(config, rule, left_aside, total, files, Rejects(config.max_reject_share), id_types)
+    return RawReader(config, rule, left_aside, total, files, Findings(Rejects(config.max_reject_share)), id_types)

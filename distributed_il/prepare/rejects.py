@@ -57,18 +57,26 @@ class Rejects:
         shown = "" if value is None else str(value)
         self._by_file.setdefault(file, []).append(_Reject(row, column, shown, problem))
 
+    def entries(self) -> list[tuple[str, int, str, str, str]]:
+        """The arguments of `add` for each of them."""
+        return [
+            (file, reject.row, reject.column, reject.value, reject.problem)
+            for file, rejects in self._by_file.items()
+            for reject in rejects
+        ]
+
     def table(self, lines: dict[str, Lines]) -> str:
         """All of them as CSV: file, line, column, value, problem.
 
         Args:
-            lines: Finds the lines of each file.
+            lines: Finds the lines of each file; the files come in this order.
         """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("file", "line", "column", "value", "problem"))
-        for file, rejects in self._by_file.items():
-            rejects = sorted(rejects, key=lambda reject: reject.row)
-            for reject, line in zip(rejects, lines[file]([reject.row for reject in rejects]), strict=True):
+        for file, find in lines.items():
+            rejects = self._sorted(file)
+            for reject, line in zip(rejects, find([reject.row for reject in rejects]), strict=True):
                 writer.writerow((file, line, reject.column, reject.value, reject.problem))
         return text.getvalue()
 
@@ -77,7 +85,7 @@ class Rejects:
 
         Args:
             rows_read: Good rows.
-            lines: Finds the lines of each file.
+            lines: Finds the lines of each file; the first bad rows are shown, files in this order.
 
         Raises:
             UserError: More rows are bad than `max_share` allows.
@@ -86,12 +94,15 @@ class Rejects:
         if self.count <= self.max_share * total:
             return
         shown: list[str] = []
-        for file, rejects in self._by_file.items():
-            first = sorted(rejects, key=lambda reject: reject.row)[: _SHOWN - len(shown)]
-            for reject, line in zip(first, lines[file]([reject.row for reject in first]), strict=True):
+        for file, find in lines.items():
+            first = self._sorted(file)[: _SHOWN - len(shown)]
+            for reject, line in zip(first, find([reject.row for reject in first]), strict=True):
                 column = f", column {reject.column}" if reject.column else ""
                 shown.append(f"{file}, line {line}{column}: {reject.value!r}: {reject.problem}")
         raise UserError(
             f"{self.count:,} of {total:,} rows are bad, a share of {self.count / total:.3g}, above max_reject_share "
             f"{self.max_share:g}; the first: {'; '.join(shown)}. Correct them, or allow for more"
         )
+
+    def _sorted(self, file: str) -> list[_Reject]:
+        return sorted(self._by_file.get(file, []), key=lambda reject: reject.row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,19 @@ class RecordFile:
                 while (records := np.fromfile(file, dtype=self._dtype, count=rows)).size:
                     yield records
 
-    def pieces(self, sizes: Iterable[int]) -> Iterator[Records]:
-        """The records, so many at a time as each size says."""
+    def pieces(self, sizes: Sequence[int], order: Iterable[int]) -> Iterator[Records]:
+        """The records in pieces.
+
+        Args:
+            sizes: Records of each piece, as they stand in the file.
+            order: Numbers of the pieces wanted.
+        """
+        ends = np.cumsum(sizes, dtype=np.int64)
         if self.rows:
             with self._path.open("rb") as file:
-                for rows in sizes:
-                    yield np.fromfile(file, dtype=self._dtype, count=rows)
+                for piece in order:
+                    file.seek(int(ends[piece] - sizes[piece]) * self._dtype.itemsize)
+                    yield np.fromfile(file, dtype=self._dtype, count=sizes[piece])
 
     def take(self) -> Records:
         """All records at once; the file is removed."""

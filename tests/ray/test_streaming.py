@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from distributed_il import streaming
+from distributed_il import ray_data
 from distributed_il.dataset import Block, BlockReader, Dataset, LocalBlockReader
 from distributed_il.errors import UserError
 from distributed_il.streaming import RayBlockReader
@@ -108,13 +108,13 @@ def test_a_missing_column_is_named(dataset: Dataset) -> None:
 
 def test_the_scheduling_loop_rests_and_once_in_a_turn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(streaming, "time", SimpleNamespace(sleep=rests.append))
+    monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
     reader, blocks = RayBlockReader(dataset), interleaved(dataset)[:4]
     for _ in range(2):
         rests.clear()
         assert_delivers(reader, dataset, blocks)
         assert rests
-        assert set(rests) == {streaming.PAUSE_S}
+        assert set(rests) == {ray_data.PAUSE_S}
         # What one reading sets up is not handed on to the next.
         callbacks = reader._execution(blocks, COLUMNS).context.custom_execution_callback_classes
-        assert callbacks.count(streaming._Pause) == 1
+        assert callbacks.count(ray_data._Pause) == 1

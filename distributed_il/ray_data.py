@@ -1,0 +1,34 @@
+"""How executions of Ray Data are set: silent, and with a scheduling loop that rests."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import ray.data
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+
+PAUSE_S = 0.02
+"""Rest of Ray Data's scheduling loop after each turn; a task delivers for many times as long."""
+
+
+def silence(rows: ray.data.Dataset) -> None:
+    """Keeps bars, plans and errors of an execution off the console: every error is raised to who reads the rows."""
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    rows.context.enable_progress_bars = False
+    rows.context.print_on_execution_start = False
+
+
+def rest(rows: ray.data.Dataset) -> None:
+    """Lets the scheduling loop rest, which is a thread of the process that works on the rows.
+
+    Once as many bytes lie ready as may, the loop is told at once that there is more to read, leaves it, and turns
+    without end: on the interpreter lock it slows a training step by ten times.
+    """
+    context = rows.context
+    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, _Pause]
+
+
+class _Pause(ExecutionCallback):
+    def on_execution_step(self, executor: object) -> None:
+        time.sleep(PAUSE_S)
