@@ -1,8 +1,9 @@
 """How fast is a watch log prepared, and in how much memory?
 
 Writes a log in KuaiRand's layout as CSV and the same as Parquet, each in several files, and prepares both by the
-`kuaishou` rule in a process of its own. Memory is the sum of that process and its children, looked at ten times a
-second, without pages that are mapped from files: those the system may drop.
+`kuaishou` rule in a process of its own, with one worker and, by Ray Data, with several. Memory is the sum of that
+process and its children, looked at ten times a second, without pages that are mapped from files: those the system may
+drop.
 
     python -m benchmarks.prepare --rows 100000000 --scratch DIR
 """
@@ -62,6 +63,9 @@ class Plan:
     """Whether ids are text, as `u00012345`; else integers."""
     seed: int = 0
     """Of the log."""
+    workers: tuple[int, ...] = (1, 2)
+    """Numbers of workers that it is prepared with, one after the other; the first is what the others are held
+    against."""
 
 
 def write_log(plan: Plan, directory: Path, kind: str) -> int:
@@ -126,18 +130,20 @@ class Prepared:
     peak_bytes: int
 
 
-def prepare_once(source: Path, output: Path, text_ids: bool) -> Prepared:
+def prepare_once(source: Path, output: Path, text_ids: bool, workers: int) -> Prepared:
     """Prepares a log in a process of its own.
 
     Args:
         source: Directory of the log.
         output: Directory of the dataset.
         text_ids: Whether ids are text.
+        workers: Files read side by side.
 
     Returns:
         Its time and memory.
     """
     options = ["prepare", f"--source={source}", f"--output={output}", "--id_type", "string" if text_ids else "integer"]
+    options += [f"--workers={workers}"]
     begin, before = time.perf_counter(), _children_s()
     process = subprocess.Popen([sys.executable, "-c", _PREPARE, *options], stdout=subprocess.DEVNULL)
     peak = 0
@@ -178,7 +184,7 @@ def _field(pid: int, name: str) -> int | None:
 
 
 def measure(
-    plan: Plan, scratch: Path, once: Callable[[Path, Path, bool], Prepared] = prepare_once
+    plan: Plan, scratch: Path, once: Callable[[Path, Path, bool, int], Prepared] = prepare_once
 ) -> dict[str, Figure]:
     """Prepares the log from CSV and from Parquet.
 
@@ -188,28 +194,40 @@ def measure(
         once: Prepares once; a test gives its own.
 
     Returns:
-        Rows a second, memory, and sizes, by kind.
+        Rows a second, memory, and sizes, by kind; with the number of workers in the name where it is not 1.
+
+    Raises:
+        RuntimeError: Not all rows were read, or another number of workers has made another dataset.
     """
     figures: dict[str, Figure] = {}
     for kind in ("csv", "parquet"):
-        source, output = scratch / f"log-{kind}", scratch / f"dataset-{kind}"
-        size = write_log(plan, source, kind)
-        prepared = once(source, output, plan.text_ids)
-        dataset = Dataset.open(str(output))
-        counts = dataset.manifest.counts
-        if counts["rows_read"] != plan.rows:
-            raise RuntimeError(f"{counts['rows_read']} rows read of {plan.rows}")
-        figures |= {
-            f"{kind}_rows_per_s": Figure([plan.rows / prepared.seconds]),
-            f"{kind}_s": Figure([prepared.seconds]),
-            f"{kind}_cpu_s": Figure([prepared.cpu_s]),
-            f"{kind}_rows_per_cpu_s": Figure([plan.rows / prepared.cpu_s]),
-            f"{kind}_peak_bytes": Figure([prepared.peak_bytes], at_most=MEMORY_MOST),
-            f"{kind}_source_bytes": Figure([size]),
-            f"{kind}_rows_kept": Figure([sum(split.rows for split in dataset.manifest.splits.values())]),
-        }
+        source = scratch / f"log-{kind}"
+        figures[f"{kind}_source_bytes"] = Figure([write_log(plan, source, kind)])
+        seconds: list[float] = []
+        made: set[str] = set()
+        for workers in plan.workers:
+            output = scratch / f"dataset-{kind}-{workers}"
+            prepared = once(source, output, plan.text_ids, workers)
+            manifest = Dataset.open(str(output)).manifest
+            if manifest.counts["rows_read"] != plan.rows:
+                raise RuntimeError(f"{manifest.counts['rows_read']} rows read of {plan.rows}")
+            name = kind if workers == 1 else f"{kind}_{workers}_workers"
+            seconds.append(prepared.seconds)
+            made.add(manifest.fingerprint)
+            figures |= {
+                f"{name}_rows_per_s": Figure([plan.rows / prepared.seconds]),
+                f"{name}_s": Figure([prepared.seconds]),
+                f"{name}_cpu_s": Figure([prepared.cpu_s]),
+                f"{name}_rows_per_cpu_s": Figure([plan.rows / prepared.cpu_s]),
+                f"{name}_peak_bytes": Figure([prepared.peak_bytes], at_most=MEMORY_MOST),
+                f"{name}_rows_kept": Figure([sum(split.rows for split in manifest.splits.values())]),
+            }
+            if len(seconds) > 1:
+                figures[f"{name}_times_as_fast"] = Figure([seconds[0] / seconds[-1]])
+            shutil.rmtree(output)
+        if len(made) > 1:
+            raise RuntimeError(f"{kind}: the dataset depends on the workers: {', '.join(sorted(made))}")
         shutil.rmtree(source)
-        shutil.rmtree(output)
     return figures
 
 
@@ -220,6 +238,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=100_000, help="users of the log")
     parser.add_argument("--items", type=int, default=2_000_000, help="videos of the log")
     parser.add_argument("--text-ids", action="store_true", help="ids are text")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers")
     parser.add_argument("--scratch", help="directory for log and dataset; a temporary one by default")
     arguments = parser.parse_args()
     start_as_worker()
@@ -228,16 +247,22 @@ def main() -> None:
         users=arguments.users,
         items=arguments.items,
         text_ids=arguments.text_ids,
+        workers=(1,) if arguments.quick else tuple(arguments.workers),
     )
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.scratch)))
         figures = measure(plan, scratch)
     missed = [name for name, figure in figures.items() if figure.met is False]
-    speeds = ", ".join(f"{figures[f'{kind}_rows_per_s'].median:,.0f} rows/s from {kind}" for kind in ("csv", "parquet"))
+    speeds = ", ".join(
+        f"{name.removesuffix('_rows_per_s').replace('_', ' ')} {figure.median:,.0f}"
+        for name, figure in figures.items()
+        if name.endswith("_rows_per_s")
+    )
     Result(
         name="prepare",
         question="How fast is a watch log prepared, and in how much memory?",
-        answer=f"{plan.rows:,} rows: {speeds}; 4 GiB {'are missed by ' + ', '.join(missed) if missed else 'suffice'}.",
+        answer=f"{plan.rows:,} rows, rows/s: {speeds}; "
+        f"4 GiB {'are missed by ' + ', '.join(missed) if missed else 'suffice'}.",
         command=f"python -m benchmarks.prepare --rows {plan.rows}",
         config=asdict(plan),
         figures=figures,
@@ -246,7 +271,10 @@ def main() -> None:
             "of source and dataset, and summary.",
             "rows_per_cpu_s: by CPU time of all threads, which other work on the machine hardly touches; rows_per_s: "
             "by the clock, which it does.",
-            "peak_bytes: anonymous and shared memory of the process and its children; pages of files are not in it.",
+            "peak_bytes: anonymous and shared memory of the process and its children, with several workers those of "
+            "Ray among them; pages of files are not in it.",
+            "times_as_fast: seconds of the first number of workers over those of this one, which include the start of "
+            "Ray; the datasets are the same, as their fingerprints say.",
         ),
     ).publish(arguments.out)
 
