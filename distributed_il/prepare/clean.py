@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distributed_il.dataset import SPLITS
 from distributed_il.errors import UserError
 from distributed_il.prepare.build_options import ALL, TO_DEAL, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
 from distributed_il.prepare.gather import Gathered
 from distributed_il.prepare.resolve import resolve
+from distributed_il.prepare.spill import RecordFile
+
+_THREADS = 4
+"""Buckets in memory together, at most."""
 
 
 def clean(
@@ -50,20 +57,26 @@ def clean(
     def pair(user: int, item: int) -> str:
         return f"user {gathered.users[user].as_py()!r} and item {gathered.items[item].as_py()!r}"
 
-    rows, done = np.zeros(TO_DEAL + 1, dtype=np.int64), 0
-    for file in gathered.buckets.files:
+    def cleaned(file: RecordFile) -> tuple[int, NDArray[np.intp], Counter[str]]:
         records = file.take()
-        done += records.size
         given = (records["split"] != TRAIN_PART) & (records["split"] != TO_DEAL)
         outside = (records["label"] < 0) & given
-        counts["unclear_rows_outside_train"] += int(outside.sum())
-        labelled, unclear = resolve(records[~outside], options.policies, place, pair, counts)
+        found = Counter({"unclear_rows_outside_train": int(outside.sum())})
+        labelled, unclear = resolve(records[~outside], options.policies, place, pair, found)
         for part in (labelled, unclear):
             file.append(part)
         unclear["split"] = UNCLEAR_PART
-        for part in (labelled, unclear):
-            rows += np.bincount(part["split"], minlength=rows.size)
-        progress("resolve", done, gathered.rows)
+        splits = np.concatenate((labelled["split"], unclear["split"]))
+        return records.size, np.bincount(splits, minlength=TO_DEAL + 1), found
+
+    rows, done = np.zeros(TO_DEAL + 1, dtype=np.int64), 0
+    # Sorting, which is most of it, leaves the interpreter to other threads.
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
+        for size, of_parts, found in threads.map(cleaned, gathered.buckets.files):
+            rows += of_parts
+            done += size
+            counts.update(found)
+            progress("resolve", done, gathered.rows)
     return rows.tolist()
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from distributed_il.counters import SHUFFLE, hash_u64, uniform_below
 from distributed_il.dataset import UNCLEAR, DatasetWriter
+from distributed_il.prefetch import Prefetcher
 from distributed_il.prepare.build_options import PARTS, TO_DEAL, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
 from distributed_il.prepare.clean import require_rows
 from distributed_il.prepare.gather import Gathered
@@ -98,20 +99,25 @@ class _Dealer:
     def observed(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Deals bucket after bucket and yields the training pairs of each, in order."""
         done = 0
+        with Prefetcher(self._split(), depth=1) as ahead:  # the next bucket is dealt in a thread
+            for labelled, unclear, rows in ahead:
+                done += rows
+                train = labelled[labelled["split"] == TRAIN_PART]
+                self._dealt.user_trained[train["user"]] = True
+                self._dealt.item_trained[train["item"]] = True
+                for part in range(UNCLEAR_PART):
+                    self._place(part, labelled[labelled["split"] == part])
+                self._place(UNCLEAR_PART, self._without_label(unclear, train))
+                self._progress("shuffle", done, self._gathered.rows)
+                yield train["user"], train["item"]
+
+    def _split(self) -> Iterator[tuple[Records, Records, int]]:
+        """Labelled rows with their splits, and unclear rows of train, of each bucket of so many rows."""
         for file in self._gathered.buckets.files:
             records = file.take()
-            done += records.size
             clear = records["label"] >= 0
             labelled, unclear = records[clear], records[~clear]
-            unclear = self._deal(labelled, unclear)
-            train = labelled[labelled["split"] == TRAIN_PART]
-            self._dealt.user_trained[train["user"]] = True
-            self._dealt.item_trained[train["item"]] = True
-            for part in range(UNCLEAR_PART):
-                self._place(part, labelled[labelled["split"] == part])
-            self._place(UNCLEAR_PART, self._without_label(unclear, train))
-            self._progress("shuffle", done, self._gathered.rows)
-            yield train["user"], train["item"]
+            yield labelled, self._deal(labelled, unclear), records.size
 
     def _deal(self, labelled: Records, unclear: Records) -> Records:
         """Deals the labelled rows, and returns the unclear ones that training may know of."""

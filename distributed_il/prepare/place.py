@@ -9,9 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.dataset import UNCLEAR, DatasetWriter
+from distributed_il.prefetch import Prefetcher
 from distributed_il.prepare.build_options import PARTS, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
 from distributed_il.prepare.deal import Dealt
-from distributed_il.prepare.spill import Records
+from distributed_il.prepare.spill import RecordFile, Records
 
 
 def place(
@@ -31,17 +32,21 @@ def place(
     unseen = (np.zeros_like(dealt.user_trained), np.zeros_like(dealt.item_trained))
     done = 0
     for part, buckets in enumerate(dealt.buckets):
-        for file in buckets.files:
-            records = file.take()
-            done += records.size
-            records = records.take(np.argsort(records["key"], kind="stable"))
-            if part not in (TRAIN_PART, UNCLEAR_PART):
-                records = _without_unseen(records, dealt, unseen, options, counts)
-            if records.size:
-                writer.append(PARTS[part], _table(PARTS[part], records))
-            progress("write", done, rows)
+        with Prefetcher(map(_in_order, buckets.files), depth=1) as ahead:  # the next one is sorted in a thread
+            for records in ahead:
+                done += records.size
+                if part not in (TRAIN_PART, UNCLEAR_PART):
+                    records = _without_unseen(records, dealt, unseen, options, counts)
+                if records.size:
+                    writer.append(PARTS[part], _table(PARTS[part], records))
+                progress("write", done, rows)
         writer.finish_split(PARTS[part])
     counts["unseen_users"], counts["unseen_items"] = (int(flags.sum()) for flags in unseen)
+
+
+def _in_order(file: RecordFile) -> Records:
+    records = file.take()
+    return records.take(np.argsort(records["key"], kind="stable"))
 
 
 def _without_unseen(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from distributed_il.dataset import Dataset, Manifest
 from distributed_il.errors import UserError
+from distributed_il.prefetch import Prefetcher
 from distributed_il.prepare.account import account
 from distributed_il.prepare.build_options import ALL, BuildOptions, Progress
 from distributed_il.prepare.feature_files import open_feature_files
@@ -95,11 +96,17 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
 
 def _tables(reader: RawReader, workers: int) -> Iterator[tuple[str, pa.Table]]:
     if min(workers, reader.num_files) < 2:
-        return reader.tables()
+        return _read_ahead(reader.tables())
     # Who reads in this process alone does not wait for Ray to be imported.
     from distributed_il.prepare.reading_tasks import read_side_by_side
 
     return read_side_by_side(reader, workers)
+
+
+def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
+    """Reads the next piece in a thread while the one before it is filed."""
+    with Prefetcher(tables, depth=1) as ahead:
+        yield from ahead
 
 
 def _documents(
