@@ -126,7 +126,7 @@ class Prepared:
 
     seconds: float
     cpu_s: float
-    """Of all its threads."""
+    """Of all its threads; not of Ray's processes."""
     peak_bytes: int
 
 
@@ -270,7 +270,7 @@ def main() -> None:
             "KuaiRand's 19 columns, of which 10 are read; the whole of `distributed-il prepare`, with start, checksums "
             "of source and dataset, and summary.",
             "rows_per_cpu_s: by CPU time of all threads, which other work on the machine hardly touches; rows_per_s: "
-            "by the clock, which it does.",
+            "by the clock, which it does. With several workers it is the time of this process, without Ray's.",
             "peak_bytes: anonymous and shared memory of the process and its children, with several workers those of "
             "Ray among them; pages of files are not in it.",
             "times_as_fast: seconds of the first number of workers over those of this one, which include the start of "
