@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -80,21 +81,23 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
     if feature_files:
         reader.settle_id_types()
     features = [file.read(reader.id_types[file.entity.removesuffix("s")]) for file in feature_files]
-    return build_dataset(
-        config.output,
-        _tables(reader, config.workers),
-        options,
-        features=features,
-        source=chain(source.fingerprints(), (file.fingerprint() for file in feature_files)),
-        num_rows=reader.num_rows,
-        locate=locate,
-        progress=progress or (lambda stage, done, total: None),
-        late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
-        documents=lambda manifest, user_rows, item_rows: _documents(manifest, user_rows, item_rows, reader),
-    )
+    with closing(_tables(reader, config.workers)) as tables:
+        return build_dataset(
+            config.output,
+            tables,
+            options,
+            features=features,
+            source=chain(source.fingerprints(), (file.fingerprint() for file in feature_files)),
+            num_rows=reader.num_rows,
+            locate=locate,
+            progress=progress or (lambda stage, done, total: None),
+            late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
+            documents=lambda manifest, user_rows, item_rows: _documents(manifest, user_rows, item_rows, reader),
+        )
 
 
-def _tables(reader: RawReader, workers: int) -> Iterator[tuple[str, pa.Table]]:
+def _tables(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
+    """Everything once, read ahead; closing it ends the threads or tasks that read."""
     if min(workers, reader.num_files) < 2:
         return _read_ahead(reader.tables())
     # Who reads in this process alone does not wait for Ray to be imported.
@@ -103,7 +106,7 @@ def _tables(reader: RawReader, workers: int) -> Iterator[tuple[str, pa.Table]]:
     return read_side_by_side(reader, workers)
 
 
-def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
+def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Generator[tuple[str, pa.Table]]:
     """Reads the next piece in a thread while the one before it is filed."""
     with Prefetcher(tables, depth=1) as ahead:
         yield from ahead

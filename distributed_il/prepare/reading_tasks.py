@@ -27,11 +27,11 @@ _ROW = pa.schema({"kind": pa.string(), "content": pa.large_binary()})
 _FOUND, _REFUSED = "found", "refused"
 
 
-def read_side_by_side(reader: RawReader, workers: int) -> Iterator[tuple[str, pa.Table]]:
+def read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
     """Reads everything once.
 
-    A task reads and labels a file and numbers the ids of each of its pieces, which is most of the work; what is left
-    for this process is to file the pieces.
+    A task reads and labels a file, and numbers the ids within each of its pieces, so that what is left for this process
+    is little for a row.
 
     Args:
         reader: The source; afterwards its findings are those of all files.
@@ -99,7 +99,8 @@ def _row(kind: str, content: pa.Buffer) -> pa.Table:
 
 
 def _encoded(table: pa.Table) -> pa.Buffer:
-    for entity in ("user", "item"):  # which spares this process's reader most of its work
+    """The table as bytes, its ids numbered within it."""
+    for entity in ("user", "item"):
         place = table.schema.get_field_index(entity)
         table = table.set_column(place, entity, pc.dictionary_encode(table.column(entity).combine_chunks()))
     sink = pa.BufferOutputStream()
