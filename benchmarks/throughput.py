@@ -2,23 +2,24 @@ r"""What does streaming cost a training run?
 
 Trains the same runs in turns: with all batches made before the clock starts (bare), with files read by pyarrow in
 processes of torch.distributed, and as a run is launched, on Ray Data and Ray Train (stream). Each run has fresh
-processes. Rows a second are those of the passes; start, validation and checkpoints stand beside them. The repeats take
-a part of the preset, so that they can be many; epochs of the whole are run once.
+processes. Rows a second are those of the passes; start, validation and checkpoints stand beside them. GMF takes the
+whole preset, so that a pass is long beside its beginning; NeuMF takes a part of it in the repeats, so that they can be
+many, and the whole once.
 
-    distributed-il simulate --preset micro-video --output EPOCH_DIR
+    distributed-il simulate --preset micro-video --output WHOLE_DIR
     distributed-il simulate --preset micro-video --num_positives 1300000 --num_negatives 1200000 --num_unclear 0 \
-        --output DIR
-    python -m benchmarks.throughput --data DIR --epoch-data EPOCH_DIR --journal FILE
+        --output PART_DIR
+    python -m benchmarks.throughput --data PART_DIR --whole-data WHOLE_DIR --journal FILE
 
-It takes an hour or more. With `--journal` a run that has ended is kept in that file, and the same command goes on from
-there; its runs are still those of one machine and one commit.
+It takes an hour or two. With `--journal` a run that has ended is kept in that file, and the same command goes on from
+there, with more `--repeats` too; its runs are still those of one machine and one commit.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tqdm import tqdm
@@ -57,7 +58,8 @@ class Case:
         batch_size: Labelled rows of a worker and step.
         ways: How rows reach the steps.
         rounds: Rounds of a run.
-        repeats: Runs of each kind.
+        whole: Whether it takes the whole preset.
+        repeats: Runs of each kind, at most.
     """
 
     backbone: str
@@ -65,6 +67,7 @@ class Case:
     batch_size: int = 1024
     ways: tuple[Kind, ...] = ("bare", "torch_distributed", "stream")
     rounds: int = 1
+    whole: bool = False
     repeats: int = 7
 
     @property
@@ -79,24 +82,25 @@ class Plan:
     """What is run and how often."""
 
     data: str
-    """Prepared dataset of the repeats."""
-    epoch_data: str | None = None
-    """Prepared dataset of the whole epochs; None for none."""
+    """Prepared dataset, a part of the preset."""
+    whole_data: str
+    """Prepared dataset, all of it."""
     cases: tuple[Case, ...] = (
-        Case("gmf", "ig", rounds=3),
+        Case("gmf", "ig", whole=True),
         Case("neumf", "ig", ways=("bare", "torch_distributed", "stream", "stream_sharded")),
         Case("neumf", "ig", 8192, ("stream", "stream_sharded"), repeats=3),
     )
-    """What is trained on it."""
+    """What is compared."""
     epochs: tuple[Case, ...] = (
-        Case("gmf", "none", ways=("stream",), repeats=1),
-        Case("gmf", "ig", ways=("stream",), repeats=1),
-        Case("neumf", "none", ways=("stream",), repeats=1),
-        Case("neumf", "ig", ways=("stream",), repeats=1),
+        Case("gmf", "none", ways=("stream",), whole=True),
+        Case("neumf", "none", ways=("stream",), whole=True),
+        Case("neumf", "ig", ways=("stream",), whole=True),
     )
-    """What is trained on `epoch_data`."""
+    """What is trained once, beside those of the comparison that take the whole."""
     workers: tuple[int, ...] = (1, 2)
     """Numbers of workers."""
+    repeats: int = 7
+    """Turns."""
 
 
 Speeds = dict[tuple[int, Kind], list[Speed]]
@@ -112,33 +116,29 @@ def measure(plan: Plan, run: Run = run_way) -> dict[str, Figure]:
     Returns:
         Ratios first, then what they are made of.
     """
-    ratios_found: dict[str, Figure] = {}
-    parts: dict[str, Figure] = {}
-    for case in plan.cases:
-        speeds = _repeat(case, plan.workers, plan.data, run)
-        ratios_found |= dict(_ratios(case, speeds))
-        parts |= dict(_parts(case.name, speeds))
-    if plan.epoch_data is not None:
-        for case in plan.epochs:
-            speeds = _repeat(case, plan.workers, plan.epoch_data, run)
-            parts |= dict(_parts(f"epoch_{case.name}", speeds))
-    return ratios_found | parts
-
-
-def _repeat(case: Case, workers: Sequence[int], data: str, run: Run) -> Speeds:
-    runs: list[tuple[int, Kind]] = [
-        (count, way) for count in workers for way in case.ways if count > 1 or way != "stream_sharded"
-    ]
-    speeds: Speeds = {kind: [] for kind in runs}
-    with tqdm(total=case.repeats * len(speeds), desc=case.name, unit="run") as progress:
-        for _ in range(case.repeats):
-            for (count, way), found in speeds.items():
+    found: dict[str, Speeds] = {case.name: _kinds(case, plan) for case in plan.cases}
+    once: dict[str, Speeds] = {f"epoch_{case.name}": _kinds(case, plan) for case in plan.epochs}
+    turns = [(case, found[case.name]) for turn in range(plan.repeats) for case in plan.cases if turn < case.repeats]
+    turns += [(case, once[f"epoch_{case.name}"]) for case in plan.epochs]
+    with tqdm(total=sum(len(speeds) for _, speeds in turns), unit="run") as progress:
+        for case, speeds in turns:
+            for (count, way), rates in speeds.items():
                 with tempfile.TemporaryDirectory() as scratch:
+                    data = plan.whole_data if case.whole else plan.data
                     config = _config(case, count, data, f"{scratch}/run", sharded=way == "stream_sharded")
-                    found.append(run("stream" if way == "stream_sharded" else way, config))
-                progress.set_postfix_str(f"{way}, {_workers(count)}: {found[-1].rows_per_s:,.0f} rows/s", refresh=False)
+                    rates.append(run("stream" if way == "stream_sharded" else way, config))
+                said = f"{case.name}, {way}, {_workers(count)}: {rates[-1].rows_per_s:,.0f} rows/s"
+                progress.set_postfix_str(said, refresh=False)
                 progress.update()
-    return speeds
+    ratios_found = {name: figure for case in plan.cases for name, figure in _ratios(case, found[case.name])}
+    return ratios_found | {
+        name: figure for prefix, speeds in (found | once).items() for name, figure in _parts(prefix, speeds)
+    }
+
+
+def _kinds(case: Case, plan: Plan) -> Speeds:
+    """The kinds of runs of a case, none of which has been run."""
+    return {(count, way): [] for count in plan.workers for way in case.ways if count > 1 or way != "stream_sharded"}
 
 
 def _config(case: Case, workers: int, data: str, run_dir: str, *, sharded: bool) -> TrainConfig:
@@ -208,13 +208,14 @@ def main() -> None:
     """Measures, prints and writes the report."""
     parser = command_line(__doc__)
     parser.add_argument("--data", required=True, help="prepared dataset of the repeats")
-    parser.add_argument("--epoch-data", help="prepared dataset of the whole epochs")
+    parser.add_argument("--whole-data", help="prepared dataset of the whole preset; by default the same")
+    parser.add_argument("--repeats", type=int, default=Plan.repeats, help="turns")
     parser.add_argument("--journal", help="file of the runs that have ended; goes on from there")
     arguments = parser.parse_args()
     start_as_worker()
-    plan = Plan(data=arguments.data, epoch_data=arguments.epoch_data)
+    plan = Plan(data=arguments.data, whole_data=arguments.whole_data or arguments.data, repeats=arguments.repeats)
     if arguments.quick:
-        plan = Plan(data=arguments.data, cases=(Case("gmf", "ig", rounds=2, repeats=1),), workers=(1,))
+        plan = replace(plan, cases=(Case("gmf", "ig", rounds=2),), epochs=(), workers=(1,), repeats=1)
     config = _describe(plan)
     run, earlier = run_way, 0
     if arguments.journal is not None:
@@ -228,15 +229,15 @@ def main() -> None:
         name="throughput",
         question="What does streaming cost a training run?",
         answer=answer(figures),
-        command="python -m benchmarks.throughput --data DIR"
-        + (" --quick" if arguments.quick else " --epoch-data EPOCH_DIR" if arguments.epoch_data else ""),
+        command="python -m benchmarks.throughput --data PART_DIR"
+        + (" --quick" if arguments.quick else " --whole-data WHOLE_DIR"),
         config=config,
         figures=figures,
         notes=(
             "Ratios compare runs of the same repeat. Rows a second count the passes of all rounds; the first reading "
             "of a run starts Ray Data's processes before them, later ones start behind the validation.",
-            "Rounds, repeats and rows are chosen so that all takes some 35 minutes on two idle cores and a pass some "
-            "seconds.",
+            "gmf_ig takes the whole preset, so that its stream runs are epochs of it; neumf_ig takes a part of it, and "
+            "the whole as epoch_neumf_ig.",
             "bare: batches made before the clock starts. Workers exchange through memory in all ways: with two, bare "
             "is the step with its exchange. stream_sharded: stream, each worker with its share of the rows; its ratio "
             "is over one worker's stream. "
@@ -244,7 +245,7 @@ def main() -> None:
             "stream: Ray Data and Ray Train, as `distributed-il train`.",
             "So torch_distributed under bare is what reading and making batches cost the step, stream under "
             "torch_distributed what Ray costs.",
-            *([f"{earlier} runs, in their order the first ones, are of earlier sittings."] if earlier else []),
+            *([f"{earlier} runs are of earlier sittings."] if earlier else []),
         ),
     ).publish(arguments.out)
 
@@ -252,11 +253,10 @@ def main() -> None:
 def _describe(plan: Plan) -> dict[str, Any]:
     facts: dict[str, Any] = {"cases": [case.name for case in plan.cases], "workers": list(plan.workers)}
     facts |= {"rounds": [case.rounds for case in plan.cases], "batch": [case.batch_size for case in plan.cases]}
-    for name, path in (("data", plan.data), ("epoch_data", plan.epoch_data)):
-        if path is not None:
-            dataset = Dataset.open(path)
-            facts[f"{name}_training_rows"] = dataset.rows("train")
-            facts[f"{name}_fingerprint"] = dataset.fingerprint[:12]
+    for name, path in (("data", plan.data), ("whole_data", plan.whole_data)):
+        dataset = Dataset.open(path)
+        facts[f"{name}_training_rows"] = dataset.rows("train")
+        facts[f"{name}_fingerprint"] = dataset.fingerprint[:12]
     return facts
 
 

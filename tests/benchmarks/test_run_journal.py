@@ -66,5 +66,16 @@ def test_runs_of_another_question_are_refused(tmp_path: Path) -> None:
     RunJournal(path, ASKED).resumed(Runs(most=1))("bare", configs(tmp_path)[0])
     with pytest.raises(UserError, match="of another commit; remove it, or name another file"):
         RunJournal(path, ASKED | {"commit": "def"})
-    with pytest.raises(UserError, match="expected the run .*remove the file"):
-        RunJournal(path, ASKED).resumed(Runs(most=1))("stream", configs(tmp_path)[0])
+
+
+def test_runs_may_come_in_another_order_and_oftener(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal")
+    one, two, _ = configs(tmp_path)
+    run = RunJournal(path, ASKED).resumed(Runs(most=9))
+    run("bare", one)
+    run("bare", two)
+    more = Runs(most=9)
+    run = RunJournal(path, ASKED).resumed(more)
+    assert [run("bare", config).rows_per_s for config in (two, one, one)] == [200.0, 100.0, 100.0]
+    run("stream", two)
+    assert more.told == [1, 2]

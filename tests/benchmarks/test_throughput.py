@@ -29,11 +29,13 @@ def speed(rate: float) -> Speed:
 
 def test_ratios_are_of_runs_of_the_same_repeat_and_the_same_kind() -> None:
     told: list[tuple[Way, int, str, int, int]] = []
+    data: list[str] = []
     sharded: list[bool] = []
 
     def run(way: Way, config: TrainConfig) -> Speed:
         told.append((way, config.run.workers, config.method.name, config.run.batch_size, config.run.max_rounds))
         sharded.append(config.model.tables == "sharded")
+        data.append(config.data.path)
         # Every way is twice as fast in the second repeat, and two workers are a half faster than one, or by three
         # quarters with sharded tables.
         repeat = 2 if len(told) > 7 else 1
@@ -41,11 +43,12 @@ def test_ratios_are_of_runs_of_the_same_repeat_and_the_same_kind() -> None:
 
     ways: tuple[Kind, ...] = ("bare", "torch_distributed", "stream", "stream_sharded")
     case = Case("neumf", "ig", 8192, ways, rounds=3, repeats=2)
-    epoch = Case("gmf", "none", ways=("stream",), repeats=1)
-    figures = measure(Plan(data="data", epoch_data="epoch", cases=(case,), epochs=(epoch,)), run)
+    epoch = Case("gmf", "none", ways=("stream",), whole=True)
+    figures = measure(Plan(data="part", whole_data="whole", cases=(case,), epochs=(epoch,), repeats=5), run)
     turn = [(way, workers) for workers in (1, 2) for way in ways[:3]] + [("stream", 2)]
     assert [(way, workers) for way, workers, *_ in told] == [*turn, *turn, ("stream", 1), ("stream", 2)]
     assert sharded == [*[False] * 6, True] * 2 + [False] * 2
+    assert data == [*["part"] * 14, "whole", "whole"]
     assert told[0][2:] == ("ig", 8192, 3)
     assert told[-1][2:] == ("none", 1024, 1)
     assert figures["neumf_ig_batch_8192_stream_over_bare_1_worker"].repeats == [0.8, 0.8]
@@ -62,8 +65,9 @@ def test_ratios_are_of_runs_of_the_same_repeat_and_the_same_kind() -> None:
 
 
 def test_what_is_missed_is_said() -> None:
-    case = Case("gmf", "ig", ways=("bare", "stream"), repeats=1)
-    figures = measure(Plan(data="data", cases=(case,), workers=(1,)), lambda way, config: speed(RATES[way]))
+    case = Case("gmf", "ig", ways=("bare", "stream"))
+    plan = Plan(data="part", whole_data="whole", cases=(case,), epochs=(), workers=(1,), repeats=1)
+    figures = measure(plan, lambda way, config: speed(RATES[way]))
     assert figures["gmf_ig_stream_over_bare_1_worker"].at_least == 0.85
     assert answer(figures) == "0 of 1 targets are met; missed: gmf_ig_stream_over_bare_1_worker (0.800)."
 
