@@ -230,7 +230,7 @@ def main() -> None:
         question="What does streaming cost a training run?",
         answer=answer(figures),
         command="python -m benchmarks.throughput --data PART_DIR"
-        + (" --quick" if arguments.quick else " --whole-data WHOLE_DIR"),
+        + (" --quick" if arguments.quick else f" --whole-data WHOLE_DIR --repeats {plan.repeats}"),
         config=config,
         figures=figures,
         notes=(

@@ -42,8 +42,10 @@ def read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, p
 
     Raises:
         UserError: As `RawReader.tables`; of several bad files, any may be told. Or a node does not see a file.
+        RuntimeError: Ray Data delivered more or fewer rows than were read.
     """
     reader.settle_id_types()
+    files = rows = 0
     with ray_session(cpus=min(workers, reader.num_files)):
         batches = _execution(reader, workers).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
         # Closing the generator at once, not when it is collected, ends the execution behind it.
@@ -53,10 +55,18 @@ def read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, p
                     if kind == _REFUSED:
                         raise UserError(content.as_py().decode())
                     if kind == _FOUND:
+                        files += 1
                         reader.findings.add_json(content.as_py().decode())
                     else:
                         with pa.ipc.open_stream(content.as_buffer()) as stream:
-                            yield kind, stream.read_all()
+                            table = stream.read_all()
+                        rows += table.num_rows
+                        yield kind, table
+    if (files, rows) != (reader.num_files, reader.findings.rows):
+        raise RuntimeError(
+            f"Ray Data delivered {rows:,} rows of {files} files, where {reader.findings.rows:,} of {reader.num_files} "
+            "were due"
+        )
     reader.check_rejects()
 
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +21,6 @@ pytestmark = pytest.mark.cluster
 
 PATIENCE_S = 300
 FILES, ROWS = 4, 600_000
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        # A dead node is noticed in seconds instead of half a minute.
-        patch.setenv("RAY_health_check_period_ms", "500")
-        patch.setenv("RAY_health_check_timeout_ms", "2000")
-        with LocalCluster(nodes=2) as started:
-            yield started
 
 
 @pytest.fixture(scope="module")

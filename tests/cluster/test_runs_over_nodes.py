@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +74,6 @@ class Run:
         assert self._driver.wait(PATIENCE_S) == 0, self.console()
         found = json.loads((self.dir / "metrics.json").read_text())
         return {name: found[name] for name in ("valid", "test")} | {"steps": found["run"]["optimizer_steps"]}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        # A dead node is noticed in seconds instead of half a minute.
-        patch.setenv("RAY_health_check_period_ms", "500")
-        patch.setenv("RAY_health_check_timeout_ms", "2000")
-        with LocalCluster(nodes=2) as started:
-            yield started
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import pytest
 from distributed_il.dataset import SPLITS, Dataset, Manifest
 from distributed_il.errors import UserError
 from distributed_il.prepare import PrepareConfig, prepare
+from distributed_il.prepare.findings import Findings
 from distributed_il.prepare.raw_reading import RawReader
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
@@ -135,14 +136,29 @@ def test_more_bad_rows_than_allowed_are_refused_with_the_first_of_all_files(logs
     assert message.index("a.csv, line 600002") < message.index("a.csv, line 600003") < message.index("c.csv, line 2002")
 
 
-def test_a_file_without_rows_is_told(logs: Path, tmp_path: Path) -> None:
+def test_rows_that_ray_loses_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.csv", "b.csv"):
+        write_csv(watches(2_000, 3), tmp_path / name)
+    add = Findings.add_json
+
+    def add_and_one_more(findings: Findings, text: str) -> None:
+        add(findings, text)
+        findings.rows += 1  # as if a row of the file had not arrived
+
+    monkeypatch.setattr(Findings, "add_json", add_and_one_more)
+    with pytest.raises(RuntimeError, match="delivered 4,000 rows of 2 files, where 4,002 of 2 were due"):
+        run(tmp_path, tmp_path / "out", 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_without_rows_is_told(tmp_path: Path) -> None:
     for name in ("b.csv", "d.csv"):
         write_csv(watches(2_000 if name == "b.csv" else 0, 3), tmp_path / name)
     with pytest.raises(UserError, match=r"d\.csv holds no rows"):
         run(tmp_path, tmp_path / "out", 2)
 
 
-def test_a_file_that_a_node_does_not_see_is_told(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_a_node_does_not_see_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(watches(2_000, 3), tmp_path / "a.csv")
     write_csv(watches(2_000, 4), tmp_path / "b.csv")
     settle = RawReader.settle_id_types
