@@ -246,3 +246,18 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UserError, match="data: the disk is full .*make room"):
         build(tmp_path / "data", {"all": random_rows()})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_rows_that_say_where_they_stand_the_last_in_the_source_is_kept(turn: int, tmp_path: Path) -> None:
+    """In whatever order their tables come."""
+    pairs = [(user, item) for user in range(10) for item in range(10)]
+    tables = [
+        ("all", table([(user, item, label) for user, item in pairs], row=np.arange(100) + (label << 40)))
+        for label in (0, 1)
+    ]
+    options = BuildOptions(name="x", rule={"name": "binary"}, lanes=2)
+    build_dataset(str(tmp_path / "data"), tables[::turn], options)
+    dataset = Dataset.open(str(tmp_path / "data"))
+    kept = [row for split in SPLITS for row in triples_in_order(dataset, split)]
+    assert sorted(kept) == [(user, item, 1) for user, item in pairs]
