@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from distributed_il import ray_data
 from distributed_il.dataset import Block, BlockReader, Dataset, LocalBlockReader
 from distributed_il.errors import UserError
 from distributed_il.streaming import RayBlockReader
+
+if TYPE_CHECKING:
+    from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
@@ -106,6 +110,17 @@ def test_a_missing_column_is_named(dataset: Dataset) -> None:
         list(RayBlockReader(dataset).read([dataset.blocks("train", 0)[0]], ["nope"]))
 
 
+@pytest.mark.parametrize(("idling", "pause"), [(True, ray_data.PAUSE_S), (False, ray_data.LONG_PAUSE_S)])
+def test_the_scheduling_loop_rests_longer_while_rows_lie_ready(
+    idling: bool, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
+    executor = cast("StreamingExecutor", SimpleNamespace(_consumer_idling=lambda: idling))
+    ray_data._Pause().on_execution_step(executor)
+    assert rests == [pause]
+
+
 def test_the_scheduling_loop_rests_and_once_in_a_turn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
     monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
@@ -114,7 +129,7 @@ def test_the_scheduling_loop_rests_and_once_in_a_turn(dataset: Dataset, monkeypa
         rests.clear()
         assert_delivers(reader, dataset, blocks)
         assert rests
-        assert set(rests) == {ray_data.PAUSE_S}
+        assert set(rests) <= {ray_data.PAUSE_S, ray_data.LONG_PAUSE_S}
         # What one reading sets up is not handed on to the next.
         callbacks = reader._execution(blocks, COLUMNS).context.custom_execution_callback_classes
         assert callbacks.count(ray_data._Pause) == 1
