@@ -22,16 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.command import command_line, start_as_worker
-from benchmarks.damaged_logs import (
-    LOGS,
-    Case,
-    damage,
-    parquet_bytes,
-    parquet_problem,
-    problem,
-    read_with_package,
-)
+from benchmarks.damage import damage
+from benchmarks.damaged_logs import Case, parquet_bytes, parquet_problem, problem, read_with_package
 from benchmarks.result import Figure, Result
+from benchmarks.small_logs import LOGS
 
 _BATCH = 500
 _PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}

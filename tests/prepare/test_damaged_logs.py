@@ -10,17 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.damaged_logs import (
-    LOGS,
-    Case,
-    Log,
-    damage,
-    parquet_bytes,
-    parquet_problem,
-    problem,
-    read_slowly,
-    read_with_package,
-)
+from benchmarks.damage import damage
+from benchmarks.damaged_logs import Case, parquet_bytes, parquet_problem, problem, read_with_package
+from benchmarks.slow_reader import read_slowly
+from benchmarks.small_logs import LOGS, Log
 
 FEW = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SHARES = st.sampled_from([0.0, 0.999])
