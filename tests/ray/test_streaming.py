@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -119,6 +120,21 @@ def test_the_scheduling_loop_rests_longer_while_rows_lie_ready(
     executor = cast("StreamingExecutor", SimpleNamespace(_consumer_idling=lambda: idling))
     ray_data._Pause().on_execution_step(executor)
     assert rests == [pause]
+
+
+def test_the_scheduling_loop_rests_long_once_a_real_reading_is_ahead(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rested_long = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        if seconds == ray_data.LONG_PAUSE_S:
+            rested_long.set()
+
+    monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=sleep))
+    with closing(RayBlockReader(dataset, rows_per_task=1).read(interleaved(dataset)[:8], COLUMNS)) as blocks:
+        next(blocks)
+        assert rested_long.wait(60)
 
 
 def test_the_scheduling_loop_rests_and_once_in_a_turn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
