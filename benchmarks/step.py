@@ -66,8 +66,8 @@ class Plan:
     dense_repeats: int = 5
     """Dense steps of each size; ours are timed between them."""
     dense_rows_with_our_allocator: tuple[int, ...] = (10_000, 170_000)
-    """Those of `dense_rows` that it is also measured at with the allocator settings of our workers. With them its NeuMF of
-    2 million rows comes to 22 GB, without them to 15."""
+    """Those of `dense_rows` that it is also measured at with the allocator settings of our workers. With them its NeuMF
+    of 2 million rows comes to 22 GB, without them to 15."""
 
 
 ON_GPU = Plan(
