@@ -10,9 +10,9 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 PAUSE_S = 0.02
-"""Rest of Ray Data's scheduling loop after a turn that left nothing ready to be taken."""
-LONG_PAUSE_S = 0.2
-"""Rest after a turn that left something ready: a turn takes 2 ms of the interpreter from the step."""
+"""Rest of Ray Data's scheduling loop between two turns."""
+MOST_PAUSES = 10
+"""Rests between two turns while rows lie ready: a turn takes 2 ms of the interpreter from the step."""
 
 
 def silence(rows: ray.data.Dataset) -> None:
@@ -26,8 +26,9 @@ def rest(rows: ray.data.Dataset) -> None:
     """Lets the scheduling loop rest, which is a thread of the process that works on the rows.
 
     Once as many bytes lie ready as may, the loop is told at once that there is more to read, leaves it, and turns
-    without end: on the interpreter lock it slows a training step by ten times. Who waits for rows waits for short
-    rests alone; while rows lie ready, the loop has nothing to do but to keep them coming.
+    without end: on the interpreter lock it slows a training step by ten times. While rows lie ready, the loop has
+    nothing to do but to keep them coming, and rests for longer; the rest ends soon after the last of them is taken,
+    as whoever reads now waits for what the next turn starts.
     """
     context = rows.context
     context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, _Pause]
@@ -35,5 +36,7 @@ def rest(rows: ray.data.Dataset) -> None:
 
 class _Pause(ExecutionCallback):
     def on_execution_step(self, executor: StreamingExecutor) -> None:
-        idling = executor._consumer_idling()  # pyright: ignore[reportPrivateUsage]
-        time.sleep(PAUSE_S if idling else LONG_PAUSE_S)
+        for _ in range(MOST_PAUSES):
+            time.sleep(PAUSE_S)
+            if executor._consumer_idling():  # pyright: ignore[reportPrivateUsage]
+                return
