@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from distributed_il.batch import Batch
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch
 from distributed_il.objectives import inverse_dual_loss, log_loss
 
 

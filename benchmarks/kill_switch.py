@@ -22,7 +22,7 @@ from distributed_il.collectives import check_parts
 
 T = TypeVar("T")
 PLACES = {
-    "_decide": "candidates",
+    "decide_together": "candidates",
     "step": "step",
     "_checkpoint": "checkpoint",
     "_validate": "validation",

@@ -10,11 +10,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from distributed_il.batch import Batch, Unlabelled
 from distributed_il.batches import window_steps
 from distributed_il.collectives import Collectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, Unlabelled, make_method
+from distributed_il.methods import make_method
 from distributed_il.plan import Overlap, plan_pairs
 
 Tables = Literal["replicated", "sharded"]
@@ -143,7 +145,7 @@ def time_steps(ranks: Collectives, memory: dict[str, Any], tables: Tables, turn:
     started, sent = time.perf_counter(), ranks.sent_bytes
     learner.rows.announce([plan for batch in window for plan in batch.plans])
     for batch in window:
-        method.step(learner, batch)
+        method.step(StepExecutor(learner), batch)
     ranks.barrier()
     return (time.perf_counter() - started) / len(window), (ranks.sent_bytes - sent) / len(window)
 

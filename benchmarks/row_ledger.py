@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.learner import Learner
-from distributed_il.methods import Batch, Method, StepReport
+from distributed_il.batch import Batch
+from distributed_il.decision import StepReport
+from distributed_il.executor import StepExecutor
+from distributed_il.methods import Method
 
 Int64 = NDArray[np.int64]
 
@@ -98,9 +100,9 @@ class LedgerMethod:
         self.phases, self.test_share = method.phases, method.test_share
         self._method, self._ledger, self._pause = method, ledger, pause
 
-    def step(self, learner: Learner, batch: Batch) -> StepReport:
+    def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
         self._pause()
-        report = self._method.step(learner, batch)
-        self._ledger.enter(learner.step, batch.row_numbers.numpy())
+        report = self._method.step(executor, batch)
+        self._ledger.enter(executor.learner.step, batch.row_numbers.numpy())
         self._pause()
         return report

@@ -23,12 +23,14 @@ import torch.distributed as dist
 
 from benchmarks.command import command_line, start_as_worker
 from benchmarks.result import Figure, Result
+from distributed_il.batch import Batch, Unlabelled
 from distributed_il.checkpoint import CheckpointStore, RunState
 from distributed_il.collectives import DistributedCollectives, LocalCollectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
 from distributed_il.errors import UserError
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, Unlabelled, make_method
+from distributed_il.methods import make_method
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,12 +102,12 @@ def train(plan: Plan, run_dir: str, ranks: DistributedCollectives | LocalCollect
     method, losses = make_method(InverseGradientConfig(dual_learning_rate=1e-3)), list[float]()
     started, all_batches = time.perf_counter(), list(batches(plan, ranks.rank, ranks.world_size))
     for batch in all_batches:
-        report = method.step(learner, batch)
+        report = method.step(StepExecutor(learner), batch)
         losses.append(float(report.loss_sum) / report.rows)
     trained, store = time.perf_counter(), CheckpointStore(run_dir)
     store.save(learner, RunState({}, {}), round=1, about={}, names=("last",))
     saved, total = time.perf_counter(), learner.users.packed.sum()
-    method.step(learner, all_batches[0])
+    method.step(StepExecutor(learner), all_batches[0])
     manifest = store.manifest("last")
     assert manifest is not None
     began = time.perf_counter()

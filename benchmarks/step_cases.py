@@ -10,12 +10,14 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from distributed_il.batch import Batch
 from distributed_il.batches import window_steps
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.executor import StepExecutor
 from distributed_il.lanes import Schedule
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, make_method
+from distributed_il.methods import make_method
 from distributed_il.sampling import UnlabelledPairs
 from distributed_il.windows import BatchMaker, WindowRows
 
@@ -84,6 +86,7 @@ class StepCase:
             collectives=LocalCollectives(),
             device=device,
         )
+        self._executor = StepExecutor(self.learner)
         self.config = InverseGradientConfig()
         self._method = make_method(self.config)
         self.decisions = [0, 0, 0]
@@ -102,8 +105,8 @@ class StepCase:
         Raises:
             RuntimeError: They could not be compiled.
         """
-        self.learner.compile(_refuse, batch_size=self.size.batch)
-        self._fused, self.learner.fused = self.learner.fused, None
+        self._executor.compile(_refuse, batch_size=self.size.batch)
+        self._fused, self._executor.fused = self._executor.fused, None
         for step in STEPS:
             self.steps(step, "compiled", CALLS_TO_READY)()
 
@@ -130,9 +133,9 @@ class StepCase:
         pool: Iterator[Batch] = itertools.cycle(self.batches[step])
 
         def call() -> None:
-            self.learner.fused = self._fused if mode == "compiled" else None
+            self._executor.fused = self._fused if mode == "compiled" else None
             for batch in itertools.islice(pool, count):
-                report = self._method.step(self.learner, batch)
+                report = self._method.step(self._executor, batch)
                 if report.decision is not None:
                     self.decisions[report.decision.choice] += 1
             wait_for(self._device)

@@ -18,12 +18,13 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 
+from distributed_il.batch import Batch, Phase, Subset
 from distributed_il.batches import TrainingRows
 from distributed_il.collectives import Collectives, LocalCollectives
 from distributed_il.config import TrainConfig
 from distributed_il.dataset import Dataset, LocalBlockReader
 from distributed_il.lanes import Schedule
-from distributed_il.methods import Batch, Method, Phase, Subset
+from distributed_il.methods import Method
 from distributed_il.monitor import NullMonitor
 from distributed_il.node_collectives import join_ranks
 from distributed_il.trainer import Trainer

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distributed_il.batch import Batch, Phase, Subset
 from distributed_il.dataset import Block, BlockReader, Dataset
 from distributed_il.held_rows import HeldRows
 from distributed_il.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
-from distributed_il.methods import Batch, Phase, Subset
 from distributed_il.rows import Rows
 from distributed_il.sampling import UnlabelledPairs, UnlabelledSampler
 from distributed_il.windows import BatchMaker, WindowRows

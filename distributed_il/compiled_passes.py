@@ -8,8 +8,9 @@ from torch import Tensor
 
 from distributed_il.compiling import compiled
 from distributed_il.features import Features
+from distributed_il.learner import PassResult
 from distributed_il.models import Backbone
-from distributed_il.passes import Candidates, EagerPasses, PassResult, candidate_sums, dual_pass, labelled_pass
+from distributed_il.passes import Candidates, EagerPasses, candidate_sums, dual_pass, labelled_pass
 from distributed_il.row_store import Shifts, Tiles
 
 _ROWS = ("users", "items", "user_places", "item_places", "codes")

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from distributed_il.collectives import Collectives
-from distributed_il.compiled_passes import CompiledPasses
 from distributed_il.config import ModelConfig, OptimizerConfig
 from distributed_il.counters import INIT, hash_u64
 from distributed_il.features import Features
-from distributed_il.fused_steps import FusedSteps
-from distributed_il.graphed_steps import GraphedSteps
 from distributed_il.models import load_backbone
-from distributed_il.passes import EagerPasses, Passes, PassResult
 from distributed_il.plan import PairPlan
 from distributed_il.replicated_rows import ReplicatedRows
 from distributed_il.row_store import Gradients, RowStore, Tiles
 from distributed_il.sharded_rows import ShardedRows
 from distributed_il.tables import EmbeddingTable
 from distributed_il.tower import Tower
+
+
+class PassResult(NamedTuple):
+    """What a pass over some pairs leaves.
+
+    Attributes:
+        values: Log losses of labelled pairs, or logits of unlabelled ones, detached [B].
+        users: Gradient of the user rows, [U, user_dim].
+        items: Gradient of the item rows, [U, item_dim].
+        tower: Gradient of each parameter of the tower.
+    """
+
+    values: Tensor
+    users: Tensor
+    items: Tensor
+    tower: tuple[Tensor, ...]
 
 
 class Learner:
@@ -32,8 +43,6 @@ class Learner:
         rows: The embedding rows of all ranks.
         tower: The backbone with its parameters, the same on every rank.
         features: Side features that the backbone is given; None where it takes or gets none.
-        passes: The arithmetic of a step, eager or compiled.
-        fused: Whole compiled steps; None where steps are not compiled or several ranks take them.
         step: Optimiser steps taken so far.
     """
 
@@ -83,30 +92,7 @@ class Learner:
             optimizer,
             collectives,
         )
-        self.passes: Passes = EagerPasses(self.features)
-        self.fused: FusedSteps | GraphedSteps | None = None
         self.step = 0
-
-    def compile(self, say: Callable[[str], None], *, batch_size: int) -> None:
-        """Compiles the arithmetic of plain and inverse steps, at the first step of each kind.
-
-        One process has whole steps compiled, and on a GPU replays full batches as CUDA graphs. With several, each
-        passes its own rows through compiled functions and the exchanges stay between them; what follows an exchange is
-        not compiled, so that all ranks hold the same bits even where one of them could not compile.
-
-        Args:
-            say: Told why compilation failed, if it does; the step then goes on without it.
-            batch_size: Labelled rows of a full batch of one rank.
-        """
-        if self.collectives.world_size == 1:
-            parts = (self.users, self.items, self.tower, self.optimizer)
-            told: dict[str, Any] = {"say": say, "features": self.features}
-            on_gpu = self.device.type == "cuda"
-            self.fused = GraphedSteps(*parts, batch_size=batch_size, **told) if on_gpu else FusedSteps(*parts, **told)
-            return
-        self.passes = CompiledPasses(say, self.features)
-        # DDP does not know gradients that a compiled function asks for; the tower's are exchanged instead.
-        self.tower.replica = None
 
     @property
     def users(self) -> EmbeddingTable:

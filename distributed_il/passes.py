@@ -10,25 +10,10 @@ import torch
 from torch import Tensor
 
 from distributed_il.features import Codes, Features
+from distributed_il.learner import PassResult
 from distributed_il.models import Backbone
 from distributed_il.objectives import inverse_dual_loss, log_loss
 from distributed_il.row_store import Shifts, Tiles
-
-
-class PassResult(NamedTuple):
-    """What a pass over some pairs leaves.
-
-    Attributes:
-        values: Log losses of labelled pairs, or logits of unlabelled ones, detached [B].
-        users: Gradient of the user rows, [U, user_dim].
-        items: Gradient of the item rows, [U, item_dim].
-        tower: Gradient of each parameter of the tower.
-    """
-
-    values: Tensor
-    users: Tensor
-    items: Tensor
-    tower: tuple[Tensor, ...]
 
 
 def labelled_pass(
@@ -199,7 +184,7 @@ class Candidates:
 
 
 class Passes(Protocol):
-    """How a learner runs the arithmetic of its steps."""
+    """How the arithmetic of a step is run between its exchanges."""
 
     def labelled(self, tower: Backbone, tiles: Tiles, labels: Tensor, scale: Tensor) -> PassResult:
         """See `labelled_pass`."""

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distributed_il.batch import Batch, Phase
 from distributed_il.collectives import Collectives, sum_over_ranks
 from distributed_il.config import InverseGradientConfig, TrainConfig
+from distributed_il.decision import Decision, StepReport
 from distributed_il.errors import UserError
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, Decision, Phase, StepReport
 from distributed_il.monitor import DecisionHistory, Monitor, WeightHistogram
 from distributed_il.objectives import inverse_dual_weights
 from distributed_il.process_memory import KINDS, resident_bytes

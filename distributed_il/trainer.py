@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from distributed_il.agreement import check_agreement
+from distributed_il.batch import Batch, Phase
 from distributed_il.batches import TrainingRows
 from distributed_il.cadence import Cadence
 from distributed_il.checkpoint import CheckpointStore, Name, RunState
@@ -19,9 +20,10 @@ from distributed_il.config import TrainConfig
 from distributed_il.config_file import config_to_dict
 from distributed_il.course import Course, Leaving, Stopped
 from distributed_il.dataset import BlockReader, Dataset
+from distributed_il.executor import StepExecutor
 from distributed_il.lanes import Schedule
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, Phase, make_method
+from distributed_il.methods import make_method
 from distributed_il.model_features import features_for
 from distributed_il.monitor import Monitor
 from distributed_il.prefetch import Prefetcher
@@ -93,8 +95,9 @@ class Trainer:
             device=device,
             features=features_for(config.model, dataset),
         )
+        self.executor = StepExecutor(self.learner)
         if config.run.compile:
-            self.learner.compile(on_note, batch_size=config.run.batch_size)
+            self.executor.compile(on_note, batch_size=config.run.batch_size)
         self.rows = TrainingRows(
             dataset,
             reader,
@@ -191,7 +194,7 @@ class Trainer:
             for window in ready:
                 self.learner.rows.announce([plan for batch in window for plan in batch.plans])
                 for batch in window:
-                    self.telemetry.add(batch, self.method.step(self.learner, batch))
+                    self.telemetry.add(batch, self.method.step(self.executor, batch))
                     course.step += 1
                     self._after_step(phase, schedule, report_every, ready.waited_s)
 

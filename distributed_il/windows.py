@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distributed_il.batch import Batch, Phase, Unlabelled
 from distributed_il.lanes import Schedule
-from distributed_il.methods import Batch, Phase, Unlabelled
 from distributed_il.plan import Overlap, PairPlan, RowPlan, WindowPlan, plan_window, window_places
 from distributed_il.sampling import UnlabelledPairs
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from small_datasets import make_small_dataset
 
+from distributed_il.batch import Batch, Phase
 from distributed_il.batches import TrainingRows
 from distributed_il.dataset import Block, Dataset, LocalBlockReader
 from distributed_il.lanes import TestSlots as Slots  # pytest collects names that begin with Test
-from distributed_il.methods import Batch, Phase
 from distributed_il.sampling import UnlabelledSampler
 
 TRAIN = 1003  # lanes of 42 and 41 rows: blocks of 8 rows, 6 of them, the last one short

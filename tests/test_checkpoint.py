@@ -21,6 +21,7 @@ from distributed_il.checkpoint import CheckpointStore, RunState
 from distributed_il.collectives import Collectives, LocalCollectives
 from distributed_il.config import InverseGradientConfig
 from distributed_il.errors import UserError
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
 from distributed_il.run_files import write_aside
@@ -47,7 +48,7 @@ def take_step(learner: Learner, step: int) -> int:
     """The run's inverse step of this number; returns what was chosen."""
     ranks = learner.collectives
     batch = random_batch(np.random.default_rng(step), rows=13, num_users=USERS, num_items=ITEMS, rate=1)
-    decision = make_method(IG).step(learner, part_of_rank(batch, ranks.rank, ranks.world_size)).decision
+    decision = make_method(IG).step(StepExecutor(learner), part_of_rank(batch, ranks.rank, ranks.world_size)).decision
     assert decision is not None
     return decision.choice
 

@@ -12,6 +12,7 @@ from distributed_il import compiling
 from distributed_il.collectives import LocalCollectives
 from distributed_il.compiled_passes import CompiledPasses
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
 
@@ -20,8 +21,8 @@ USERS, ITEMS = 40, 50
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
 
 
-def make_learner(backbone: str = "gmf", missed_steps: str = "skip") -> Learner:
-    return Learner(
+def make_executor(backbone: str = "gmf", missed_steps: str = "skip") -> StepExecutor:
+    learner = Learner(
         ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
         num_users=USERS,
@@ -31,13 +32,14 @@ def make_learner(backbone: str = "gmf", missed_steps: str = "skip") -> Learner:
         device=torch.device("cpu"),
         features=random_features(USERS, ITEMS),
     )
+    return StepExecutor(learner)
 
 
 def refuse(message: str) -> None:
     raise AssertionError(message)
 
 
-def train_alike(ours: Learner, theirs: Learner, *, rows: tuple[int, ...]) -> set[int]:
+def train_alike(ours: StepExecutor, theirs: StepExecutor, *, rows: tuple[int, ...]) -> set[int]:
     """Labelled and inverse steps by turns on both; returns the decisions, which must agree like all else."""
     method = make_method(InverseGradientConfig(dual_learning_rate=3e-3))
     rng = np.random.default_rng(3)
@@ -54,6 +56,7 @@ def train_alike(ours: Learner, theirs: Learner, *, rows: tuple[int, ...]) -> set
             assert theirs_report.unlabelled_logits is not None
             torch.testing.assert_close(ours_report.unlabelled_logits, theirs_report.unlabelled_logits)
             choices.add(theirs_report.decision.choice)
+    ours, theirs = ours.learner, theirs.learner
     assert ours.step == theirs.step == len(rows)
     for name in ("users", "items", "tower"):
         torch.testing.assert_close(getattr(ours, name).packed, getattr(theirs, name).packed, rtol=0, atol=1e-10)
@@ -68,18 +71,18 @@ ROWS = (64, 64, 60, 50, 64, 63, 1, 1, 1, 64, 70, 45, 64, 64, 64, 40, 50, 60)
 
 @pytest.mark.parametrize(("backbone", "missed_steps"), [("neumf", "catch_up"), ("deepfm", "skip")])
 def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
-    compiled = make_learner(backbone, missed_steps)
+    compiled = make_executor(backbone, missed_steps)
     compiled.compile(refuse, batch_size=64)
     assert compiled.fused is not None
-    assert len(train_alike(compiled, make_learner(backbone, missed_steps), rows=ROWS)) >= 2
+    assert len(train_alike(compiled, make_executor(backbone, missed_steps), rows=ROWS)) >= 2
 
 
 @pytest.mark.parametrize("backbone", ["gmf", "deepfm"])
 def test_compiled_passes_equal_eager_ones(backbone: str) -> None:
     """What several ranks run between their exchanges."""
-    compiled = make_learner(backbone)
-    compiled.passes = CompiledPasses(refuse, compiled.features)
-    assert len(train_alike(compiled, make_learner(backbone), rows=ROWS)) >= 2
+    compiled = make_executor(backbone)
+    compiled.passes = CompiledPasses(refuse, compiled.learner.features)
+    assert len(train_alike(compiled, make_executor(backbone), rows=ROWS)) >= 2
 
 
 @pytest.mark.parametrize("with_ranks", [False, True])
@@ -91,11 +94,11 @@ def test_where_nothing_can_be_compiled_the_step_says_so_once_and_goes_on(
 
     monkeypatch.setattr(compiling, "_compile", no_compiler)
     said: list[str] = []
-    learner = make_learner()
+    executor = make_executor()
     if with_ranks:
-        learner.passes = CompiledPasses(said.append)
+        executor.passes = CompiledPasses(said.append)
     else:
-        learner.compile(said.append, batch_size=64)
-    train_alike(learner, make_learner(), rows=ROWS[:6])
+        executor.compile(said.append, batch_size=64)
+    train_alike(executor, make_executor(), rows=ROWS[:6])
     assert len(said) == 3  # one for each function that could not be compiled
     assert all(message == "the step is not compiled, and slower for it: no C++ compiler" for message in said)

@@ -17,6 +17,7 @@ from distributed_il import compiling, graphing
 from distributed_il.checkpoint import CheckpointStore, RunState
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.executor import StepExecutor
 from distributed_il.graphed_steps import GraphedSteps, filled_up
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
@@ -41,10 +42,15 @@ def make_learner(backbone: str, missed_steps: str = "skip", device: str = "cpu")
     )
 
 
-def with_graphs(learner: Learner, say: Callable[[str], None]) -> Learner:
+def eager(backbone: str, missed_steps: str = "skip") -> StepExecutor:
+    return StepExecutor(make_learner(backbone, missed_steps))
+
+
+def with_graphs(learner: Learner, say: Callable[[str], None]) -> StepExecutor:
+    executor = StepExecutor(learner)
     parts = (learner.users, learner.items, learner.tower, learner.optimizer)
-    learner.fused = GraphedSteps(*parts, batch_size=BATCH, say=say, features=learner.features)
-    return learner
+    executor.fused = GraphedSteps(*parts, batch_size=BATCH, say=say, features=learner.features)
+    return executor
 
 
 def refuse(message: str) -> None:
@@ -89,7 +95,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return found
 
 
-def train_alike(ours: Learner, theirs: Learner, rows: tuple[int, ...], rates: tuple[int, ...] = (0, 1, 1)) -> set[int]:
+def train_alike(
+    ours: StepExecutor, theirs: StepExecutor, rows: tuple[int, ...], rates: tuple[int, ...] = (0, 1, 1)
+) -> set[int]:
     """Labelled and inverse steps by turns on both, which must agree; returns the decisions."""
     method = make_method(InverseGradientConfig(dual_learning_rate=3e-3))
     rng = np.random.default_rng(3)
@@ -97,7 +105,7 @@ def train_alike(ours: Learner, theirs: Learner, rows: tuple[int, ...], rates: tu
     for step, count in enumerate(rows):
         rate = rates[step % len(rates)]
         batch = random_batch(rng, rows=count, num_users=USERS, num_items=ITEMS, rate=rate, invalid_share=0.1)
-        report, expected = method.step(ours, to_device(batch, ours.device)), method.step(theirs, batch)
+        report, expected = method.step(ours, to_device(batch, ours.learner.device)), method.step(theirs, batch)
         assert float(report.loss_sum) == pytest.approx(float(expected.loss_sum), rel=1e-10)
         if expected.decision is not None:
             assert report.decision is not None
@@ -107,6 +115,7 @@ def train_alike(ours: Learner, theirs: Learner, rows: tuple[int, ...], rates: tu
             assert expected.unlabelled_logits is not None
             torch.testing.assert_close(report.unlabelled_logits.cpu(), expected.unlabelled_logits)
             choices.add(expected.decision.choice)
+    ours, theirs = ours.learner, theirs.learner
     for name in ("users", "items", "tower"):
         found, wanted = getattr(ours, name).packed.cpu(), getattr(theirs, name).packed
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
@@ -130,10 +139,10 @@ def to_device(value: Any, device: torch.device) -> Any:
 def test_full_batches_are_replayed_and_all_are_the_eager_steps(
     recorder: Recorder, backbone: str, missed_steps: str
 ) -> None:
-    learner = with_graphs(make_learner(backbone, missed_steps), refuse)
-    assert len(train_alike(learner, make_learner(backbone, missed_steps), ROWS)) >= 2
+    executor = with_graphs(make_learner(backbone, missed_steps), refuse)
+    assert len(train_alike(executor, eager(backbone, missed_steps), ROWS)) >= 2
     plain, look, shift = (64,) * 5, (64,) * 12, (64,) * 4
-    tower = learner.tower.size
+    tower = executor.learner.tower.size
     # Ids, places and labels; the same with pairs, their weight and both overlaps; ids and δ. Numbers stand last.
     assert sorted(recorder.lengths) == sorted([(*plain, 4), (*look, 4), (*shift, tower, 2)])
     assert recorder.replays >= 12
@@ -141,14 +150,14 @@ def test_full_batches_are_replayed_and_all_are_the_eager_steps(
 
 def test_plain_steps_alone(recorder: Recorder) -> None:
     """What method `none` takes."""
-    learner = with_graphs(make_learner("gmf"), refuse)
-    train_alike(learner, make_learner("gmf"), ROWS, rates=(0,))
+    executor = with_graphs(make_learner("gmf"), refuse)
+    train_alike(executor, eager("gmf"), ROWS, rates=(0,))
     assert recorder.replays == ROWS.count(BATCH) - 1  # the first warms up
 
 
 def test_every_number_of_pairs_has_a_graph_of_its_own(recorder: Recorder) -> None:
-    learner = with_graphs(make_learner("gmf"), refuse)
-    train_alike(learner, make_learner("gmf"), (64,) * 8, rates=(1, 2))
+    executor = with_graphs(make_learner("gmf"), refuse)
+    train_alike(executor, eager("gmf"), (64,) * 8, rates=(1, 2))
     assert {found[4] for found in recorder.lengths if len(found) == 13} == {64, 128}
 
 
@@ -163,8 +172,8 @@ def test_where_nothing_can_be_recorded_the_step_says_so_once_and_goes_on(
 
     monkeypatch.setattr(graphing, "capture", capture)
     said: list[str] = []
-    learner = with_graphs(make_learner("neumf", "catch_up"), said.append)
-    train_alike(learner, make_learner("neumf", "catch_up"), ROWS)
+    executor = with_graphs(make_learner("neumf", "catch_up"), said.append)
+    train_alike(executor, eager("neumf", "catch_up"), ROWS)
     assert said == ["steps are no CUDA graphs, and slower for it: operation not permitted when stream is capturing"]
 
 
@@ -200,7 +209,7 @@ def test_the_spare_row_is_in_no_checkpoint_and_no_fingerprint(tmp_path: Path) ->
 @pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])
 @pytest.mark.parametrize("backbone", ["gmf", "neumf", "deepfm"])
 def test_graphs_on_a_gpu_are_the_eager_steps_of_a_cpu(backbone: str, missed_steps: str) -> None:
-    learner = make_learner(backbone, missed_steps, "cuda")
-    learner.compile(refuse, batch_size=BATCH)
-    assert isinstance(learner.fused, GraphedSteps)
-    assert len(train_alike(learner, make_learner(backbone, missed_steps), ROWS)) >= 2
+    executor = StepExecutor(make_learner(backbone, missed_steps, "cuda"))
+    executor.compile(refuse, batch_size=BATCH)
+    assert isinstance(executor.fused, GraphedSteps)
+    assert len(train_alike(executor, eager(backbone, missed_steps), ROWS)) >= 2

@@ -11,6 +11,7 @@ from thread_ranks import run_on_threads
 
 from distributed_il.collectives import Collectives, LocalCollectives
 from distributed_il.config import ModelConfig, NoneConfig, OptimizerConfig
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
 from distributed_il.plan import plan_pairs
@@ -117,7 +118,7 @@ def test_catching_up_comes_closer_to_dense_adam_than_being_lazy() -> None:
         torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.labels).backward()
         adam.step()
         for learner in (lazy, caught_up):
-            method.step(learner, batch)
+            method.step(StepExecutor(learner), batch)
     for learner in (lazy, caught_up):
         learner.settle()
 

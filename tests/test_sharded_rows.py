@@ -15,10 +15,12 @@ from rank_cases import Case, make_learner, whole_table
 from thread_ranks import ThreadCollectives, run_on_threads
 
 from distributed_il import exchange
+from distributed_il.batch import Batch
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, MethodConfig, NoneConfig
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, make_method
+from distributed_il.methods import make_method
 from distributed_il.plan import plan_pairs
 from distributed_il.replicas import check_replicas, fingerprint
 from distributed_il.replicated_rows import ReplicatedRows
@@ -66,7 +68,7 @@ def trained(steps: int, method: MethodConfig, rows: int = 20) -> Callable[[Any],
         learner, rng = sharded_learner(ranks, method), np.random.default_rng(1)
         for _ in range(steps):
             batch = random_batch(rng, rows=rows, num_users=10, num_items=3, rate=1)
-            make_method(method).step(learner, part_of_rank(batch, ranks.rank, ranks.world_size))
+            make_method(method).step(StepExecutor(learner), part_of_rank(batch, ranks.rank, ranks.world_size))
         return learner, [whole_table(table, ranks) for table in (learner.users, learner.items)]
 
     return train
@@ -124,7 +126,7 @@ def test_announced_batches_need_no_questions_in_the_step(announced: bool) -> Non
         for batch in batches:
             noted = getattr(ranks, "calls", [])
             noted.clear()
-            make_method(config).step(learner, batch)
+            make_method(config).step(StepExecutor(learner), batch)
             calls.append(list(noted))
         return calls, [whole_table(table, ranks) for table in (learner.users, learner.items)]
 

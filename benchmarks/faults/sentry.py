@@ -17,10 +17,12 @@ from unittest import mock
 import torch.distributed as dist
 
 import distributed_il.checkpoint
+import distributed_il.executor
 import distributed_il.table_parts
 from benchmarks.faults.step_log import StepLog
-from distributed_il.learner import Learner
-from distributed_il.methods import Batch, StepReport
+from distributed_il.batch import Batch
+from distributed_il.decision import StepReport, decide_together
+from distributed_il.executor import StepExecutor
 from distributed_il.methods.inverse_gradient import InverseGradient
 from distributed_il.run_files import write_aside
 
@@ -70,12 +72,13 @@ class Sentry:
         os.write(fired, str(time.time()).encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def step(self, step: Callable[..., StepReport], method: Any, learner: Learner, batch: Batch) -> StepReport:
+    def step(self, step: Callable[..., StepReport], method: Any, executor: StepExecutor, batch: Batch) -> StepReport:
         """Takes a method's step."""
+        learner = executor.learner
         self._log.begin(learner.step, learner.collectives.rank)
         self.passes("training-train" if batch.unlabelled is None else "training-test")
         time.sleep(STEP_S)
-        report = step(method, learner, batch)
+        report = step(method, executor, batch)
         self._log.enter(learner.step, batch.row_numbers.tolist())
         return report
 
@@ -85,11 +88,11 @@ def post() -> None:
     if STAGE not in os.environ or hasattr(InverseGradient.step, "__wrapped__"):
         return
     sentry = Sentry(Path(os.environ[STAGE]))
-    step, decide = InverseGradient.step, InverseGradient._decide  # pyright: ignore[reportPrivateUsage]
+    step, decide = InverseGradient.step, decide_together
 
     @functools.wraps(step)
-    def watched_step(method: InverseGradient, learner: Learner, batch: Batch) -> StepReport:
-        return sentry.step(step, method, learner, batch)
+    def watched_step(method: InverseGradient, executor: StepExecutor, batch: Batch) -> StepReport:
+        return sentry.step(step, method, executor, batch)
 
     @functools.wraps(decide)
     def watched_decide(*arguments: Any) -> Any:
@@ -98,7 +101,8 @@ def post() -> None:
         return decision
 
     written = _after(write_aside, functools.partial(sentry.passes, "checkpoint"))
-    mock.patch.multiple(InverseGradient, step=watched_step, _decide=staticmethod(watched_decide)).start()
+    mock.patch.object(InverseGradient, "step", watched_step).start()
+    mock.patch.object(distributed_il.executor, "decide_together", watched_decide).start()
     mock.patch.object(distributed_il.checkpoint, "write_aside", written).start()
     mock.patch.object(distributed_il.table_parts, "write_aside", written).start()
 

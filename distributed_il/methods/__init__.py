@@ -1,12 +1,11 @@
 """The six methods of the paper's Table 2, behind one protocol."""
 
 from distributed_il.config import InverseGradientConfig, MethodConfig
-from distributed_il.methods.batch import Batch, Decision, StepReport, Unlabelled
 from distributed_il.methods.inverse_gradient import InverseGradient
-from distributed_il.methods.protocol import Method, Phase, Subset
+from distributed_il.methods.protocol import Method
 from distributed_il.methods.supervised import Supervised
 
-__all__ = ["Batch", "Decision", "Method", "Phase", "StepReport", "Subset", "Unlabelled", "make_method"]
+__all__ = ["Method", "make_method"]
 
 
 def make_method(config: MethodConfig) -> Method:

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from distributed_il.learner import Learner
-from distributed_il.methods.batch import Batch, StepReport
-
-Subset = Literal["all", "train", "test"]
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One pass of a round.
-
-    Attributes:
-        name: What people see.
-        subset: Which labelled training rows it goes over: all, training-train or training-test.
-        unlabelled: Whether its batches carry unlabelled pairs.
-        joined: Whether rows and pairs go through the model together.
-    """
-
-    name: str
-    subset: Subset
-    unlabelled: bool
-    joined: bool = False
+from distributed_il.batch import Batch, Phase
+from distributed_il.decision import StepReport
+from distributed_il.executor import StepExecutor
 
 
 class Method(Protocol):
@@ -39,11 +20,11 @@ class Method(Protocol):
     phases: tuple[Phase, ...]
     test_share: float
 
-    def step(self, learner: Learner, batch: Batch) -> StepReport:
+    def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
         """Takes one optimiser step. Every rank calls it with its part of the same global batch.
 
         Args:
-            learner: The replica to train.
+            executor: Takes the steps on the replica to train.
             batch: This rank's part.
         """
         ...

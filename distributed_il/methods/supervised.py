@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distributed_il.batch import Batch, Phase, Unlabelled
 from distributed_il.collectives import Collectives, sum_over_ranks
 from distributed_il.config import (
     InverseDualConfig,
@@ -15,10 +16,9 @@ from distributed_il.config import (
     ReweightedConfig,
     TruncatedConfig,
 )
+from distributed_il.decision import StepReport
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
-from distributed_il.methods.batch import Batch, StepReport, Unlabelled
-from distributed_il.methods.plain_step import plain_step
-from distributed_il.methods.protocol import Phase
 from distributed_il.objectives import (
     inverse_dual_loss,
     log_loss,
@@ -62,23 +62,27 @@ class Supervised:
         uses_pairs = self.has_unlabelled_term or self.sampled_negatives
         self.phases = (Phase("train", "all", unlabelled=uses_pairs, joined=uses_pairs),)
 
-    def step(self, learner: Learner, batch: Batch) -> StepReport:
+    def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
         """One step on labelled rows and unlabelled pairs together; see `Method.step`."""
         if self.is_plain:
-            return plain_step(learner, batch)
-        pairs, size, capacity = batch.unlabelled, batch.labels.numel(), batch.capacity
-        if pairs is not None:
-            capacity += batch.capacity * pairs.rate
-        tiles = learner.tiles(_joined_plan(batch))
-        logits = learner.logits(tiles)
+            return executor.plain(batch)
+        capacity = batch.capacity
+        if batch.unlabelled is not None:
+            capacity += batch.capacity * batch.unlabelled.rate
+        return executor.minimize(
+            _joined_plan(batch), lambda logits: self._loss(batch, logits, executor.learner), capacity=capacity
+        )
+
+    def _loss(self, batch: Batch, logits: Tensor, learner: Learner) -> tuple[Tensor, StepReport]:
+        """This rank's part of the loss, times world_size, and what is reported of it."""
+        pairs, size = batch.unlabelled, batch.labels.numel()
         examples = self._examples(batch, logits, learner.collectives)
         losses = log_loss(examples.logits, examples.labels)
         loss = self._labelled_mean(examples, losses, learner)
         if self.has_unlabelled_term and pairs is not None:
             loss = loss + self._unlabelled_mean(batch, pairs, logits[size:], learner.collectives.world_size)
-        learner.descend(loss, tiles, capacity=capacity)
         watched = logits[size:].detach() if isinstance(self.config, InverseDualConfig) else None
-        return StepReport(losses.detach().sum(), losses.numel(), unlabelled_logits=watched)
+        return loss, StepReport(losses.detach().sum(), losses.numel(), unlabelled_logits=watched)
 
     def _examples(self, batch: Batch, logits: Tensor, collectives: Collectives) -> _Examples:
         """The examples of the labelled term: labelled rows, or positives with sampled negatives (WSDM 2021)."""

@@ -16,6 +16,7 @@ from benchmarks.result import Figure
 from benchmarks.step_cases import Size, StepCase
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
 
@@ -38,7 +39,7 @@ def test_the_dense_way_takes_the_same_inverse_step(alpha: float) -> None:
     batch = random_batch(np.random.default_rng(2), rows=64, num_users=20, num_items=30, rate=1)
     if alpha < 0:  # other labels, so that the other candidate wins
         batch.labels.mul_(-1).add_(1)
-    report = make_method(InverseGradientConfig(dual_learning_rate=abs(alpha))).step(learner, batch)
+    report = make_method(InverseGradientConfig(dual_learning_rate=abs(alpha))).step(StepExecutor(learner), batch)
     assert report.decision is not None
     assert dense.inverse_step(batch) == report.decision.choice
     torch.testing.assert_close(dense.model.users.weight.detach(), learner.users.weight, rtol=0, atol=1e-7)

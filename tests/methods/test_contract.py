@@ -10,6 +10,7 @@ import torch
 from random_batches import random_batch
 from random_features import random_features
 
+from distributed_il.batch import Batch
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import (
     InverseDualConfig,
@@ -22,8 +23,10 @@ from distributed_il.config import (
     ReweightedConfig,
     TruncatedConfig,
 )
+from distributed_il.decision import StepReport
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, StepReport, make_method
+from distributed_il.methods import make_method
 
 USERS, ITEMS = 20, 25
 METHODS: dict[str, MethodConfig] = {
@@ -76,7 +79,7 @@ def batches(method: str, *, steps: int = 9, dtype: torch.dtype = torch.float32, 
 
 def train(learner: Learner, method: str, given: list[Batch]) -> list[StepReport]:
     chosen = make_method(METHODS[method])
-    return [chosen.step(learner, batch) for batch in given]
+    return [chosen.step(StepExecutor(learner), batch) for batch in given]
 
 
 def state(learner: Learner) -> list[torch.Tensor]:

@@ -15,10 +15,11 @@ from random_features import random_features
 
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.decision import DIRECT, INVERSE, SKIP, decide
 from distributed_il.errors import UserError
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
-from distributed_il.methods.inverse_gradient import DIRECT, INVERSE, SKIP, decide
 
 USERS, ITEMS, ROWS = 30, 40, 64
 ALPHA = {"adam": 3e-3, "sgd": 3.0}  # long steps, so that skip wins now and then
@@ -49,7 +50,7 @@ def test_200_inverse_steps_equal_three_whole_models(backbone: str, direction: st
     for step in range(200):
         batch = random_batch(rng, rows=ROWS, num_users=USERS, num_items=ITEMS, rate=1)
         expected, losses = reference.inverse_step(batch, alpha=ALPHA[direction], direction=direction)
-        decision = method.step(learner, batch).decision
+        decision = method.step(StepExecutor(learner), batch).decision
         assert decision is not None
         assert decision.choice == expected, step
         assert decision.losses == pytest.approx(losses, rel=0, abs=1e-12), step
@@ -70,7 +71,7 @@ def test_rounds_of_labelled_and_inverse_steps_equal_the_reference(backbone: str)
     for step in range(60):
         rows, rate = (5, 0) if step % 4 < 2 else (6, 2)
         batch = random_batch(rng, rows=rows, num_users=USERS, num_items=ITEMS, rate=rate, invalid_share=0.2)
-        report = method.step(learner, batch)
+        report = method.step(StepExecutor(learner), batch)
         if rate:
             expected, losses = reference.inverse_step(batch, alpha=2e-3, direction="adam")
             assert report.decision is not None
@@ -99,9 +100,8 @@ def test_float32_follows_the_reference_while_rounding_lets_it() -> None:
         pairs = batch.unlabelled
         assert pairs is not None
         pairs = dataclasses.replace(pairs, weight=pairs.weight.float())
-        decision = method.step(
-            learner, dataclasses.replace(batch, labels=batch.labels.float(), unlabelled=pairs)
-        ).decision
+        batch = dataclasses.replace(batch, labels=batch.labels.float(), unlabelled=pairs)
+        decision = method.step(StepExecutor(learner), batch).decision
         assert decision is not None
         assert decision.choice == expected
         assert decision.losses == pytest.approx(losses, abs=1e-5)
@@ -118,7 +118,7 @@ def test_delta_moves_weights_and_leaves_moments_and_steps_to_the_labelled_step()
     pairs = dataclasses.replace(pairs, user_ids=pairs.user_ids + 10, item_ids=pairs.item_ids + 10)
     decision = (
         make_method(InverseGradientConfig(dual_learning_rate=1e-3))
-        .step(learner, dataclasses.replace(batch, unlabelled=pairs))
+        .step(StepExecutor(learner), dataclasses.replace(batch, unlabelled=pairs))
         .decision
     )
     assert decision is not None
@@ -142,7 +142,11 @@ def test_without_a_shared_row_or_tower_the_three_tie_and_skip_wins() -> None:
     assert pairs is not None
     pairs = dataclasses.replace(pairs, user_ids=pairs.user_ids + 10, item_ids=pairs.item_ids + 10)
     before = learner.users.packed[10:].clone()
-    decision = make_method(InverseGradientConfig()).step(learner, dataclasses.replace(batch, unlabelled=pairs)).decision
+    decision = (
+        make_method(InverseGradientConfig())
+        .step(StepExecutor(learner), dataclasses.replace(batch, unlabelled=pairs))
+        .decision
+    )
     assert decision is not None
     assert decision.losses[DIRECT] == decision.losses[SKIP] == decision.losses[INVERSE]
     assert decision.choice == SKIP

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from dense_reference import DenseReference, WholeModel, dual_losses, log_losses
 from random_batches import random_batch
 
+from distributed_il.batch import Batch, Unlabelled
 from distributed_il.collectives import LocalCollectives
 from distributed_il.config import (
     InverseDualConfig,
@@ -23,8 +24,9 @@ from distributed_il.config import (
     ReweightedConfig,
     TruncatedConfig,
 )
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, Unlabelled, make_method
+from distributed_il.methods import make_method
 
 DenseLoss = Callable[[WholeModel, Batch, int], torch.Tensor]
 USERS, ITEMS = 30, 40
@@ -129,7 +131,7 @@ def test_100_steps_equal_the_dense_loss(case: str, backbone: str) -> None:
         if uses_pairs:
             users, items = torch.cat([users, pairs_of(batch).user_ids]), torch.cat([items, pairs_of(batch).item_ids])
         reference.descend(loss, users, items)
-        report = method.step(learner, batch)
+        report = method.step(StepExecutor(learner), batch)
         assert report.decision is None
         assert torch.isfinite(report.loss_sum)
     assert learner.step == 100
@@ -140,7 +142,7 @@ def test_the_reported_loss_is_the_log_loss_of_the_labelled_rows_before_the_step(
     learner = make_learner("gmf")
     reference = DenseReference(learner)
     batch = random_batch(np.random.default_rng(0), rows=24, num_users=USERS, num_items=ITEMS, rate=1)
-    report = make_method(InverseDualConfig()).step(learner, batch)
+    report = make_method(InverseDualConfig()).step(StepExecutor(learner), batch)
     assert report.rows == 24
     assert float(report.loss_sum) == pytest.approx(float(labelled(reference.model, batch).detach().sum()), rel=1e-12)
     assert report.unlabelled_logits is not None
@@ -161,7 +163,7 @@ def test_t_ce_drops_equal_losses_by_row_number_so_that_dealing_does_not_matter()
     )
     learner.step = 1  # the rate has risen by then
     before = learner.items.packed.clone()
-    make_method(TruncatedConfig(max_drop_rate=0.34, num_gradual_steps=1)).step(learner, batch)
+    make_method(TruncatedConfig(max_drop_rate=0.34, num_gradual_steps=1)).step(StepExecutor(learner), batch)
     moments = learner.items.packed[:6, 4:8]
     # A row that was dropped has no gradient but λw.
     decay_only = 0.1 * 1e-3 * before[:6, :4]

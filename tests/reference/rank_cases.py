@@ -14,6 +14,7 @@ from random_batches import part_of_rank, random_batch
 from random_features import random_features
 from torch import Tensor
 
+from distributed_il.batch import Batch
 from distributed_il.batches import TrainingRows
 from distributed_il.collectives import Collectives
 from distributed_il.config import (
@@ -28,8 +29,9 @@ from distributed_il.config import (
     TruncatedConfig,
 )
 from distributed_il.dataset import Dataset, LocalBlockReader
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
-from distributed_il.methods import Batch, Method, make_method
+from distributed_il.methods import Method, make_method
 from distributed_il.replicas import check_replicas
 from distributed_il.sampling import UnlabelledSampler
 from distributed_il.tables import EmbeddingTable
@@ -181,7 +183,7 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
         batches = (
             part_of_rank(batch, collectives.rank, collectives.world_size) for batch in global_batches(case, method)
         )
-    reports = [method.step(learner, batch) for batch in batches]
+    reports = [method.step(StepExecutor(learner), batch) for batch in batches]
     learner.settle()
     check_replicas(learner, collectives)
     decisions = [report.decision for report in reports if report.decision is not None]

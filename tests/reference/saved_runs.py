@@ -14,6 +14,7 @@ from distributed_il.collectives import Collectives, LocalCollectives
 from distributed_il.config import DataConfig, ModelConfig, NoneConfig, OptimizerConfig, RunConfig, TrainConfig
 from distributed_il.config_file import config_to_dict
 from distributed_il.dataset import Dataset
+from distributed_il.executor import StepExecutor
 from distributed_il.learner import Learner
 from distributed_il.methods import make_method
 from distributed_il.model_features import features_for
@@ -51,7 +52,7 @@ def save_run(
     rng, dtype = np.random.default_rng(1), getattr(torch, config.model.dtype)
     for _ in range(STEPS):
         batch = random_batch(rng, rows=7, num_users=dataset.num_users, num_items=dataset.num_items, dtype=dtype)
-        make_method(NoneConfig()).step(learner, batch)
+        make_method(NoneConfig()).step(StepExecutor(learner), batch)
     about = {"config": config_to_dict(config), "dataset": dataset.fingerprint}
     CheckpointStore(str(run_dir)).save(learner, RunState({}, {}), round=1, about=about, names=("best", "last"))
     learner.settle()

@@ -1,12 +1,32 @@
-"""What a method is given for one step, and what it reports of it."""
+"""What a method is given for one step: a batch of a phase."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from distributed_il.plan import Overlap, PairPlan
+
+Subset = Literal["all", "train", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One pass of a round.
+
+    Attributes:
+        name: What people see.
+        subset: Which labelled training rows it goes over: all, training-train or training-test.
+        unlabelled: Whether its batches carry unlabelled pairs.
+        joined: Whether rows and pairs go through the model together.
+    """
+
+    name: str
+    subset: Subset
+    unlabelled: bool
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +83,3 @@ class Batch:
         """The plans that were made ahead, of its rows and of its pairs."""
         made = (self.plan, self.unlabelled and self.unlabelled.plan)
         return [plan for plan in made if plan is not None]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What an inverse step chose, the same on every rank.
-
-    Attributes:
-        choice: 0 direct, 1 skip, 2 inverse.
-        losses: Mean log loss of the three candidates on the training-test batch, in that order.
-    """
-
-    choice: int
-    losses: tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What a step leaves behind for monitoring.
-
-    Attributes:
-        loss_sum: Sum of this rank's labelled log losses before the update, detached scalar.
-        rows: Rows that the sum is over.
-        unlabelled_logits: Logits of the pairs whose inverse dual weights are of interest, detached [n]; or None.
-        decision: Of an inverse step; or None.
-    """
-
-    loss_sum: Tensor
-    rows: int
-    unlabelled_logits: Tensor | None = None
-    decision: Decision | None = None
