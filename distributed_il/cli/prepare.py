@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.options import read_options
 from distributed_il.cli.stage_line import StageLine
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from distributed_il.prepare import PrepareConfig
+    from distributed_il.prepare.raw_reading import RawReader
 
 ABOUT = "Turns raw feedback (triples, MovieLens, CSV, Parquet) into a dataset."
 
@@ -38,10 +41,18 @@ def run(argv: Sequence[str]) -> None:
         UserError: See `distributed_il.prepare.prepare`.
     """
     from distributed_il.prepare import prepare, summary
+    from distributed_il.prepare.summary_page import summary_page
 
     config = read(argv)
     with StageLine() as line:
-        manifest = prepare(config, line.update)
+        manifest = prepare(config, line.update, summary_page=summary_page, read_in_parallel=_read_side_by_side)
     print(summary(manifest))
     print(f"Pictures: {config.output.rstrip('/')}/summary.html")
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
+
+
+def _read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
+    # Who reads in this process alone does not wait for Ray to be imported.
+    from distributed_il.prepare.reading_tasks import read_side_by_side
+
+    return read_side_by_side(reader, workers)

@@ -37,10 +37,12 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         UserError: See `distributed_il.prepare.simulator.simulate`.
     """
+    from distributed_il.prepare.oracle import report
     from distributed_il.prepare.simulator import simulate
 
     config = read(argv)
     with StageLine() as line:
-        report = simulate(config, line.update)
-    print(report.summary())
+        simulation = simulate(config, line.update)
+        shown = report(simulation)
+    print(shown.summary())
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")

@@ -8,7 +8,7 @@ import numpy as np
 
 from distributed_il.dataset.manifest import Manifest
 from distributed_il.metrics import evaluate
-from distributed_il.prepare.watch_log import LogSize, WatchLog
+from distributed_il.prepare.simulator import Simulation
 from distributed_il.sampling import PairIndex
 from distributed_il.trivial import item_mean, user_item_bias
 
@@ -44,15 +44,13 @@ class SimulationReport:
         return "\n".join(lines)
 
 
-def report(manifest: Manifest, train: WatchLog, test: WatchLog, size: LogSize) -> SimulationReport:
+def report(simulation: Simulation) -> SimulationReport:
     """Scores the test split with the true preference, and with the trivial rows fitted on the training split.
 
     Args:
-        manifest: Of the dataset.
-        train: Training rows.
-        test: Test rows.
-        size: Of the whole log.
+        simulation: From `simulate`.
     """
+    train, test, size = simulation.train, simulation.test, simulation.size
     positive = train.labels == 1
     items = np.bincount(train.items, minlength=size.items), np.bincount(train.items[positive], minlength=size.items)
     users = np.bincount(train.users, minlength=size.users), np.bincount(train.users[positive], minlength=size.users)
@@ -68,4 +66,4 @@ def report(manifest: Manifest, train: WatchLog, test: WatchLog, size: LogSize) -
         name: evaluate(test.users, score, test.labels, probabilities=score.astype(np.float64))
         for name, score in scores.items()
     }
-    return SimulationReport(manifest=manifest, oracle=rows.pop("oracle"), trivial=rows)
+    return SimulationReport(manifest=simulation.manifest, oracle=rows.pop("oracle"), trivial=rows)

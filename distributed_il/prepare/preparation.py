@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from distributed_il.dataset import Dataset, Manifest
 from distributed_il.errors import UserError
@@ -26,18 +24,31 @@ from distributed_il.prepare.raw_files import RawSource, find_files
 from distributed_il.prepare.raw_reading import RawReader, open_source
 from distributed_il.prepare.rejects import REJECTS_NAME
 from distributed_il.prepare.resolve import Policies
-from distributed_il.prepare.summary_page import summary_page
 
 SUMMARY_JSON, SUMMARY_PAGE = "summary.json", "summary.html"
 """What lies beside a dataset for people and programs."""
 
 
-def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest:
+SummaryPage = Callable[[Mapping[str, Any]], str]
+"""From the account of a dataset to an HTML page."""
+ParallelReader = Callable[[RawReader, int], Generator[tuple[str, pa.Table]]]
+"""Reads everything once, as `RawReader.tables`, with some workers."""
+
+
+def prepare(
+    config: PrepareConfig,
+    progress: Progress | None = None,
+    *,
+    summary_page: SummaryPage | None = None,
+    read_in_parallel: ParallelReader | None = None,
+) -> Manifest:
     """Prepares raw feedback for training.
 
     Args:
         config: What to read, how, and where to.
         progress: Told the stage, and how many of its rows are done of how many in all (0 if unknown).
+        summary_page: Draws the page beside the dataset; None for a dataset without one.
+        read_in_parallel: Reads several files at a time where `config.workers` asks for that; None reads them in turn.
 
     Returns:
         The dataset's manifest.
@@ -81,7 +92,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
     if feature_files:
         reader.settle_id_types()
     features = [file.read(reader.id_types[file.entity.removesuffix("s")]) for file in feature_files]
-    with closing(_tables(reader, config.workers)) as tables:
+    with closing(_tables(reader, config.workers, read_in_parallel)) as tables:
         return build_dataset(
             config.output,
             tables,
@@ -92,18 +103,19 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Manifest
             locate=locate,
             progress=progress or (lambda stage, done, total: None),
             late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
-            documents=lambda manifest, user_rows, item_rows: _documents(manifest, user_rows, item_rows, reader),
+            documents=lambda manifest, user_rows, item_rows: _documents(
+                account(manifest, user_rows, item_rows, reader.findings.watch_times), reader, summary_page
+            ),
         )
 
 
-def _tables(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
+def _tables(
+    reader: RawReader, workers: int, read_in_parallel: ParallelReader | None
+) -> Generator[tuple[str, pa.Table]]:
     """Everything once, read ahead; closing it ends the threads or tasks that read."""
-    if min(workers, reader.num_files) < 2:
+    if read_in_parallel is None or min(workers, reader.num_files) < 2:
         return _read_ahead(reader.tables())
-    # Who reads in this process alone does not wait for Ray to be imported.
-    from distributed_il.prepare.reading_tasks import read_side_by_side
-
-    return read_side_by_side(reader, workers)
+    return read_in_parallel(reader, workers)
 
 
 def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Generator[tuple[str, pa.Table]]:
@@ -112,13 +124,12 @@ def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Generator[tuple[str, 
         yield from ahead
 
 
-def _documents(
-    manifest: Manifest, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64], reader: RawReader
-) -> dict[str, str]:
-    found = reader.findings
-    facts = account(manifest, user_rows, item_rows, found.watch_times)
-    texts = {SUMMARY_JSON: json.dumps(facts, indent=2) + "\n", SUMMARY_PAGE: summary_page(facts)}
-    return texts | ({REJECTS_NAME: found.rejects.table(reader.lines)} if found.rejects.count else {})
+def _documents(facts: Mapping[str, Any], reader: RawReader, summary_page: SummaryPage | None) -> dict[str, str]:
+    rejects = reader.findings.rejects
+    texts = {SUMMARY_JSON: json.dumps(facts, indent=2) + "\n"}
+    if summary_page is not None:
+        texts[SUMMARY_PAGE] = summary_page(facts)
+    return texts | ({REJECTS_NAME: rejects.table(reader.lines)} if rejects.count else {})
 
 
 def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> None:

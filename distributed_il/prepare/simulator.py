@@ -11,9 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.counters import SHUFFLE
-from distributed_il.dataset import DatasetWriter
+from distributed_il.dataset import DatasetWriter, Manifest
 from distributed_il.errors import UserError
-from distributed_il.prepare.oracle import SimulationReport, report
 from distributed_il.prepare.simulated_split import deal
 from distributed_il.prepare.watch_log import LogSize, WatchLog, draw_log, generator
 from distributed_il.prepare.watches import LONG_VIEW_MS, SHORT_PLAY_MS, UNCLEAR
@@ -81,7 +80,24 @@ class SimulateConfig:
         )
 
 
-def simulate(config: SimulateConfig, progress: Progress | None = None) -> SimulationReport:
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What was simulated.
+
+    Attributes:
+        manifest: Of the dataset.
+        train: Its training rows, with the truth behind them.
+        test: Its test rows, likewise.
+        size: Of the whole log.
+    """
+
+    manifest: Manifest
+    train: WatchLog
+    test: WatchLog
+    size: LogSize
+
+
+def simulate(config: SimulateConfig, progress: Progress | None = None) -> Simulation:
     """Draws users, items and watches, and writes them as a dataset.
 
     Columns beside the usual ones, never read by training: `preference` float32, the true probability π(u, i) that the
@@ -92,7 +108,7 @@ def simulate(config: SimulateConfig, progress: Progress | None = None) -> Simula
         progress: Told how far it is.
 
     Returns:
-        The manifest, and what the true preference would score.
+        The manifest, and the labelled rows with the truth behind them.
 
     Raises:
         UserError: The output is taken, or the disk is full.
@@ -124,7 +140,7 @@ def simulate(config: SimulateConfig, progress: Progress | None = None) -> Simula
             items=pa.array(np.arange(1, size.items + 1)),
             counts={"positives": size.positives, "negatives": size.negatives, "unclear": size.unclear},
         )
-    return report(manifest, log.take(splits["train"]), log.take(splits["test"]), size)
+    return Simulation(manifest, log.take(splits["train"]), log.take(splits["test"]), size)
 
 
 def _check_size(size: LogSize) -> None:

@@ -14,6 +14,7 @@ from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
 from distributed_il.prepare import PrepareConfig, prepare, summary
 from distributed_il.prepare.columns import BadValueError, read_categories
+from distributed_il.prepare.summary_page import summary_page
 
 LOG = "uid,vid,label\n" + "".join(f"{u},v{i},{(u + i) % 2}\n" for u in range(1, 7) for i in range(5))
 USERS = "age,uid,gender\n25,1,F\n,2,M\n35,3,F\n25,4,\n50,9,X\n"
@@ -26,7 +27,8 @@ def run(root: Path, output: str = "data", log: str = LOG, **options: Any) -> Dat
         if name in options:
             options[name] = str(root / options[name])
     columns = {"user_column": "uid", "item_column": "vid", "name": "log", "lanes": 2}
-    prepare(PrepareConfig(source=str(root / f"{output}.csv"), output=str(root / output), **columns, **options))
+    config = PrepareConfig(source=str(root / f"{output}.csv"), output=str(root / output), **columns, **options)
+    prepare(config, summary_page=summary_page)
     return Dataset.open(str(root / output))
 
 

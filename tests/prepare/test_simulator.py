@@ -12,7 +12,7 @@ import pytest
 
 from distributed_il.dataset import Dataset
 from distributed_il.errors import UserError
-from distributed_il.prepare.oracle import SimulationReport
+from distributed_il.prepare.oracle import SimulationReport, report
 from distributed_il.prepare.simulator import PRESETS, SimulateConfig, simulate
 from distributed_il.prepare.watch_log import LogSize, WatchLog, draw_log
 from distributed_il.prepare.watches import UNCLEAR, kuaishou_labels
@@ -28,7 +28,7 @@ def log() -> WatchLog:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulationReport, Dataset]:
     path = str(tmp_path_factory.mktemp("simulated") / "dataset")
-    return simulate(config(path)), Dataset.open(path)
+    return report(simulate(config(path))), Dataset.open(path)
 
 
 def config(path: str, **changes: Any) -> SimulateConfig:
@@ -97,8 +97,8 @@ def test_preference_is_the_probability_of_a_positive_label(log: WatchLog) -> Non
 
 
 def test_the_dataset_holds_exactly_what_was_asked(simulated: tuple[SimulationReport, Dataset]) -> None:
-    report, dataset = simulated
-    splits = report.manifest.splits
+    found, dataset = simulated
+    splits = found.manifest.splits
     assert (dataset.num_users, dataset.num_items) == (300, 400)
     assert {name: split.rows for name, split in splits.items()} == {
         "train": 12_600,
@@ -127,8 +127,8 @@ def test_every_pair_lies_in_one_split_and_indexes_agree(simulated: tuple[Simulat
 
 
 def test_unclear_rows_carry_the_truth_but_no_label(simulated: tuple[SimulationReport, Dataset]) -> None:
-    report, dataset = simulated
-    assert "label" not in report.manifest.splits["unclear"].columns
+    found, dataset = simulated
+    assert "label" not in found.manifest.splits["unclear"].columns
     table = rows_of(dataset, "unclear")
     assert table.schema.field("preference").type == pa.float32()
     preferences = table.column("preference").to_numpy()
@@ -136,20 +136,20 @@ def test_unclear_rows_carry_the_truth_but_no_label(simulated: tuple[SimulationRe
 
 
 def test_the_oracle_is_far_above_the_trivial_rows(simulated: tuple[SimulationReport, Dataset]) -> None:
-    report, _ = simulated
-    for trivial in report.trivial.values():
-        assert report.oracle["auc"] > trivial["auc"] + 0.1
-        assert report.oracle["gauc"] > trivial["gauc"] + 0.1
-        assert report.oracle["logloss"] < trivial["logloss"] - 0.1
+    found, _ = simulated
+    for trivial in found.trivial.values():
+        assert found.oracle["auc"] > trivial["auc"] + 0.1
+        assert found.oracle["gauc"] > trivial["gauc"] + 0.1
+        assert found.oracle["logloss"] < trivial["logloss"] - 0.1
     # Nothing is better calibrated than the truth: its ece is noise, about 0.8·sqrt(¼ / rows of a bin).
-    assert report.oracle["ece"] < 0.03
-    assert "oracle" in report.summary()
+    assert found.oracle["ece"] < 0.03
+    assert "oracle" in found.summary()
 
 
 def test_a_seed_gives_the_same_bytes(simulated: tuple[SimulationReport, Dataset], tmp_path: Path) -> None:
-    report, _ = simulated
-    assert simulate(config(str(tmp_path / "again"))).manifest.fingerprint == report.manifest.fingerprint
-    assert simulate(config(str(tmp_path / "other"), seed=4)).manifest.fingerprint != report.manifest.fingerprint
+    found, _ = simulated
+    assert simulate(config(str(tmp_path / "again"))).manifest.fingerprint == found.manifest.fingerprint
+    assert simulate(config(str(tmp_path / "other"), seed=4)).manifest.fingerprint != found.manifest.fingerprint
 
 
 def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
 
 
 def test_without_unclear_watches_there_is_no_such_split(tmp_path: Path) -> None:
-    report = simulate(config(str(tmp_path / "dataset"), num_unclear=0))
-    assert "unclear" not in report.manifest.splits
+    found = simulate(config(str(tmp_path / "dataset"), num_unclear=0))
+    assert "unclear" not in found.manifest.splits
     assert Dataset.open(str(tmp_path / "dataset")).logged() is None
 
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from distributed_il.prepare import PrepareConfig, prepare
+from distributed_il.prepare.summary_page import summary_page
 
 
 class Checker(HTMLParser):
@@ -42,7 +43,8 @@ def test_figures_add_up(tmp_path: Path) -> None:
     prepare(
         PrepareConfig(
             source=str(tmp_path / "a <log>.csv"), output=str(tmp_path / "out"), lanes=2, max_reject_share=0.1, seed=3
-        )
+        ),
+        summary_page=summary_page,
     )
     facts = json.loads((tmp_path / "out" / "summary.json").read_text())
     rows = facts["rows"]
@@ -75,6 +77,9 @@ def test_figures_add_up(tmp_path: Path) -> None:
 def test_a_log_without_watch_times_has_no_such_picture(tmp_path: Path) -> None:
     rows = "".join(f"{u},{i},{(u + i) % 2}\n" for u in range(5) for i in range(5))
     (tmp_path / "log.csv").write_text("user_id,item_id,label\n" + rows)
-    prepare(PrepareConfig(source=str(tmp_path / "log.csv"), output=str(tmp_path / "out"), lanes=2))
+    prepare(
+        PrepareConfig(source=str(tmp_path / "log.csv"), output=str(tmp_path / "out"), lanes=2),
+        summary_page=summary_page,
+    )
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["watch_time"] is None
     assert "Watch time" not in (tmp_path / "out" / "summary.html").read_text()

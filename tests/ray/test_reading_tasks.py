@@ -21,6 +21,7 @@ from distributed_il.errors import UserError
 from distributed_il.prepare import PrepareConfig, prepare
 from distributed_il.prepare.findings import Findings
 from distributed_il.prepare.raw_reading import RawReader
+from distributed_il.prepare.reading_tasks import read_side_by_side
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
@@ -66,7 +67,8 @@ def run(source: Path, output: Path, workers: int, **options: Any) -> Dataset:
     prepare(
         PrepareConfig(
             source=str(source), output=str(output), item_column="video_id", lanes=4, workers=workers, **options
-        )
+        ),
+        read_in_parallel=read_side_by_side,
     )
     return Dataset.open(str(output))
 
