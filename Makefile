@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 help:
 	@echo "make demo    simulate micro-video logs, train on them with two workers, show what came out ($(DEMO)/)"
-	@echo "make test    all tests; TESTS='tests/test_cli.py -k config' for some of them"
+	@echo "make test    all tests; TESTS='tests/cli -k config' for some of them"
 	@echo "make test-cluster  the tests that need a cluster of several nodes, which they start on this machine"
 	@echo "make faults  what happens to runs on several nodes when processes, nodes, network or storage fail: a table"
 	@echo "make soak    half an hour of training with two workers; does any process grow?"

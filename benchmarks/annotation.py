@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.result import Figure, Result
-from benchmarks.training_task import local_trainer
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.result import Figure, Result
+from benchmarks.common.training_task import local_trainer
 from benchmarks.unlabelled import column
-from distributed_il.config import (
+from distributed_il.core.config import (
     DataConfig,
     InverseDualConfig,
     InverseGradientConfig,
@@ -37,14 +37,14 @@ from distributed_il.config import (
     TruncatedConfig,
     UnlabelledConfig,
 )
-from distributed_il.dataset import Dataset
-from distributed_il.metrics import evaluate
-from distributed_il.prepare.simulator import SimulateConfig, simulate
-from distributed_il.serving.model import load_served_model
-from distributed_il.serving.pair_results import PairResults
-from distributed_il.serving.pair_sources import SplitPairs
-from distributed_il.serving.vocabulary import Vocabulary
-from distributed_il.trivial import item_mean
+from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
+from distributed_il.evaluation.baselines import item_mean
+from distributed_il.evaluation.metrics import evaluate
+from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.model import load_served_model
+from distributed_il.inference.pair_results import PairResults
+from distributed_il.inference.pair_sources import SplitPairs
 
 # Settings as in benchmarks.unlabelled, not tuned; idl and ig learn from the unclear watches themselves.
 METHODS: dict[str, tuple[MethodConfig, Literal["sampled", "logged"]]] = {

@@ -16,13 +16,22 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.gloo_ranks import RankGroup
-from benchmarks.rank_steps import KINDS, Case, Catalogue, Phase, Tables, prepare_steps, time_collective, time_steps
-from benchmarks.result import Figure, Result
-from benchmarks.scaling_curve import TABLES, Curve, crossing, draw_curves, predicted_curve
-from benchmarks.step_model import CollectiveTime, Network, StepModel, StepTime, fit
-from benchmarks.step_traffic import touched_rows, traffic
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.result import Figure, Result
+from benchmarks.steps.gloo_ranks import RankGroup
+from benchmarks.steps.rank_steps import (
+    KINDS,
+    Case,
+    Catalogue,
+    Phase,
+    Tables,
+    prepare_steps,
+    time_collective,
+    time_steps,
+)
+from benchmarks.steps.scaling_curve import TABLES, Curve, crossing, draw_curves, predicted_curve
+from benchmarks.steps.step_model import CollectiveTime, Network, StepModel, StepTime, fit
+from benchmarks.steps.step_traffic import touched_rows, traffic
 
 NETWORKS = {
     "loopback": Network(),

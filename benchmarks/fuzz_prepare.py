@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.damage import damage
-from benchmarks.damaged_logs import Case, parquet_bytes, parquet_problem, problem, read_with_package
-from benchmarks.result import Figure, Result
-from benchmarks.small_logs import LOGS
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.result import Figure, Result
+from benchmarks.fuzzing.damage import damage
+from benchmarks.fuzzing.damaged_logs import Case, parquet_bytes, parquet_problem, problem, read_with_package
+from benchmarks.fuzzing.small_logs import LOGS
 
 _BATCH = 500
 _PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}

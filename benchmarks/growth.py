@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.result import Figure, Result
-from benchmarks.training_ranks import Speed, run_way
-from benchmarks.worker_memory import WorkerMemory
-from distributed_il.config import TrainConfig
-from distributed_il.config_file import config_from_dict
-from distributed_il.dataset import Dataset
-from distributed_il.prepare.simulator import SimulateConfig, simulate
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.result import Figure, Result
+from benchmarks.common.training_ranks import Speed, run_way
+from benchmarks.common.worker_memory import WorkerMemory
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_from_dict
+from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 
 SLOWEST_LEAST = 0.85
 """Slowest over fastest size."""

@@ -24,19 +24,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.kill_switch import KillableCollectives, KillPoint, KillSwitch, killable_files, run_ranks
-from benchmarks.killable_monitor import KillableMonitor, blank_pictures
-from benchmarks.outcome import Outcome
-from benchmarks.result import Figure, Result
-from benchmarks.row_ledger import LedgerMethod, RowLedger, unlike_steps
-from distributed_il.checkpoint import CheckpointStore
-from distributed_il.config import TrainConfig
-from distributed_il.config_file import config_from_dict
-from distributed_il.dataset import Dataset, LocalBlockReader
-from distributed_il.monitor import NullMonitor
-from distributed_il.prepare.simulator import SimulateConfig, simulate
-from distributed_il.trainer import Trainer
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.result import Figure, Result
+from benchmarks.faults.kill_switch import KillableCollectives, KillPoint, KillSwitch, killable_files, run_ranks
+from benchmarks.faults.killable_monitor import KillableMonitor, blank_pictures
+from benchmarks.faults.outcome import Outcome
+from benchmarks.faults.row_ledger import LedgerMethod, RowLedger, unlike_steps
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_from_dict
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
+from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.monitor import NullMonitor
+from distributed_il.training.trainer import Trainer
 
 GLOBAL_BATCH = 64
 ROUNDS = 2

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 from tqdm import tqdm
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.measuring import interleaved_seconds, ratios
-from benchmarks.result import Figure, Result
-from distributed_il.metrics import UserTies, descending_ranks, evaluate, user_auc, user_ndcg
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.measuring import interleaved_seconds, ratios
+from benchmarks.common.result import Figure, Result
+from distributed_il.evaluation.metrics import UserTies, descending_ranks, evaluate, user_auc, user_ndcg
 
 TARGET_S = 1.5
 TARGET_ERROR = 1e-12

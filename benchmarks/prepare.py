@@ -29,9 +29,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.result import Figure, Result
-from distributed_il.dataset import Dataset
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.result import Figure, Result
+from distributed_il.data.dataset import Dataset
 
 MEMORY_MOST = 4 * 2**30
 """Bytes that preparing may take."""

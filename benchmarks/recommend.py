@@ -22,17 +22,17 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.peak_memory import PeakMemory
-from benchmarks.result import Figure, Result
-from distributed_il.config import ModelConfig
-from distributed_il.models import load_backbone
-from distributed_il.result_job import run_work
-from distributed_il.sampling import PairIndex
-from distributed_il.serving.model import ServedModel
-from distributed_il.serving.recommendations import USERS_PER_PART, Recommendations
-from distributed_il.serving.top_items import USERS_AT_ONCE, top_items
-from distributed_il.serving.vocabulary import Vocabulary
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.peak_memory import PeakMemory
+from benchmarks.common.result import Figure, Result
+from distributed_il.core.config import ModelConfig
+from distributed_il.data.sampling import PairIndex
+from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.model import ServedModel
+from distributed_il.inference.recommendations import USERS_PER_PART, Recommendations
+from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
+from distributed_il.models.backbones import load_backbone
+from distributed_il.runtime.result_job import run_work
 
 CPU = torch.device("cpu")
 

@@ -16,11 +16,11 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.measuring import interleaved_seconds
-from benchmarks.result import Figure, Result
-from distributed_il.batches import window_steps
-from distributed_il.sampling import PairIndex, Source, UnlabelledSampler
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.measuring import interleaved_seconds
+from benchmarks.common.result import Figure, Result
+from distributed_il.data.loading.loader import window_steps
+from distributed_il.data.sampling import PairIndex, Source, UnlabelledSampler
 
 TARGET_MS = 0.25
 """For 1,024 pairs."""

@@ -21,16 +21,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.result import Figure, Result
-from distributed_il.batch import Batch, Unlabelled
-from distributed_il.checkpoint import CheckpointStore, RunState
-from distributed_il.collectives import DistributedCollectives, LocalCollectives
-from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
-from distributed_il.errors import UserError
-from distributed_il.executor import StepExecutor
-from distributed_il.learner import Learner
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.result import Figure, Result
+from distributed_il.core.collectives import DistributedCollectives, LocalCollectives
+from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.errors import UserError
+from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.methods import make_method
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
+from distributed_il.training.checkpoint import CheckpointStore, RunState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

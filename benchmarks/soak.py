@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.command import command_line
-from benchmarks.process_samples import ProcessSamples, Track
-from benchmarks.result import Figure, Result
-from distributed_il.checkpoint import CheckpointStore
-from distributed_il.prepare.simulator import SimulateConfig, simulate
+from benchmarks.common.command import command_line
+from benchmarks.common.process_samples import ProcessSamples, Track
+from benchmarks.common.result import Figure, Result
+from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
+from distributed_il.training.checkpoint import CheckpointStore
 
 ROWS = 1_200_000
 WORKERS = 2

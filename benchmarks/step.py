@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.dense_process import DenseProcess, plain_environment
-from benchmarks.measuring import interleaved_seconds, ratios
-from benchmarks.peak_memory import PeakMemory
-from benchmarks.result import Figure, Result
-from benchmarks.step_cases import MODES, STEPS, Size, StepCase, wait_for
-from distributed_il.batches import window_steps
-from distributed_il.process_environment import process_environment
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.measuring import interleaved_seconds, ratios
+from benchmarks.common.peak_memory import PeakMemory
+from benchmarks.common.result import Figure, Result
+from benchmarks.steps.dense_process import DenseProcess, plain_environment
+from benchmarks.steps.step_cases import MODES, STEPS, Size, StepCase, wait_for
+from distributed_il.core.process import process_environment
+from distributed_il.data.loading.loader import window_steps
 
 IG_OVER_PLAIN_MOST = {
     ("gmf", "eager"): 2.6,

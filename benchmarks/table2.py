@@ -16,10 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.job_files import write_job_files
-from benchmarks.machine import machine_facts
-from benchmarks.resumable_pool import Result, ResumablePool
-from benchmarks.search_space import (
+from benchmarks.common.machine import machine_facts
+from benchmarks.common.resumable_pool import Result, ResumablePool
+from benchmarks.common.training_task import TrainingTask
+from benchmarks.paper.job_files import write_job_files
+from benchmarks.paper.search_space import (
     BACKBONES,
     BATCH_SIZE,
     MAX_ROUNDS,
@@ -29,11 +30,10 @@ from benchmarks.search_space import (
     candidates,
     paper_setting,
 )
-from benchmarks.table2_report import markdown
-from benchmarks.training_task import TrainingTask
-from distributed_il.dataset import Dataset
-from distributed_il.errors import UserError
-from distributed_il.run_files import to_json, write_run_file
+from benchmarks.paper.table2_report import markdown
+from distributed_il.core.errors import UserError
+from distributed_il.core.run_files import to_json, write_run_file
+from distributed_il.data.dataset import Dataset
 
 QUESTION = (
     "Which method ranks MovieLens-1M best, at the paper's settings and when every method is tuned with the same budget?"

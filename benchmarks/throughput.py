@@ -24,16 +24,16 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from benchmarks.command import command_line, start_as_worker
-from benchmarks.machine import machine_facts
-from benchmarks.measuring import ratios
-from benchmarks.result import Figure, Result
-from benchmarks.run_journal import Run, RunJournal
-from benchmarks.training_ranks import Speed, Way, run_way
-from distributed_il.config import TrainConfig
-from distributed_il.config_file import config_from_dict
-from distributed_il.dataset import Dataset
-from distributed_il.errors import UserError
+from benchmarks.common.command import command_line, start_as_worker
+from benchmarks.common.machine import machine_facts
+from benchmarks.common.measuring import ratios
+from benchmarks.common.result import Figure, Result
+from benchmarks.common.run_journal import Run, RunJournal
+from benchmarks.common.training_ranks import Speed, Way, run_way
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import Dataset
 
 ALONE_LEAST = 0.85
 """Stream over bare with one worker."""

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine_facts, machine_line
-from benchmarks.training_task import local_trainer
-from distributed_il.config import (
+from benchmarks.common.machine import machine_facts, machine_line
+from benchmarks.common.training_task import local_trainer
+from distributed_il.core.config import (
     DataConfig,
     InverseDualConfig,
     InverseGradientConfig,
@@ -34,12 +34,12 @@ from distributed_il.config import (
     TrainConfig,
     UnlabelledConfig,
 )
-from distributed_il.config_file import config_to_dict
-from distributed_il.dataset import Dataset
-from distributed_il.evaluation import load_model
-from distributed_il.metrics import evaluate
-from distributed_il.objectives import inverse_dual_weights
-from distributed_il.run_files import to_json
+from distributed_il.core.config_file import config_to_dict
+from distributed_il.core.run_files import to_json
+from distributed_il.data.dataset import Dataset
+from distributed_il.evaluation.metrics import evaluate
+from distributed_il.inference.evaluate import load_model
+from distributed_il.methods.losses import inverse_dual_weights
 
 COLUMNS = ("auc", "gauc", "ndcg@10", "logloss")
 SOURCES = ("sampled", "logged", "both")

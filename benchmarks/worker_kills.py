@@ -17,12 +17,12 @@ import time
 
 import numpy as np
 
-from benchmarks.command import command_line
+from benchmarks.common.command import command_line
+from benchmarks.common.result import Figure, Result
+from benchmarks.faults.outcome import Outcome
+from benchmarks.faults.row_ledger import RowLedger, unlike_steps
 from benchmarks.faults.stage import LOOK_EVERY_S, SETTINGS, Run, Stage, staged, wait_until
 from benchmarks.faults.step_log import ledger_of, silence_s
-from benchmarks.outcome import Outcome
-from benchmarks.result import Figure, Result
-from benchmarks.row_ledger import RowLedger, unlike_steps
 
 ROUNDS = "6"
 MOST_KILLS_OF_A_RUN = 10

@@ -12,10 +12,10 @@ import torch
 from small_datasets import make_small_dataset
 from xdist.scheduler import LoadScopeScheduling
 
-from distributed_il.dataset import Dataset
+from distributed_il.data.dataset import Dataset
 
-ON_RAY = "tests/ray/"
-FIRST = ("tests/cluster/", "tests/submission/", ON_RAY, "tests/test_compiled_steps.py")
+ON_RAY = "tests/runtime/on_ray/"
+FIRST = ("tests/cluster/", "tests/runtime/jobs/", ON_RAY, "tests/methods/steps/test_compiled.py")
 """Tests of clusters count all processes that theirs has started, before a Ray of its own is among them. Of the others
 the longest: what begins last must not be what takes longest."""
 

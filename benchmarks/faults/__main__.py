@@ -14,13 +14,13 @@ import json
 import time
 from collections.abc import Sequence
 
-from benchmarks.command import command_line
+from benchmarks.common.command import command_line
+from benchmarks.common.result import Figure, Result
+from benchmarks.faults.outcome import Outcome
+from benchmarks.faults.row_ledger import RowLedger, unlike_steps
 from benchmarks.faults.rows import ROWS, Fault
 from benchmarks.faults.stage import PATIENCE_S, SETTINGS, Run, Stage, staged
 from benchmarks.faults.step_log import ledger_of, silence_s
-from benchmarks.outcome import Outcome
-from benchmarks.result import Figure, Result
-from benchmarks.row_ledger import RowLedger, unlike_steps
 from cluster.local.namespaces import have_rights
 
 TOLERANCE = 1e-4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.faults.sentry import post
-from distributed_il.models import GMF
+from distributed_il.models.backbones import GMF
 
 
 class WatchedGMF(GMF):

@@ -16,15 +16,15 @@ from unittest import mock
 
 import torch.distributed as dist
 
-import distributed_il.checkpoint
-import distributed_il.executor
-import distributed_il.table_parts
+import distributed_il.methods.steps.executor
+import distributed_il.training.checkpoint
+import distributed_il.training.checkpoint_shards
 from benchmarks.faults.step_log import StepLog
-from distributed_il.batch import Batch
-from distributed_il.decision import StepReport, decide_together
-from distributed_il.executor import StepExecutor
+from distributed_il.core.run_files import write_aside
+from distributed_il.data.loading.batch import Batch
 from distributed_il.methods.inverse_gradient import InverseGradient
-from distributed_il.run_files import write_aside
+from distributed_il.methods.steps.decision import StepReport, decide_together
+from distributed_il.methods.steps.executor import StepExecutor
 
 STAGE = "DISTRIBUTED_IL_BENCHMARK_STAGE"
 """Variable that names the directory in which the benchmark and its workers meet; without it nothing happens."""
@@ -102,9 +102,9 @@ def post() -> None:
 
     written = _after(write_aside, functools.partial(sentry.passes, "checkpoint"))
     mock.patch.object(InverseGradient, "step", watched_step).start()
-    mock.patch.object(distributed_il.executor, "decide_together", watched_decide).start()
-    mock.patch.object(distributed_il.checkpoint, "write_aside", written).start()
-    mock.patch.object(distributed_il.table_parts, "write_aside", written).start()
+    mock.patch.object(distributed_il.methods.steps.executor, "decide_together", watched_decide).start()
+    mock.patch.object(distributed_il.training.checkpoint, "write_aside", written).start()
+    mock.patch.object(distributed_il.training.checkpoint_shards, "write_aside", written).start()
 
 
 def _after(write: Callable[..., None], tell: Callable[[], None]) -> Callable[..., None]:

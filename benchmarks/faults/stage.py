@@ -20,8 +20,8 @@ from benchmarks.faults.step_log import Entry, entries
 from cluster.local import HEAD, LocalCluster
 from cluster.local.namespaces import have_rights
 from cluster.local.node import descendants
-from distributed_il.dataset import Dataset
-from distributed_il.prepare.simulator import SimulateConfig, simulate
+from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 
 NODES = 2
 DISK_BYTES = 96 << 20

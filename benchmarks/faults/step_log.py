@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.row_ledger import RowLedger
+from benchmarks.faults.row_ledger import RowLedger
 
 
 @dataclass(frozen=True, slots=True)

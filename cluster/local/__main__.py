@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cluster.local import HEAD, LocalCluster, running
 from cluster.local.settings import ROOT, node_environment
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 _BACKGROUND_TIMEOUT_S = 180.0
 

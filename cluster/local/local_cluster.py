@@ -16,7 +16,7 @@ from cluster.local.namespace_network import NamespaceNetwork
 from cluster.local.network import Network
 from cluster.local.node_process import NodeProcess
 from cluster.local.shared_address import SharedAddress
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 HEAD = "head"
 _MIB = 1 << 20

@@ -12,7 +12,7 @@ from cluster.local import namespaces
 from cluster.local.network import listen
 from cluster.local.node_process import NODE, NodeProcess, launch
 from cluster.local.settings import LOOPBACK, ROOT
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 _GCS_PORT = 6379
 _DASHBOARD_PORT = 8265

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cluster.local.node_process import NodeProcess
 from cluster.local.settings import LOOPBACK
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 
 class Network(Protocol):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 _STOP_TIMEOUT_S = 30.0
 

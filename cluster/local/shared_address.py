@@ -9,7 +9,7 @@ from pathlib import Path
 from cluster.local.network import listen
 from cluster.local.node_process import NODE, NodeProcess, launch
 from cluster.local.settings import LOOPBACK, NO_OUTER_ADDRESS
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 _LOOPBACK_RAY = [sys.executable, "-m", "cluster.local.loopback_ray"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from distributed_il.cli.answer_line import answer_line
 from distributed_il.cli.options import read_options
 from distributed_il.cli.own_code import find_own_code
-from distributed_il.cli.stage_line import StageLine
+from distributed_il.core.stage_line import StageLine
 
 if TYPE_CHECKING:
-    from distributed_il.serving.config import AnnotateConfig
+    from distributed_il.inference.config import AnnotateConfig
 
 ABOUT = (
     "Annotates unclear pairs by a trained model: Parquet of w1, w0 and ŷ (Eq. 4), in external ids. Where user or "
@@ -28,7 +28,7 @@ def read(argv: Sequence[str]) -> AnnotateConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    from distributed_il.serving.config import AnnotateConfig
+    from distributed_il.inference.config import AnnotateConfig
 
     return AnnotateConfig(**read_options("annotate", ABOUT, argv, lambda _: {"": AnnotateConfig}))
 
@@ -40,11 +40,11 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.scoring.annotate`.
+        UserError: See `distributed_il.runtime.batch_inference.annotate`.
     """
     config = read(argv)
     find_own_code()
-    from distributed_il.scoring import annotate
+    from distributed_il.runtime.batch_inference import annotate
 
     with StageLine() as line:
         counts = annotate(config, line.update)

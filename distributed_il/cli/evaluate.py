@@ -10,7 +10,7 @@ from distributed_il.cli.options import read_options
 from distributed_il.cli.own_code import find_own_code
 
 if TYPE_CHECKING:
-    from distributed_il.evaluation import EvaluateConfig
+    from distributed_il.inference.evaluate import EvaluateConfig
 
 ABOUT = "Measures a trained model again on a split of the dataset that it was trained on."
 
@@ -24,7 +24,7 @@ def read(argv: Sequence[str]) -> EvaluateConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    from distributed_il.evaluation import EvaluateConfig
+    from distributed_il.inference.evaluate import EvaluateConfig
 
     return EvaluateConfig(**read_options("evaluate", ABOUT, argv, lambda _: {"": EvaluateConfig}))
 
@@ -36,9 +36,9 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.evaluation.evaluate`.
+        UserError: See `distributed_il.inference.evaluate.evaluate`.
     """
-    from distributed_il.evaluation import evaluate
+    from distributed_il.inference.evaluate import evaluate
 
     config = read(argv)
     find_own_code()

@@ -9,7 +9,7 @@ from distributed_il.cli.options import read_options
 from distributed_il.cli.own_code import find_own_code
 
 if TYPE_CHECKING:
-    from distributed_il.export import ExportConfig
+    from distributed_il.inference.export import ExportConfig
 
 ABOUT = (
     "Writes a trained model as a torch.export program, as ONNX (with the extra `export` installed) and as arrays with "
@@ -26,7 +26,7 @@ def read(argv: Sequence[str]) -> ExportConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    from distributed_il.export import ExportConfig
+    from distributed_il.inference.export import ExportConfig
 
     return ExportConfig(**read_options("export", ABOUT, argv, lambda _: {"": ExportConfig}))
 
@@ -38,9 +38,9 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.export.export`.
+        UserError: See `distributed_il.inference.export.export`.
     """
-    from distributed_il.export import export
+    from distributed_il.inference.export import export
 
     config = read(argv)
     find_own_code()

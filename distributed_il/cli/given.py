@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import yaml
 
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 ENVIRONMENT_PREFIX = "DISTRIBUTED_IL_"
 SHORT = {("train", "from"): "run.start_from", ("sweep", "from"): "run.start_from"}

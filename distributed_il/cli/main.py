@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from distributed_il import __version__
 from distributed_il.cli.names import suggestion
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 
 class Command(NamedTuple):

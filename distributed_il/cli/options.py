@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from distributed_il.cli.given import Given, Setting, collect, variable_prefix
 from distributed_il.cli.names import suggestion
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 

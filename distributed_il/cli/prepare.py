@@ -6,13 +6,13 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.options import read_options
-from distributed_il.cli.stage_line import StageLine
+from distributed_il.core.stage_line import StageLine
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distributed_il.prepare import PrepareConfig
-    from distributed_il.prepare.raw_reading import RawReader
+    from distributed_il.data.prepare import PrepareConfig
+    from distributed_il.data.prepare.sources.reader import RawReader
 
 ABOUT = "Turns raw feedback (triples, MovieLens, CSV, Parquet) into a dataset."
 
@@ -26,7 +26,7 @@ def read(argv: Sequence[str]) -> PrepareConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    from distributed_il.prepare import PrepareConfig
+    from distributed_il.data.prepare import PrepareConfig
 
     return PrepareConfig(**read_options("prepare", ABOUT, argv, lambda _: {"": PrepareConfig}))
 
@@ -38,10 +38,10 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.prepare.prepare`.
+        UserError: See `distributed_il.data.prepare.prepare`.
     """
-    from distributed_il.prepare import prepare, summary
-    from distributed_il.prepare.summary_page import summary_page
+    from distributed_il.data.prepare import prepare, summary
+    from distributed_il.report.dataset_page import summary_page
 
     config = read(argv)
     with StageLine() as line:
@@ -53,6 +53,6 @@ def run(argv: Sequence[str]) -> None:
 
 def _read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
     # Who reads in this process alone does not wait for Ray to be imported.
-    from distributed_il.prepare.reading_tasks import read_side_by_side
+    from distributed_il.runtime.parallel_reading import read_side_by_side
 
     return read_side_by_side(reader, workers)

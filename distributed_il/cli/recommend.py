@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from distributed_il.cli.answer_line import answer_line
 from distributed_il.cli.options import read_options
 from distributed_il.cli.own_code import find_own_code
-from distributed_il.cli.stage_line import StageLine
+from distributed_il.core.stage_line import StageLine
 
 if TYPE_CHECKING:
-    from distributed_il.serving.config import RecommendConfig
+    from distributed_il.inference.config import RecommendConfig
 
 ABOUT = (
     "Finds the best items of all or given users, exactly, by a trained model: Parquet of user, rank, item, ŷ and who "
@@ -28,7 +28,7 @@ def read(argv: Sequence[str]) -> RecommendConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    from distributed_il.serving.config import RecommendConfig
+    from distributed_il.inference.config import RecommendConfig
 
     return RecommendConfig(**read_options("recommend", ABOUT, argv, lambda _: {"": RecommendConfig}))
 
@@ -40,11 +40,11 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.scoring.recommend`.
+        UserError: See `distributed_il.runtime.batch_inference.recommend`.
     """
     config = read(argv)
     find_own_code()
-    from distributed_il.scoring import recommend
+    from distributed_il.runtime.batch_inference import recommend
 
     with StageLine() as line:
         counts = recommend(config, line.update)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from distributed_il.cli.given import part_operands
 from distributed_il.cli.options import read_options
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 ABOUT = (
     "Writes one HTML page for a run or several: settings, data, curves, decisions, and metrics with confidence "

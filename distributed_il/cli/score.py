@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from distributed_il.cli.answer_line import answer_line
 from distributed_il.cli.options import read_options
 from distributed_il.cli.own_code import find_own_code
-from distributed_il.cli.stage_line import StageLine
+from distributed_il.core.stage_line import StageLine
 
 if TYPE_CHECKING:
-    from distributed_il.serving.config import ScoreConfig
+    from distributed_il.inference.config import ScoreConfig
 
 ABOUT = (
     "Scores pairs by a trained model: Parquet of user, item, ŷ and who answered, in external ids. Where user or "
@@ -28,7 +28,7 @@ def read(argv: Sequence[str]) -> ScoreConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    from distributed_il.serving.config import ScoreConfig
+    from distributed_il.inference.config import ScoreConfig
 
     return ScoreConfig(**read_options("score", ABOUT, argv, lambda _: {"": ScoreConfig}))
 
@@ -40,11 +40,11 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.scoring.score`.
+        UserError: See `distributed_il.runtime.batch_inference.score`.
     """
     config = read(argv)
     find_own_code()
-    from distributed_il.scoring import score
+    from distributed_il.runtime.batch_inference import score
 
     with StageLine() as line:
         counts = score(config, line.update)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from distributed_il.cli.given import collect, variable_prefix
 from distributed_il.cli.main import COMMANDS
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 SENT = {
     "prepare": ("source", "output", "append_to", "user_features", "item_features"),

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.options import read_options
-from distributed_il.cli.stage_line import StageLine
+from distributed_il.core.stage_line import StageLine
 
 if TYPE_CHECKING:
-    from distributed_il.prepare.simulator import SimulateConfig
+    from distributed_il.data.prepare.simulate.simulator import SimulateConfig
 
 ABOUT = "Simulates micro-video logs as a dataset, with the true preference behind every watch beside it."
 
@@ -23,7 +23,7 @@ def read(argv: Sequence[str]) -> SimulateConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    from distributed_il.prepare.simulator import SimulateConfig
+    from distributed_il.data.prepare.simulate.simulator import SimulateConfig
 
     return SimulateConfig(**read_options("simulate", ABOUT, argv, lambda _: {"": SimulateConfig}))
 
@@ -35,10 +35,10 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.prepare.simulator.simulate`.
+        UserError: See `distributed_il.data.prepare.simulate.simulator.simulate`.
     """
-    from distributed_il.prepare.oracle import report
-    from distributed_il.prepare.simulator import simulate
+    from distributed_il.data.prepare.simulate.simulator import simulate
+    from distributed_il.evaluation.simulation_oracle import report
 
     config = read(argv)
     with StageLine() as line:

@@ -14,12 +14,12 @@ from distributed_il.cli.main import COMMANDS
 from distributed_il.cli.names import suggestion
 from distributed_il.cli.options import read_options
 from distributed_il.cli.sending import SENT, arguments_there, check_arguments, variables_there
-from distributed_il.errors import UserError
-from distributed_il.submission.config import SubmitConfig, check_submission_id
-from distributed_il.submission.job import JobState, make_job
+from distributed_il.core.errors import UserError
+from distributed_il.runtime.jobs.config import SubmitConfig, check_submission_id
+from distributed_il.runtime.jobs.job import JobState, make_job
 
 if TYPE_CHECKING:
-    from distributed_il.submission.cluster import JobCluster
+    from distributed_il.runtime.jobs.cluster import JobCluster
 
 ABOUT = (
     f"Sends a command ({', '.join(SENT)}) with its arguments to a Ray cluster as a job; settings of the sending stand "
@@ -150,7 +150,7 @@ def _follow(config: SubmitConfig, cluster: JobCluster, submission_id: str) -> No
 
 
 def _cluster(config: SubmitConfig) -> JobCluster:
-    from distributed_il.submission.cluster import JobCluster
+    from distributed_il.runtime.jobs.cluster import JobCluster
 
     return JobCluster.at(config.address)
 

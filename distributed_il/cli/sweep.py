@@ -9,9 +9,9 @@ from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import Sections, read_options
 from distributed_il.cli.own_code import find_own_code
 from distributed_il.cli.train import belongs_to_method, train_sections
-from distributed_il.config import TrainConfig
-from distributed_il.config_file import METHODS, config_from_dict
-from distributed_il.sweep.config import SweepConfig
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import METHODS, config_from_dict
+from distributed_il.runtime.sweep.config import SweepConfig
 
 ABOUT = (
     "Tries settings of a run on Ray Tune, drawn from the ranges in a file, each trial on one worker; those that fall "
@@ -44,12 +44,12 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.sweep.sweep.sweep`.
+        UserError: See `distributed_il.runtime.sweep.sweep.sweep`.
     """
     config, base = read(argv)
     find_own_code()
-    from distributed_il.sweep.outcome import TABLE_ENDS, trial_table
-    from distributed_il.sweep.sweep import sweep
+    from distributed_il.runtime.sweep.outcome import TABLE_ENDS, trial_table
+    from distributed_il.runtime.sweep.sweep import sweep
 
     trials, best, result = sweep(config, base)
     keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))

@@ -14,8 +14,8 @@ from distributed_il.cli.given import Given
 from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import Sections, read_options
 from distributed_il.cli.own_code import find_own_code
-from distributed_il.config import TrainConfig
-from distributed_il.config_file import METHODS, SECTIONS, config_from_dict, method_class
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import METHODS, SECTIONS, config_from_dict, method_class
 
 ABOUT = (
     f"Trains a recommender on a prepared dataset, by one of the methods {', '.join(METHODS)}. "
@@ -31,11 +31,11 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.launch.launch`.
+        UserError: See `distributed_il.runtime.launch.launch`.
     """
     config = read_train_config(argv)
     find_own_code()
-    from distributed_il.launch import launch
+    from distributed_il.runtime.launch import launch
 
     result = launch(config)
     print(metric_table("test", {f"{config.model.backbone} {config.method.name}": result["test"], **result["trivial"]}))

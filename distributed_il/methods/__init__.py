@@ -1,6 +1,6 @@
 """The six methods of the paper's Table 2, behind one protocol."""
 
-from distributed_il.config import InverseGradientConfig, MethodConfig
+from distributed_il.core.config import InverseGradientConfig, MethodConfig
 from distributed_il.methods.inverse_gradient import InverseGradient
 from distributed_il.methods.protocol import Method
 from distributed_il.methods.supervised import Supervised

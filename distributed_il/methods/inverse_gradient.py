@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distributed_il.batch import Batch, Phase
-from distributed_il.config import InverseGradientConfig
-from distributed_il.decision import StepReport
-from distributed_il.executor import StepExecutor
+from distributed_il.core.config import InverseGradientConfig
+from distributed_il.data.loading.batch import Batch, Phase
+from distributed_il.methods.steps.decision import StepReport
+from distributed_il.methods.steps.executor import StepExecutor
 
 EPSILON = 1e-8
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from distributed_il.batch import Batch, Phase
-from distributed_il.decision import StepReport
-from distributed_il.executor import StepExecutor
+from distributed_il.data.loading.batch import Batch, Phase
+from distributed_il.methods.steps.decision import StepReport
+from distributed_il.methods.steps.executor import StepExecutor
 
 
 class Method(Protocol):

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from distributed_il.batch import Batch, Phase, Unlabelled
-from distributed_il.collectives import Collectives, sum_over_ranks
-from distributed_il.config import (
+from distributed_il.core.collectives import Collectives, sum_over_ranks
+from distributed_il.core.config import (
     InverseDualConfig,
     NegativeSamplingConfig,
     NoneConfig,
     ReweightedConfig,
     TruncatedConfig,
 )
-from distributed_il.decision import StepReport
-from distributed_il.executor import StepExecutor
-from distributed_il.learner import Learner
-from distributed_il.objectives import (
+from distributed_il.data.loading.batch import Batch, Phase, Unlabelled
+from distributed_il.data.loading.index_plan import PairPlan, plan_pairs
+from distributed_il.methods.losses import (
     inverse_dual_loss,
     log_loss,
     r_ce_weights,
@@ -28,7 +26,9 @@ from distributed_il.objectives import (
     t_ce_keep_mask,
     t_ce_scores,
 )
-from distributed_il.plan import PairPlan, plan_pairs
+from distributed_il.methods.steps.decision import StepReport
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
 
 SupervisedConfig = NoneConfig | NegativeSamplingConfig | TruncatedConfig | ReweightedConfig | InverseDualConfig
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.dataset import Dataset, LocalBlockReader
-from distributed_il.evaluation import load_model
-from distributed_il.metrics import evaluate, log_losses_of_logits, log_losses_of_probabilities
-from distributed_il.metrics.bootstrap import Estimate, bootstrap
-from distributed_il.rank_metrics import ScoredRows
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.evaluation.distributed_metrics import ScoredRows
+from distributed_il.evaluation.metrics import evaluate, log_losses_of_logits, log_losses_of_probabilities
+from distributed_il.evaluation.metrics.bootstrap import Estimate, bootstrap
+from distributed_il.evaluation.split_scores import SplitReader, model_scores, score_split, trivial_predictors
+from distributed_il.inference.evaluate import load_model
 from distributed_il.report.records import RunRecord
 from distributed_il.report.slices import Slices, activity_slices
-from distributed_il.split_scores import SplitReader, model_scores, score_split, trivial_predictors
 
 TRIVIAL = {"item_mean": "item mean", "user_item_bias": "user + item bias"}
 SEED = 0

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from distributed_il.checkpoint import CheckpointStore
-from distributed_il.config_file import flat
-from distributed_il.errors import UserError
-from distributed_il.monitor import DecisionHistory, WeightHistogram
-from distributed_il.run_files import read_run_file
+from distributed_il.core.config_file import flat
+from distributed_il.core.errors import UserError
+from distributed_il.core.run_files import read_run_file
+from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.monitor import DecisionHistory, WeightHistogram
 
 
 @dataclass(frozen=True, eq=False, slots=True)

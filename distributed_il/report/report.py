@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from distributed_il import __version__
-from distributed_il.dataset import filesystem
-from distributed_il.errors import UserError
-from distributed_il.pages.html import joined, page
-from distributed_il.report import background, course
-from distributed_il.report import results as outcome
+from distributed_il.core.errors import UserError
+from distributed_il.core.run_files import write_aside
+from distributed_il.data.dataset import filesystem
+from distributed_il.report import curves, data_and_settings, results
+from distributed_il.report.html.html import joined, page
 from distributed_il.report.measurement import compare
 from distributed_il.report.records import read_record, short_names
-from distributed_il.run_files import write_aside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +42,14 @@ def report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
     styles = {record.name: number for number, record in enumerate(records)}
     datasets = {one.dataset.fingerprint: one.dataset for one in comparisons}
     sections = {
-        "Runs": background.runs(records),
-        "Results": joined(*(outcome.results(one, styles) for one in comparisons)),
-        "Curves": course.curves(records, styles),
-        "Decisions": course.decisions(records),
-        "Weights of unlabelled pairs": course.weights(records),
-        "By activity": joined(*(outcome.slices(one, styles) for one in comparisons)),
-        "Data": background.data(list(datasets.values())),
-        "Settings": background.settings(records),
+        "Runs": data_and_settings.runs(records),
+        "Results": joined(*(results.results(one, styles) for one in comparisons)),
+        "Curves": curves.curves(records, styles),
+        "Decisions": curves.decisions(records),
+        "Weights of unlabelled pairs": curves.weights(records),
+        "By activity": joined(*(results.slices(one, styles) for one in comparisons)),
+        "Data": data_and_settings.data(list(datasets.values())),
+        "Settings": data_and_settings.settings(records),
     }
     one_run = len(records) == 1
     title = f"Run {records[0].name}" if one_run else f"{len(records)} runs"

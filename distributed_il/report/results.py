@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distributed_il.metrics.bootstrap import RESAMPLES, Estimate
-from distributed_il.pages.charts import Interval, interval_chart, line_chart
-from distributed_il.pages.frame import Series
-from distributed_il.pages.html import Markup, details, figures, heading, joined, paragraph, table
+from distributed_il.evaluation.metrics.bootstrap import RESAMPLES, Estimate
+from distributed_il.report.html.charts import Interval, interval_chart, line_chart
+from distributed_il.report.html.frame import Series
+from distributed_il.report.html.html import Markup, details, figures, heading, joined, paragraph, table
 from distributed_il.report.measurement import Comparison, Predictor
 from distributed_il.report.slices import Slices
 

@@ -9,9 +9,9 @@ import torch
 
 from benchmarks.annotation import METHODS, Plan, annotated, auc, simulated, train
 from benchmarks.unlabelled import column
-from distributed_il.config_file import METHODS as ALL_METHODS
-from distributed_il.evaluation import load_model
-from distributed_il.objectives import inverse_dual_weights
+from distributed_il.core.config_file import METHODS as ALL_METHODS
+from distributed_il.inference.evaluate import load_model
+from distributed_il.methods.losses import inverse_dual_weights
 
 TINY = Plan(users=60, items=80, positives=300, negatives=250, unclear=200, rounds=1, seeds=1)
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import pytest
 
-from benchmarks.command import command_line
-from distributed_il.process_environment import process_environment
+from benchmarks.common.command import command_line
+from distributed_il.core.process import process_environment
 
 PROGRAM = """
 import os, sys
 print("started", flush=True)
-from benchmarks.command import start_as_worker
+from benchmarks.common.command import start_as_worker
 start_as_worker(threads=3)
 print(os.environ["OMP_NUM_THREADS"], os.environ["MALLOC_MMAP_THRESHOLD_"], sys.argv[1:], flush=True)
 """

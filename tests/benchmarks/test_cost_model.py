@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from benchmarks.cost_model import Plan, all_curves, figures_of, held_out_errors, measure, observations
-from benchmarks.gloo_ranks import RankGroup
-from benchmarks.rank_steps import KINDS, Case
-from benchmarks.scaling_curve import crossing, draw_curves
-from benchmarks.step_model import CollectiveTime, Network, StepModel, StepTime, fit, nonnegative_fit, ring, turns
-from benchmarks.step_traffic import Call, Touched, Traffic, traffic
+from benchmarks.steps.gloo_ranks import RankGroup
+from benchmarks.steps.rank_steps import KINDS, Case
+from benchmarks.steps.scaling_curve import crossing, draw_curves
+from benchmarks.steps.step_model import CollectiveTime, Network, StepModel, StepTime, fit, nonnegative_fit, ring, turns
+from benchmarks.steps.step_traffic import Call, Touched, Traffic, traffic
 
 PLAIN, INVERSE = Case("gmf", "plain", 100), Case("gmf", "inverse", 100)
 MODEL = StepModel(

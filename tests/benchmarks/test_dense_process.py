@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from benchmarks.dense_process import DenseProcess, plain_environment
-from benchmarks.step_cases import Size
-from distributed_il.process_environment import process_environment
+from benchmarks.steps.dense_process import DenseProcess, plain_environment
+from benchmarks.steps.step_cases import Size
+from distributed_il.core.process import process_environment
 
 
 def test_the_plain_environment_lacks_our_settings_and_keeps_threads_and_all_else() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.rows import ROWS
 from benchmarks.faults.step_log import StepLog, entries, ledger_of, silence_s
-from benchmarks.outcome import Outcome
 
 OUTCOME = Outcome(
     tensors={"last.users": torch.tensor([1.0, 0.0])},

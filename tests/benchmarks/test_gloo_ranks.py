@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gloo_ranks import RankGroup
-from distributed_il.collectives import Collectives
+from benchmarks.steps.gloo_ranks import RankGroup
+from distributed_il.core.collectives import Collectives
 
 
 def add(ranks: Collectives, memory: dict[str, Any], value: int) -> list[int]:

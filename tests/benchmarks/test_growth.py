@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common.training_ranks import Speed
 from benchmarks.growth import MORE_BYTES, Plan, answer, describe, label, measure, simulate_missing
-from benchmarks.training_ranks import Speed
-from distributed_il.config import TrainConfig
-from distributed_il.dataset import Dataset
+from distributed_il.core.config import TrainConfig
+from distributed_il.data.dataset import Dataset
 
 SIZES = (1_000, 2_000, 10_000)
 

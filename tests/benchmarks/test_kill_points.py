@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.faults.kill_switch import KillableCollectives, Killed, KillPoint, KillSwitch, killable_files, run_ranks
+from benchmarks.faults.row_ledger import RowLedger
 from benchmarks.kill_points import Case, hunt
-from benchmarks.kill_switch import KillableCollectives, Killed, KillPoint, KillSwitch, killable_files, run_ranks
-from benchmarks.row_ledger import RowLedger
-from distributed_il.run_files import write_run_file
-from distributed_il.telemetry import Telemetry
+from distributed_il.core.run_files import write_run_file
+from distributed_il.training.telemetry import Telemetry
 
 CASE = Case("gmf", "ig", "sharded", 2)
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import measuring
-from benchmarks.measuring import interleaved_seconds, ratios
+from benchmarks.common import measuring
+from benchmarks.common.measuring import interleaved_seconds, ratios
 
 
 def test_calls_take_turns_and_the_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

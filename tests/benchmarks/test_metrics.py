@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import benchmarks.metrics
 from benchmarks.metrics import Plan, Rows, errors, measure, simulated_rows, tied
-from distributed_il.metrics import UserTies
+from distributed_il.evaluation.metrics import UserTies
 
 TINY = Plan(rows=3_000, num_users=40, checked_users=40, repeats=2)
 ERRORS = ["auc", "log_loss", "user_auc", "ndcg@10", "ndcg@20"]

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import prepare as benchmark
 from benchmarks.prepare import Plan, Prepared, measure, write_log
-from distributed_il.prepare import PrepareConfig, prepare
+from distributed_il.data.prepare import PrepareConfig, prepare
 
 
 def prepared(source: Path, output: Path, text_ids: bool, workers: int, seed: int = 0) -> Prepared:

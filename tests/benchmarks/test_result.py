@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.result import Figure, Result
-from distributed_il.process_environment import process_environment
+from benchmarks.common.result import Figure, Result
+from distributed_il.core.process import process_environment
 
 
 def result(**figures: Figure) -> Result:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.run_journal import RunJournal
-from benchmarks.training_ranks import Speed, Way
-from distributed_il.config import TrainConfig
-from distributed_il.config_file import config_from_dict
-from distributed_il.errors import UserError
+from benchmarks.common.run_journal import RunJournal
+from benchmarks.common.training_ranks import Speed, Way
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.errors import UserError
 
 ASKED = {"commit": "abc", "cases": ["gmf_ig"]}
 

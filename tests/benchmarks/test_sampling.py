@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.sampling import Draws, Plan, measure, simulated_pairs
-from distributed_il.sampling import UnlabelledSampler
+from distributed_il.data.sampling import UnlabelledSampler
 
 
 def test_simulated_pairs_are_distinct_in_range_and_fall_with_the_number_of_the_user() -> None:

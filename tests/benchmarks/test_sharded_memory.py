@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.sharded_memory import Plan, train
-from distributed_il.collectives import LocalCollectives
+from distributed_il.core.collectives import LocalCollectives
 
 
 def test_the_limit_lies_below_the_tables_and_above_half_of_them() -> None:

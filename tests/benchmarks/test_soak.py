@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.process_samples import ProcessSamples, Sample, Track
+from benchmarks.common.process_samples import ProcessSamples, Sample, Track
 from benchmarks.soak import MIB, figures
 
 

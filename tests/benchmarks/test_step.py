@@ -10,15 +10,15 @@ import torch
 from random_batches import random_batch
 
 from benchmarks import step
-from benchmarks.dense_way import DenseWay
-from benchmarks.peak_memory import PeakMemory
-from benchmarks.result import Figure
-from benchmarks.step_cases import Size, StepCase
-from distributed_il.collectives import LocalCollectives
-from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
-from distributed_il.executor import StepExecutor
-from distributed_il.learner import Learner
+from benchmarks.common.peak_memory import PeakMemory
+from benchmarks.common.result import Figure
+from benchmarks.steps.dense_way import DenseWay
+from benchmarks.steps.step_cases import Size, StepCase
+from distributed_il.core.collectives import LocalCollectives
+from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
 from distributed_il.methods import make_method
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
 
 CPU = torch.device("cpu")
 

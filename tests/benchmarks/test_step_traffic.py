@@ -8,8 +8,8 @@ import pytest
 import torch
 from thread_ranks import ThreadCollectives, run_on_threads
 
-from benchmarks.rank_steps import Case, Catalogue, Phase, Tables, make_window, prepare_steps, time_steps
-from benchmarks.step_traffic import Call, Touched, touched_rows, traffic
+from benchmarks.steps.rank_steps import Case, Catalogue, Phase, Tables, make_window, prepare_steps, time_steps
+from benchmarks.steps.step_traffic import Call, Touched, touched_rows, traffic
 
 CATALOGUE = Catalogue(users=300, items=900)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.search_space import BACKBONES, METHODS, candidates, paper_setting
+from benchmarks.paper.search_space import BACKBONES, METHODS, candidates, paper_setting
 from benchmarks.table2 import Plan, choose, main
-from distributed_il.config_file import config_from_dict
-from distributed_il.dataset import Dataset
-from distributed_il.errors import UserError
+from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import Dataset
 
 PLACES = {"data": {"path": "data"}, "run": {"dir": "run"}}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.worker_memory import WorkerMemory
+from benchmarks.common.worker_memory import WorkerMemory
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc is Linux's")
 MEGABYTES = 64

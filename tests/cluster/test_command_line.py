@@ -18,7 +18,7 @@ from processes import alive
 from cluster.local import LocalCluster, running
 from cluster.local.__main__ import main
 from cluster.local.node import descendants
-from distributed_il.errors import UserError
+from distributed_il.core.errors import UserError
 
 COMMAND = [sys.executable, "-m", "cluster.local"]
 ROOT = Path(__file__).parents[2]

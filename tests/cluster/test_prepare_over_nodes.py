@@ -14,8 +14,8 @@ import pyarrow.csv as pacsv
 import pytest
 
 from cluster.local import LocalCluster
-from distributed_il.dataset import Dataset
-from distributed_il.prepare import PrepareConfig, prepare
+from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare import PrepareConfig, prepare
 
 pytestmark = pytest.mark.cluster
 

@@ -16,7 +16,7 @@ import pytest
 from small_runs import SIZES, write_small_dataset
 
 from cluster.local import LocalCluster
-from distributed_il.checkpoint import CheckpointStore
+from distributed_il.training.checkpoint import CheckpointStore
 
 pytestmark = pytest.mark.cluster
 

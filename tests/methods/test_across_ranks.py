@@ -13,9 +13,9 @@ from random_batches import part_of_rank
 from rank_cases import CASES, LOCAL_T_CE, Outcome, crossing_batch, global_batches, make_learner, run_cases
 from small_datasets import make_small_dataset
 
-from distributed_il.collectives import Collectives, LocalCollectives
+from distributed_il.core.collectives import Collectives, LocalCollectives
+from distributed_il.core.shared_memory import NodeCollectives, join_ranks
 from distributed_il.methods import make_method
-from distributed_il.node_collectives import NodeCollectives, join_ranks
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,8 @@ import torch
 from random_batches import random_batch
 from random_features import random_features
 
-from distributed_il.batch import Batch
-from distributed_il.collectives import LocalCollectives
-from distributed_il.config import (
+from distributed_il.core.collectives import LocalCollectives
+from distributed_il.core.config import (
     InverseDualConfig,
     InverseGradientConfig,
     MethodConfig,
@@ -23,10 +22,11 @@ from distributed_il.config import (
     ReweightedConfig,
     TruncatedConfig,
 )
-from distributed_il.decision import StepReport
-from distributed_il.executor import StepExecutor
-from distributed_il.learner import Learner
+from distributed_il.data.loading.batch import Batch
 from distributed_il.methods import make_method
+from distributed_il.methods.steps.decision import StepReport
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
 
 USERS, ITEMS = 20, 25
 METHODS: dict[str, MethodConfig] = {

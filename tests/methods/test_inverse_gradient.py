@@ -13,13 +13,13 @@ from dense_reference import DenseReference
 from random_batches import random_batch
 from random_features import random_features
 
-from distributed_il.collectives import LocalCollectives
-from distributed_il.config import InverseGradientConfig, ModelConfig, OptimizerConfig
-from distributed_il.decision import DIRECT, INVERSE, SKIP, decide
-from distributed_il.errors import UserError
-from distributed_il.executor import StepExecutor
-from distributed_il.learner import Learner
+from distributed_il.core.collectives import LocalCollectives
+from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.errors import UserError
 from distributed_il.methods import make_method
+from distributed_il.methods.steps.decision import DIRECT, INVERSE, SKIP, decide
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
 
 USERS, ITEMS, ROWS = 30, 40, 64
 ALPHA = {"adam": 3e-3, "sgd": 3.0}  # long steps, so that skip wins now and then

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from dense_reference import DenseReference, WholeModel, dual_losses, log_losses
 from random_batches import random_batch
 
-from distributed_il.batch import Batch, Unlabelled
-from distributed_il.collectives import LocalCollectives
-from distributed_il.config import (
+from distributed_il.core.collectives import LocalCollectives
+from distributed_il.core.config import (
     InverseDualConfig,
     MethodConfig,
     ModelConfig,
@@ -24,9 +23,10 @@ from distributed_il.config import (
     ReweightedConfig,
     TruncatedConfig,
 )
-from distributed_il.executor import StepExecutor
-from distributed_il.learner import Learner
+from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.methods import make_method
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
 
 DenseLoss = Callable[[WholeModel, Batch, int], torch.Tensor]
 USERS, ITEMS = 30, 40

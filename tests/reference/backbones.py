@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from distributed_il.models import Backbone
+from distributed_il.models.backbones import Backbone
 
 
 class Biased(Backbone):

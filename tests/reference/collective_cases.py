@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from distributed_il.collectives import Collectives
+from distributed_il.core.collectives import Collectives
 
 
 def swap(ranks: Collectives, dtype: torch.dtype, columns: Sequence[int], known: bool) -> list[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.dataset import Dataset
+from distributed_il.data.dataset import Dataset
 
 
 def rows_in_order(dataset: Dataset, split: str, columns: list[str]) -> dict[str, NDArray[Any]]:

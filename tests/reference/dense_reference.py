@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distributed_il.batch import Batch
-from distributed_il.learner import Learner
+from distributed_il.data.loading.batch import Batch
+from distributed_il.models.learner import Learner
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 DIRECT, SKIP, INVERSE = 0, 1, 2

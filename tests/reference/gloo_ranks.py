@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from distributed_il.collectives import DistributedCollectives
+from distributed_il.core.collectives import DistributedCollectives
 
 RankFunction = Callable[..., Any]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from distributed_il.collectives import Collectives, LocalCollectives
-from distributed_il.config import TrainConfig
-from distributed_il.dataset import Dataset, LocalBlockReader
-from distributed_il.monitor import NullMonitor
-from distributed_il.trainer import Trainer
+from distributed_il.core.collectives import Collectives, LocalCollectives
+from distributed_il.core.config import TrainConfig
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.training.monitor import NullMonitor
+from distributed_il.training.trainer import Trainer
 
 
 def local_trainer(config: TrainConfig, collectives: Collectives | None = None) -> Trainer:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from distributed_il.batch import Batch, Unlabelled
+from distributed_il.data.loading.batch import Batch, Unlabelled
 
 
 def random_batch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from distributed_il.features import Features
+from distributed_il.data.features import Features
 
 USER_VALUES, ITEM_VALUES = (2, 7), (4,)
 

@@ -14,10 +14,8 @@ from random_batches import part_of_rank, random_batch
 from random_features import random_features
 from torch import Tensor
 
-from distributed_il.batch import Batch
-from distributed_il.batches import TrainingRows
-from distributed_il.collectives import Collectives
-from distributed_il.config import (
+from distributed_il.core.collectives import Collectives
+from distributed_il.core.config import (
     InverseDualConfig,
     InverseGradientConfig,
     MethodConfig,
@@ -28,13 +26,15 @@ from distributed_il.config import (
     ReweightedConfig,
     TruncatedConfig,
 )
-from distributed_il.dataset import Dataset, LocalBlockReader
-from distributed_il.executor import StepExecutor
-from distributed_il.learner import Learner
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.data.loading.batch import Batch
+from distributed_il.data.loading.loader import TrainingRows
+from distributed_il.data.sampling import UnlabelledSampler
 from distributed_il.methods import Method, make_method
-from distributed_il.replicas import check_replicas
-from distributed_il.sampling import UnlabelledSampler
-from distributed_il.tables import EmbeddingTable
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.embedding.table import EmbeddingTable
+from distributed_il.models.learner import Learner
+from distributed_il.training.consistency import check_replicas
 
 USERS, ITEMS = 24, 32
 # Four ranks have 9 or 8 rows of a batch of 33; of the last three, one or more ranks have none.

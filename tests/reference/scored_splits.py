@@ -9,9 +9,9 @@ import torch
 from small_datasets import SplitRows
 from torch import Tensor
 
-from distributed_il.collectives import Collectives
-from distributed_il.dataset import Dataset, LocalBlockReader
-from distributed_il.split_scores import SplitReader, score_split
+from distributed_il.core.collectives import Collectives
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.evaluation.split_scores import SplitReader, score_split
 
 
 class KnownScores:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distributed_il.dataset import Dataset, DatasetWriter
-from distributed_il.features import Features
-from distributed_il.sampling import PairIndex
+from distributed_il.data.dataset import Dataset, DatasetWriter
+from distributed_il.data.features import Features
+from distributed_il.data.sampling import PairIndex
 
 SplitRows = dict[str, dict[str, np.ndarray[Any, Any]]]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distributed_il.config import DataConfig, RunConfig, TrainConfig
-from distributed_il.dataset import Dataset, DatasetWriter
-from distributed_il.sampling import PairIndex
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.data.dataset import Dataset, DatasetWriter
+from distributed_il.data.sampling import PairIndex
 
 USERS, ITEMS = 300, 400
 SIZES = {"train": 24_000, "valid": 4_000, "test": 4_000}

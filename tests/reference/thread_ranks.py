@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from distributed_il.collectives import check_parts
+from distributed_il.core.collectives import check_parts
 
 T = TypeVar("T")
 

@@ -1,0 +1,221 @@
+"""Files on any pyarrow filesystem: where a path leads, hashing while writing, and directories that appear whole."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from distributed_il.core.errors import UserError
+
+_FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "is at its quota", errno.EFBIG: "takes no files of that size"}
+_CHUNK_BYTES = 4 << 20
+
+
+def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem that a path leads to, and the path on it.
+
+    Args:
+        path: A local path, or a URI that pyarrow knows (`s3://`, `gs://`, `hdfs://`, `file://`).
+
+    Returns:
+        The filesystem, and the path without scheme and trailing slash; absolute where it is local.
+
+    Raises:
+        UserError: The URI is of no known scheme, or its filesystem can't be reached.
+    """
+    if "://" not in path:
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
+    try:
+        found, inside = pafs.FileSystem.from_uri(path)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise UserError(f"{path}: {error}; give a local path or a URI such as s3://bucket/directory") from error
+    return found, inside.rstrip("/") or "/"
+
+
+def is_local(fs: pafs.FileSystem) -> bool:
+    """Whether files of this filesystem can be memory-mapped and renamed as local ones."""
+    return isinstance(fs, pafs.LocalFileSystem)
+
+
+PREPARING = "nothing was kept, and preparing needs about five times the size of the finished dataset while it runs"
+"""What `told_when_full` adds unless it is told otherwise."""
+
+
+@contextmanager
+def told_when_full(path: str, hint: str = PREPARING) -> Generator[None]:
+    """Turns the errors of a disk without room into one that says what to do.
+
+    Args:
+        path: What is being written.
+        hint: Comes last in the message.
+
+    Raises:
+        UserError: In place of an `OSError` whose number means that there is no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(
+            f"{path}: the disk {_FULL[error.errno]} ({error.strerror}); make room there, or write to another place; "
+            f"{hint}"
+        ) from error
+
+
+class HashingSink(io.RawIOBase):
+    """A file that is written once, counts its bytes and knows their SHA-256."""
+
+    def __init__(self, fs: pafs.FileSystem, path: str) -> None:
+        """Opens `path` on `fs` for writing."""
+        super().__init__()
+        self._stream = fs.open_output_stream(path, compression=None)
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+        """Bytes written so far."""
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Writes and hashes."""
+        self._stream.write(data)
+        self._hash.update(data)
+        size = memoryview(data).nbytes
+        self.bytes += size
+        return size
+
+    def close(self) -> None:
+        """Closes the file beneath."""
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of what was written."""
+        return self._hash.hexdigest()
+
+
+def sha256_of(fs: pafs.FileSystem, path: str) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with fs.open_input_stream(path, compression=None) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class StagedDirectory:
+    """A directory that is built aside and appears whole, or not at all.
+
+    Local: built as `PATH.tmp-<pid>` and renamed. Elsewhere, where directories can't be renamed, it is built in place,
+    and whoever reads it must look for the file that is written last.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Makes the directory to build in.
+
+        Args:
+            path: Local path or URI; it must not exist, or be an empty directory.
+
+        Raises:
+            UserError: `path` is a file or holds something, or can't be made.
+        """
+        self.filesystem, self.target = filesystem(path)
+        self._lock: int | None = None
+        with told_when_full(path):
+            _require_empty(self.filesystem, self.target, path)
+            try:
+                if is_local(self.filesystem):
+                    self._stage_locally()
+                else:
+                    self.building = self.target
+                    self.filesystem.create_dir(self.building, recursive=True)
+                    self.scratch = Path(tempfile.mkdtemp(prefix="distributed-il-"))
+            except PermissionError as error:
+                raise UserError(f"{path} can't be made: {error.strerror}; choose a place you may write to") from error
+
+    building: str
+    """Where to build, on `filesystem`."""
+    scratch: Path
+    """A local directory for temporary files; it goes away with the staging."""
+
+    def _stage_locally(self) -> None:
+        target = Path(self.target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
+        staging = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        staging.mkdir()
+        self.building = str(staging)
+        # The lock tells a later run that somebody is still building here.
+        self._lock = os.open(staging, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.scratch = staging / "scratch"
+        self.scratch.mkdir()
+
+    def drop_scratch(self) -> None:
+        """Removes the temporary files."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def publish(self) -> None:
+        """Makes the directory appear under its own name.
+
+        Raises:
+            UserError: Something has appeared there meanwhile.
+        """
+        self.drop_scratch()
+        if self.building != self.target:
+            _require_empty(self.filesystem, self.target, self.target)
+            os.rename(self.building, self.target)
+        self._unlock()
+
+    def discard(self) -> None:
+        """Removes all that was written."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.filesystem.get_file_info(self.building).type == pafs.FileType.Directory:
+            self.filesystem.delete_dir(self.building)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _require_empty(fs: pafs.FileSystem, target: str, path: str) -> None:
+    info = fs.get_file_info(target)
+    if info.type == pafs.FileType.File:
+        raise UserError(f"{path} is a file; give a directory that does not exist yet")
+    if info.type == pafs.FileType.Directory and fs.get_file_info(pafs.FileSelector(target)):
+        raise UserError(f"{path} is not empty; give a directory that does not exist yet, or empty this one first")
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Removes what a killed run left beside the target: staging directories that nobody holds locked."""
+    pattern = re.compile(re.escape(target.name) + r"\.tmp-\d+")
+    for candidate in target.parent.iterdir():
+        if not pattern.fullmatch(candidate.name) or not candidate.is_dir():
+            continue
+        handle = os.open(candidate, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(candidate, ignore_errors=True)
+        except OSError:
+            continue
+        finally:
+            os.close(handle)

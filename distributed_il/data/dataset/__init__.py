@@ -1,0 +1,36 @@
+"""Prepared datasets: a directory of sharded Parquet that describes itself."""
+
+from distributed_il.core.files import filesystem
+from distributed_il.data.dataset.manifest import (
+    SPLITS,
+    UNCLEAR,
+    Entity,
+    FeatureColumn,
+    LaneFile,
+    Manifest,
+    SourceFile,
+    Split,
+    TableFile,
+)
+from distributed_il.data.dataset.reader import Activity, Block, Dataset
+from distributed_il.data.dataset.reading import BlockReader, LocalBlockReader
+from distributed_il.data.dataset.writer import DatasetWriter
+
+__all__ = [
+    "SPLITS",
+    "UNCLEAR",
+    "Activity",
+    "Block",
+    "BlockReader",
+    "Dataset",
+    "DatasetWriter",
+    "Entity",
+    "FeatureColumn",
+    "LaneFile",
+    "LocalBlockReader",
+    "Manifest",
+    "SourceFile",
+    "Split",
+    "TableFile",
+    "filesystem",
+]

@@ -1,0 +1,133 @@
+"""Side features as files: codes in an Arrow IPC file, which can be mapped, and the values that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import HashingSink
+from distributed_il.data.dataset.index_files import read_array, write_array
+from distributed_il.data.dataset.manifest import Entity, FeatureColumn, TableFile
+
+# Its functions are made when it is imported, so that no type checker sees them.
+pc: Any = pyarrow.compute
+
+_SCHEMA = pa.schema({"column": pa.string(), "value": pa.string()})
+_AGAIN = "prepare the dataset again"
+
+
+def codes_name(entity: Entity) -> str:
+    """File of an entity's codes."""
+    return f"{entity}_features.arrow"
+
+
+def values_name(entity: Entity) -> str:
+    """File of the values of an entity's features."""
+    return f"{entity}_feature_values.parquet"
+
+
+def write_features(
+    fs: pafs.FileSystem, root: str, entity: Entity, codes: NDArray[Any], values: Mapping[str, pa.Array]
+) -> list[TableFile]:
+    """Writes the side features of one entity.
+
+    Args:
+        fs: Where to write.
+        root: Directory on `fs`.
+        entity: Whose.
+        codes: Integers [ids, columns]: 0 for unknown, k for the k-th value of the column.
+        values: The values of each column, strings, in the order of the columns.
+
+    Returns:
+        The two files.
+    """
+    most = max((len(known) for known in values.values()), default=0)
+    small = np.ascontiguousarray(codes, dtype=_code_type(most))
+    columns = [
+        pa.array([name], pa.string()).take(pa.array(np.zeros(len(known), int))) for name, known in values.items()
+    ]
+    table = pa.table(
+        [pa.chunked_array(columns, pa.string()), pa.chunked_array([*values.values()], pa.string())], _SCHEMA
+    )
+    sink = HashingSink(fs, f"{root}/{values_name(entity)}")
+    with sink:
+        pq.write_table(table, sink, compression="zstd")
+    listed = TableFile(path=values_name(entity), rows=table.num_rows, bytes=sink.bytes, sha256=sink.sha256)
+    return [write_array(fs, root, codes_name(entity), "codes", small.reshape(-1)), listed]
+
+
+def _code_type(most: int) -> type[np.integer[Any]]:
+    # Types that torch can index: of the unsigned ones that is only the smallest.
+    return np.uint8 if most <= 255 else np.int16 if most <= 32_767 else np.int32
+
+
+def read_codes(
+    fs: pafs.FileSystem, root: str, entity: Entity, ids: int, columns: Sequence[FeatureColumn]
+) -> NDArray[Any]:
+    """Opens the codes of one entity without a copy.
+
+    Args:
+        fs: Where they lie.
+        root: Directory on `fs`.
+        entity: Whose.
+        ids: How many users or items there are.
+        columns: What the manifest says of the columns.
+
+    Returns:
+        Integers [ids, columns], a map of the file, which must not be written to.
+
+    Raises:
+        UserError: The file is not what the preparation wrote.
+    """
+    if not columns:
+        return np.zeros((ids, 0), np.uint8)
+    path, flat = f"{root}/{codes_name(entity)}", read_array(fs, f"{root}/{codes_name(entity)}")
+    if flat.size != ids * len(columns):
+        raise UserError(f"{path} holds {flat.size} codes instead of {ids} × {len(columns)}; {_AGAIN}")
+    codes = flat.reshape(ids, len(columns))
+    most = [column.values for column in columns]
+    if ids and (np.any(codes.min(axis=0) < 0) or np.any(codes.max(axis=0) > most)):
+        raise UserError(f"{path} is damaged: it holds codes of values that are not there; {_AGAIN}")
+    return codes
+
+
+def read_values(
+    fs: pafs.FileSystem, root: str, entity: Entity, columns: Sequence[FeatureColumn]
+) -> dict[str, pa.Array]:
+    """Reads the values that the codes of one entity stand for.
+
+    Args:
+        fs: Where they lie.
+        root: Directory on `fs`.
+        entity: Whose.
+        columns: What the manifest says of the columns.
+
+    Returns:
+        Strings by column; the k-th, from 1, is the value of code k.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not columns:
+        return {}
+    path = f"{root}/{values_name(entity)}"
+    try:
+        with fs.open_input_file(path) as source:
+            table = pq.read_table(source, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} can't be read as Parquet ({error}); {_AGAIN}") from error
+    found = {
+        column.name: table.column("value").filter(pc.equal(table.column("column"), column.name)).combine_chunks()
+        for column in columns
+    }
+    if any(len(found[column.name]) != column.values for column in columns):
+        raise UserError(f"{path} does not hold the values that the manifest counts; {_AGAIN}")
+    return found

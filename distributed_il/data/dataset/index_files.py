@@ -1,0 +1,148 @@
+"""Pair indexes as files: one uncompressed Arrow IPC file for each array, so that reading one is a memory map."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import HashingSink, is_local
+from distributed_il.data.dataset.manifest import TableFile
+from distributed_il.data.sampling import PairIndex
+
+
+def indptr_name(index: str) -> str:
+    """File of an index's `indptr`."""
+    return f"{index}_indptr.arrow"
+
+
+def items_name(index: str) -> str:
+    """File of an index's `items`."""
+    return f"{index}_items.arrow"
+
+
+def write_index(
+    fs: pafs.FileSystem,
+    root: str,
+    index: str,
+    pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]],
+    num_users: int,
+    scratch: Path,
+) -> list[TableFile]:
+    """Writes a pair index from pairs that come in order.
+
+    The items pass through a raw file in `scratch`, because an Arrow array has to be there as a whole before it is
+    written: mapped from a file it takes no memory.
+
+    Args:
+        fs: Where to write.
+        root: Directory on `fs`.
+        index: `observed` or `logged`.
+        pairs: Chunks of (user_ids, item_ids), integers [n], ascending by (user, item) over all chunks, no pair twice.
+        num_users: Users in all.
+        scratch: Local directory for the raw file.
+
+    Returns:
+        The two files.
+
+    Raises:
+        ValueError: The pairs are not strictly ascending, or a user id is out of range.
+    """
+    counts = np.zeros(num_users, dtype=np.int64)
+    raw = scratch / f"{index}.raw"
+    last = -1
+    with raw.open("wb") as file:
+        for user_ids, item_ids in pairs:
+            if user_ids.size == 0:
+                continue
+            keys = (user_ids.astype(np.int64) << 32) | item_ids.astype(np.int64)
+            if keys[0] <= last or np.any(keys[1:] <= keys[:-1]):
+                raise ValueError(f"pairs of the {index} index must ascend strictly by (user, item)")
+            last = int(keys[-1])
+            counts += np.bincount(user_ids, minlength=num_users)
+            file.write(np.ascontiguousarray(item_ids, dtype=np.int32).data)
+    indptr = np.zeros(num_users + 1, dtype=np.int64)
+    np.cumsum(counts, out=indptr[1:])
+    items = np.memmap(raw, dtype=np.int32, mode="r") if raw.stat().st_size else np.zeros(0, dtype=np.int32)
+    files = [
+        write_array(fs, root, indptr_name(index), "indptr", indptr),
+        write_array(fs, root, items_name(index), "items", items),
+    ]
+    del items
+    raw.unlink()
+    return files
+
+
+def write_array(fs: pafs.FileSystem, root: str, name: str, column: str, values: NDArray[Any]) -> TableFile:
+    """Writes an array as a file.
+
+    Args:
+        fs: Where to write.
+        root: Directory on `fs`.
+        name: Of the file.
+        column: What the values are called in it.
+        values: [n].
+    """
+    batch = pa.record_batch([pa.array(values)], names=[column])
+    sink = HashingSink(fs, f"{root}/{name}")
+    with sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), batch.schema) as writer:
+        writer.write_batch(batch)
+    return TableFile(path=name, rows=int(values.size), bytes=sink.bytes, sha256=sink.sha256)
+
+
+def read_index(fs: pafs.FileSystem, root: str, index: str) -> PairIndex:
+    """Opens a pair index without reading it.
+
+    Args:
+        fs: Where it lies.
+        root: Directory on `fs`.
+        index: `observed` or `logged`.
+
+    Returns:
+        The index; its arrays are read-only maps of the files, or of local copies that vanish with them.
+
+    Raises:
+        UserError: A file is not what the preparation wrote.
+    """
+    indptr, items = (read_array(fs, f"{root}/{name}") for name in (indptr_name(index), items_name(index)))
+    try:
+        return PairIndex(indptr=indptr, items=items)
+    except ValueError as error:
+        raise UserError(f"{root}/{index}_*.arrow do not fit together ({error}); prepare the dataset again") from error
+
+
+def read_array(fs: pafs.FileSystem, path: str) -> NDArray[Any]:
+    """Opens an array without reading it: a read-only map of its file, or of a local copy that vanishes with it.
+
+    Args:
+        fs: Where it lies.
+        path: Its file on `fs`.
+
+    Raises:
+        UserError: The file is not what the preparation wrote.
+    """
+    try:
+        source = pa.memory_map(path) if is_local(fs) else _map_copy(fs, path)
+        return pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=True)
+    except (pa.ArrowInvalid, OSError, IndexError) as error:
+        raise UserError(f"{path} can't be read as an Arrow file ({error}); prepare the dataset again") from error
+
+
+def _map_copy(fs: pafs.FileSystem, path: str) -> pa.MemoryMappedFile:
+    handle, copy = tempfile.mkstemp(prefix="distributed-il-index-")
+    try:
+        with os.fdopen(handle, "wb") as target, fs.open_input_stream(path, compression=None) as stream:
+            shutil.copyfileobj(stream, target, 4 << 20)
+        return pa.memory_map(copy)
+    finally:
+        # The map keeps the file's content until it is dropped itself.
+        os.unlink(copy)

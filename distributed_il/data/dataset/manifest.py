@@ -1,0 +1,200 @@
+"""The manifest: what a prepared dataset says about itself. It is written last; where it is missing, there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from distributed_il.core.errors import UserError
+
+SCHEMA_VERSION = 1
+"""Version of the directory's layout that this program writes and reads."""
+MANIFEST_NAME = "manifest.json"
+"""File name of the manifest."""
+SPLITS = ("train", "valid", "test")
+"""Splits that every dataset has."""
+UNCLEAR = "unclear"
+"""Logged pairs whose feedback is unclear, where there are any."""
+Entity = Literal["users", "items"]
+"""What has external ids, and side features."""
+USERS_NAME = "users.parquet"
+ITEMS_NAME = "items.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneFile:
+    """One Parquet file of a lane."""
+
+    path: str
+    """Relative to the dataset."""
+    lane: int
+    rows: int
+    row_groups: tuple[int, ...]
+    """Rows of each row group."""
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """The rows of one split."""
+
+    rows: int
+    positives: int
+    """Rows of label 1; 0 for unclear rows."""
+    columns: tuple[str, ...]
+    files: tuple[LaneFile, ...]
+    """In order of lane, and within a lane in order of rows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableFile:
+    """A vocabulary, one array of a pair index, or side features."""
+
+    path: str
+    """Relative to the dataset."""
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureColumn:
+    """One categorical side feature of users or items."""
+
+    name: str
+    """Of the column that it was read from."""
+    values: int
+    """Distinct values; code 0 stands for unknown, k for the k-th of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFile:
+    """A raw file that the dataset was made from."""
+
+    path: str
+    """Relative to the source."""
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Everything that identifies a prepared dataset."""
+
+    name: str
+    created: str
+    """UTC, ISO 8601."""
+    lanes: int
+    """V; global row n of a split lies in lane n % V at position n // V."""
+    row_group_rows: int
+    seed: int
+    """Seed of the split and of the order of rows."""
+    num_users: int
+    num_items: int
+    id_type: dict[str, str]
+    """`user` and `item`, each `int64` or `string`: types of the external ids."""
+    rule: dict[str, Any]
+    """How raw values became labels."""
+    policies: dict[str, str] = field(default_factory=dict[str, str])
+    """What was done with duplicate, contradicting, overlapping and unseen rows."""
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    """Rows read and rows set aside, by reason; a reason that did not occur may be missing."""
+    splits: dict[str, Split]
+    tables: tuple[TableFile, ...]
+    source: tuple[SourceFile, ...] = ()
+    parent: str = ""
+    """Fingerprint of the dataset that this one goes on from: its users and items have the same ids here."""
+    features: dict[str, tuple[FeatureColumn, ...]] = field(default_factory=dict[str, tuple[FeatureColumn, ...]])
+    """Side features of `users` and of `items`, for those of them that have some."""
+    schema_version: int = SCHEMA_VERSION
+    fingerprint: str = ""
+    """SHA-256 over all of the above but `created`; the files are in it by their own SHA-256."""
+
+    def with_fingerprint(self) -> Manifest:
+        """The same manifest, its fingerprint filled in."""
+        return replace(self, fingerprint=self.computed_fingerprint())
+
+    def computed_fingerprint(self) -> str:
+        """The fingerprint that this content should carry."""
+        content = self._content()
+        del content["created"], content["fingerprint"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(self._content(), indent=2, ensure_ascii=False) + "\n"
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self)
+        for name in ("parent", "features"):  # as in manifests from before there were such
+            if not content[name]:
+                del content[name]
+        return content
+
+    def all_files(self) -> list[tuple[str, int]]:
+        """Path and size in bytes of every file but the manifest."""
+        lanes = [(file.path, file.bytes) for split in self.splits.values() for file in split.files]
+        return lanes + [(file.path, file.bytes) for file in self.tables]
+
+
+def parse_manifest(text: str, place: str) -> Manifest:
+    """Reads the text of a manifest.json.
+
+    Args:
+        text: Its content.
+        place: Where it lies, for messages.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: It is no manifest, of another schema version, or was edited.
+    """
+    cure = "prepare the dataset again"
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{place} is not JSON ({error}); {cure}") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{place}: schema_version is {version!r} and this program reads {SCHEMA_VERSION}; {cure}, "
+            "or use the version of the program that wrote it"
+        )
+    try:
+        manifest = _manifest_from(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{place} is not a whole manifest ({type(error).__name__}: {error}); {cure}") from error
+    if manifest.computed_fingerprint() != manifest.fingerprint:
+        raise UserError(f"{place} was changed after preparation: its fingerprint does not fit its content; {cure}")
+    return manifest
+
+
+def _lane_file_from(content: dict[str, Any]) -> LaneFile:
+    values = dict(content)
+    values["row_groups"] = tuple(int(rows) for rows in content["row_groups"])
+    return LaneFile(**values)
+
+
+def _manifest_from(content: dict[str, Any]) -> Manifest:
+    values = dict(content)
+    values["splits"] = {
+        name: Split(
+            rows=int(split["rows"]),
+            positives=int(split["positives"]),
+            columns=tuple(split["columns"]),
+            files=tuple(_lane_file_from(file) for file in split["files"]),
+        )
+        for name, split in content["splits"].items()
+    }
+    values["tables"] = tuple(TableFile(**file) for file in content["tables"])
+    values["source"] = tuple(SourceFile(**file) for file in content["source"])
+    values["features"] = {
+        entity: tuple(FeatureColumn(**column) for column in columns)
+        for entity, columns in content.get("features", {}).items()
+    }
+    return Manifest(**values)

@@ -1,0 +1,265 @@
+"""Opens a prepared dataset and reads its blocks, indexes and vocabularies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import filesystem
+from distributed_il.data.dataset.feature_files import read_codes, read_values
+from distributed_il.data.dataset.index_files import items_name, read_index
+from distributed_il.data.dataset.manifest import (
+    ITEMS_NAME,
+    MANIFEST_NAME,
+    USERS_NAME,
+    Entity,
+    FeatureColumn,
+    Manifest,
+    parse_manifest,
+)
+from distributed_il.data.dataset.vocabulary import VocabularyDigest
+from distributed_il.data.sampling import PairIndex
+
+_VOCABULARIES = {"users": USERS_NAME, "items": ITEMS_NAME}
+_AGAIN = "prepare the dataset again, or point data.path at an undamaged copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One row group: what is read at a time."""
+
+    path: str
+    """File, relative to the dataset."""
+    row_group: int
+    """Its number in the file."""
+    lane: int
+    start: int
+    """Position in the lane of its first row; position p of lane l is global row p · V + l."""
+    rows: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Activity:
+    """How often each user and item occurs in the training data."""
+
+    user_rows: NDArray[np.int64]
+    """int64 [num_users]."""
+    user_positives: NDArray[np.int64]
+    """int64 [num_users]: rows of label 1."""
+    item_rows: NDArray[np.int64]
+    """int64 [num_items]."""
+    item_positives: NDArray[np.int64]
+    """int64 [num_items]: rows of label 1."""
+
+
+class Dataset:
+    """A prepared dataset, read only."""
+
+    def __init__(self, path: str, fs: pafs.FileSystem, root: str, manifest: Manifest) -> None:
+        """Use `Dataset.open`."""
+        self.path = path
+        """As it was given."""
+        self.filesystem = fs
+        """Where it lies."""
+        self.root = root
+        """Its directory on `filesystem`."""
+        self.manifest = manifest
+        """What it says about itself."""
+
+    @classmethod
+    def open(cls, path: str) -> Dataset:
+        """Opens a dataset and checks that all its files are there in full size.
+
+        Args:
+            path: Local path or any URI that pyarrow knows.
+
+        Returns:
+            The dataset.
+
+        Raises:
+            UserError: There is no finished dataset, it is of another schema version, or a file is missing or of
+                another size.
+        """
+        fs, root = filesystem(path)
+        place = f"{root}/{MANIFEST_NAME}"
+        try:
+            with fs.open_input_stream(place, compression=None) as stream:
+                text = stream.read().decode()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UserError(
+                f"{path} holds no {MANIFEST_NAME}, so it is no prepared dataset, or its preparation did not finish; "
+                "make one with `distributed-il prepare` or `distributed-il simulate`"
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{place} can't be read ({error}); {_AGAIN}") from error
+        dataset = cls(path, fs, root, parse_manifest(text, place))
+        dataset._check_files()
+        return dataset
+
+    def _check_files(self) -> None:
+        expected = self.manifest.all_files()
+        found = self.filesystem.get_file_info([self.full_path(path) for path, _ in expected])
+        for (path, size), info in zip(expected, found, strict=True):
+            if info.type != pafs.FileType.File:
+                raise UserError(f"{self.full_path(path)} is missing; {_AGAIN}")
+            if info.size != size:
+                raise UserError(f"{self.full_path(path)} has {info.size} bytes instead of {size}; {_AGAIN}")
+
+    @property
+    def num_users(self) -> int:
+        """Users in all; user ids are 0 .. num_users - 1."""
+        return self.manifest.num_users
+
+    @property
+    def num_items(self) -> int:
+        """Items in all; item ids are 0 .. num_items - 1."""
+        return self.manifest.num_items
+
+    @property
+    def lanes(self) -> int:
+        """V: global row n of a split lies in lane n % V at position n // V."""
+        return self.manifest.lanes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 that identifies the content."""
+        return self.manifest.fingerprint
+
+    def full_path(self, path: str) -> str:
+        """A file's path on `filesystem`, from its path relative to the dataset."""
+        return f"{self.root}/{path}"
+
+    def rows(self, split: str) -> int:
+        """Rows of a split; 0 where there is none of that name."""
+        found = self.manifest.splits.get(split)
+        return 0 if found is None else found.rows
+
+    def blocks(self, split: str, lane: int) -> tuple[Block, ...]:
+        """The blocks of a lane, in order; none where the lane is empty.
+
+        Raises:
+            ValueError: There is no such lane.
+        """
+        if not 0 <= lane < self.lanes:
+            raise ValueError(f"lane {lane} is not below {self.lanes}")
+        blocks: list[Block] = []
+        start = 0
+        found = self.manifest.splits.get(split)
+        for file in () if found is None else found.files:
+            if file.lane != lane:
+                continue
+            for number, rows in enumerate(file.row_groups):
+                blocks.append(Block(path=file.path, row_group=number, lane=lane, start=start, rows=rows))
+                start += rows
+        return tuple(blocks)
+
+    def read_block(self, block: Block, columns: Sequence[str]) -> pa.Table:
+        """Reads some columns of a block.
+
+        Args:
+            block: One of `blocks`.
+            columns: Their names.
+
+        Returns:
+            A table of those columns in that order, each of one chunk.
+
+        Raises:
+            UserError: A column is not there, or the file is damaged.
+        """
+        place = self.full_path(block.path)
+        try:
+            with self.filesystem.open_input_file(place) as source, pq.ParquetFile(source) as file:
+                missing = [name for name in columns if name not in file.schema_arrow.names]
+                if missing:
+                    raise UserError(f"{place} has no column {', '.join(missing)}, only {file.schema_arrow.names}")
+                table = file.read_row_group(block.row_group, columns=list(columns), use_threads=False)
+        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+            raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error
+        if table.num_rows != block.rows:
+            raise UserError(
+                f"{place}, row group {block.row_group}: {table.num_rows} rows instead of {block.rows}; {_AGAIN}"
+            )
+        return table.select(list(columns)).combine_chunks()
+
+    def observed(self) -> PairIndex:
+        """The unique training pairs, memory-mapped."""
+        return read_index(self.filesystem, self.root, "observed")
+
+    def logged(self) -> PairIndex | None:
+        """The unclear pairs, memory-mapped; None where the dataset has none."""
+        if all(file.path != items_name("logged") for file in self.manifest.tables):
+            return None
+        return read_index(self.filesystem, self.root, "logged")
+
+    def activity(self) -> Activity:
+        """Rows and positives of each user and item in the training data."""
+        columns: dict[str, NDArray[np.int64]] = {}
+        for prefix, name in (("user", USERS_NAME), ("item", ITEMS_NAME)):
+            table = self._read_table(name, ["train_rows", "train_positives"])
+            columns[f"{prefix}_rows"] = table.column("train_rows").to_numpy().astype(np.int64)
+            columns[f"{prefix}_positives"] = table.column("train_positives").to_numpy().astype(np.int64)
+        return Activity(**{field.name: columns[field.name] for field in dataclasses.fields(Activity)})
+
+    def feature_codes(self, entity: Entity) -> NDArray[Any]:
+        """Codes of the side features of users or items, memory-mapped: integers [ids, columns].
+
+        Raises:
+            UserError: The file is not what the preparation wrote.
+        """
+        ids = self.num_users if entity == "users" else self.num_items
+        return read_codes(self.filesystem, self.root, entity, ids, self.feature_columns(entity))
+
+    def feature_columns(self, entity: Entity) -> tuple[FeatureColumn, ...]:
+        """The side features that users or items have."""
+        return self.manifest.features.get(entity, ())
+
+    def feature_values(self, entity: Entity) -> dict[str, pa.Array]:
+        """Values of each side feature, strings; the k-th, from 1, is the value of code k.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return read_values(self.filesystem, self.root, entity, self.feature_columns(entity))
+
+    def vocabulary(self, entity: Entity) -> pa.Array:
+        """External ids, int64 or string; place k is dense id k."""
+        column: Any = self._read_table(_VOCABULARIES[entity], ["external_id"]).column(0).combine_chunks()
+        return column
+
+    def vocabulary_digest(self, entity: Entity, first: int) -> str:
+        """SHA-256 of the first external ids in their order: the same for every dataset that has them in its first rows.
+
+        Args:
+            entity: Which vocabulary.
+            first: How many ids; not more than there are.
+        """
+        place = self.full_path(_VOCABULARIES[entity])
+        digest, left = VocabularyDigest(), first
+        try:
+            with self.filesystem.open_input_file(place) as source, pq.ParquetFile(source) as file:
+                for batch in file.iter_batches(columns=["external_id"], use_threads=False):
+                    ids = batch.column(0).slice(0, left)
+                    digest.add(ids)
+                    left -= len(ids)
+                    if not left:
+                        break
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error
+        return digest.hexdigest()
+
+    def _read_table(self, name: str, columns: list[str]) -> pa.Table:
+        place = self.full_path(name)
+        try:
+            with self.filesystem.open_input_file(place) as source:
+                return pq.read_table(source, columns=columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error

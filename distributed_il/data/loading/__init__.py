@@ -1,0 +1,1 @@
+"""What turns blocks of rows into the batches of a step."""

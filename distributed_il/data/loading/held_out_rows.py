@@ -1,0 +1,115 @@
+"""Training-test rows of a rank, in a local file: mapped, not held in memory, whatever their number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distributed_il.core.record_file import RecordFile
+from distributed_il.data.dataset import Block
+from distributed_il.data.lanes import key_order, row_keys
+from distributed_il.data.loading.rows import Rows
+
+RECORD = np.dtype([("number", np.int64), ("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
+SLICE_ROWS = 65_536
+"""Rows of a lane that are shuffled at a time; as many as a block of the training-train pass commonly has."""
+
+
+class HeldRows:
+    """The rows of every lane, one lane after the other, each in its own order.
+
+    Blocks come in any order, and each once: the training-train pass, which reads every block anyway, hands its
+    training-test rows over. A pass over the file costs no reading of the dataset.
+    """
+
+    def __init__(self, lanes: Mapping[int, Sequence[Block]], kept: Callable[[Block], int]) -> None:
+        """Lays out the file; nothing is written yet.
+
+        Args:
+            lanes: The blocks of each lane, in order.
+            kept: How many rows of a block are to be held.
+        """
+        self._places: dict[Block, int] = {}
+        self._bounds: dict[int, tuple[int, int]] = {}
+        end = 0
+        for lane, blocks in lanes.items():
+            start = end
+            for block in blocks:
+                self._places[block] = end
+                end += kept(block)
+            self._bounds[lane] = start, end
+        self._missing = dict.fromkeys(self._places)
+        self._file = RecordFile(RECORD, "the training-test rows")
+
+    @property
+    def missing(self) -> list[Block]:
+        """Blocks whose rows have not been added."""
+        return list(self._missing)
+
+    def lacks(self, block: Block) -> bool:
+        """Whether the rows of a block have not been added."""
+        return block in self._missing
+
+    def add(self, block: Block, rows: Rows) -> None:
+        """Writes the rows that are held of a block.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        records = np.empty(len(rows), RECORD)
+        columns = (rows.numbers, rows.user_ids, rows.item_ids, rows.labels)
+        for name, values in zip(RECORD.names or (), columns, strict=True):
+            records[name] = values
+        self._file.write(self._places[block], records)
+        del self._missing[block]
+
+    def shuffled(self, *, seed: int, round: int, skip: Mapping[int, int]) -> Iterator[tuple[int, Rows]]:
+        """The rows of each lane in their order of a round, a slice of every lane after the other.
+
+        A slice is a range of the keys that order the rows, so that the order is that of the whole lane sorted at once.
+
+        Args:
+            seed: Seed of the run.
+            round: The round, from 0.
+            skip: Rows to leave out at the beginning of each lane.
+
+        Yields:
+            A lane, and its next rows.
+        """
+        left = dict(skip)
+        slices = math.ceil(max((stop - start for start, stop in self._bounds.values()), default=0) / SLICE_ROWS)
+        for part in range(slices):
+            bounds = (part << 64) // slices, ((part + 1) << 64) // slices - 1
+            for lane in self._bounds:
+                records = self._lane(lane)
+                places = _places_between(records, *bounds, seed=seed, round=round)
+                wanted = places[left[lane] :]
+                left[lane] -= places.size - wanted.size
+                if wanted.size:
+                    yield lane, _as_rows(records[wanted])
+
+    def _lane(self, lane: int) -> NDArray[Any]:
+        return self._file.records()[slice(*self._bounds[lane])]
+
+
+def _places_between(records: NDArray[Any], low: int, high: int, *, seed: int, round: int) -> NDArray[np.int64]:
+    """Where the records lie whose keys are in a range, both ends included, in the order of the keys."""
+    keys: list[NDArray[np.uint64]] = []
+    places: list[NDArray[np.int64]] = []
+    for start in range(0, len(records), SLICE_ROWS):
+        part = row_keys(records["number"][start : start + SLICE_ROWS], seed=seed, round=round)
+        inside = np.flatnonzero((part >= np.uint64(low)) & (part <= np.uint64(high)))
+        keys.append(part[inside])
+        places.append(inside + start)
+    if not places:
+        return np.empty(0, dtype=np.int64)
+    return np.concatenate(places)[key_order(np.concatenate(keys))]
+
+
+def _as_rows(records: NDArray[Any]) -> Rows:
+    columns = (np.ascontiguousarray(records[name]) for name in RECORD.names or ())
+    return Rows(*columns)

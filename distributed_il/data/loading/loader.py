@@ -1,0 +1,210 @@
+"""From the blocks of a dataset to the batches of a pass: shuffled in lanes, dealt to steps, joined by pairs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distributed_il.data.dataset import Block, BlockReader, Dataset
+from distributed_il.data.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
+from distributed_il.data.loading.batch import Batch, Phase, Subset
+from distributed_il.data.loading.held_out_rows import HeldRows
+from distributed_il.data.loading.rows import Rows
+from distributed_il.data.loading.windows import BatchMaker, WindowRows
+from distributed_il.data.sampling import UnlabelledPairs, UnlabelledSampler
+
+Int64 = NDArray[np.int64]
+WINDOW_ROWS = 65_536
+MOST_WINDOW_STEPS = 64
+"""Rows, and batches, of a rank that are made at one go. Every call of numpy takes the interpreter from the step for a
+moment, so they are to be few; what is ready ahead is to stay small."""
+COLUMNS = ("user_id", "item_id", "label")
+
+
+def window_steps(batch_size: int) -> int:
+    """Steps of a window.
+
+    Args:
+        batch_size: Labelled rows of a rank and step.
+    """
+    return min(max(WINDOW_ROWS // batch_size, 1), MOST_WINDOW_STEPS)
+
+
+class TrainingRows:
+    """A rank's share of the training rows, pass after pass."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        reader: BlockReader,
+        sampler: UnlabelledSampler | None,
+        *,
+        seed: int,
+        test_share: float,
+        global_batch: int,
+        rank: int,
+        world_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """Lays out the passes; nothing is read yet.
+
+        Args:
+            dataset: The prepared dataset.
+            reader: How its blocks are read.
+            sampler: Draws unlabelled pairs; None where no phase uses them.
+            seed: Seed of the run.
+            test_share: Share of training-test; 0 for none.
+            global_batch: G, labelled rows of a step over all workers.
+            rank: This worker.
+            world_size: Workers.
+            dtype: Of labels and pair weights.
+            device: Where batches go.
+        """
+        self._dataset, self._reader, self._sampler = dataset, reader, sampler
+        self._seed, self._global_batch = seed, global_batch
+        self._world_size, self._lanes = world_size, lanes_of_rank(dataset.lanes, rank, world_size)
+        self._slots = TestSlots(seed, test_share) if test_share else None
+        self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device)
+        self._held: HeldRows | None = None
+
+    def schedule(self, subset: Subset) -> Schedule:
+        """The global batches of a pass over a subset, the same on every rank."""
+        total = self._dataset.rows("train")
+        test = self._slots.rows(total, self._dataset.lanes) if self._slots else 0
+        rows = {"all": total, "train": total - test, "test": test}[subset]
+        return Schedule(rows, self._global_batch, self._dataset.lanes, self._world_size)
+
+    def batches(self, phase: Phase, *, round: int, start_step: int = 0) -> Iterator[list[Batch]]:
+        """Reads one pass, in windows of consecutive batches.
+
+        Args:
+            phase: Which rows, and whether pairs are drawn for them.
+            round: The round, from 0; it decides order and pairs.
+            start_step: Steps of the pass to leave out, because they were taken before.
+        """
+        schedule = self.schedule(phase.subset)
+        skip = {lane: schedule.lane_rows_before(start_step, lane) for lane in self._lanes}
+        if phase.subset == "test":
+            source = self._test_pass(round, skip)
+        else:
+            source = self._stream(phase.subset, round, skip)
+        queues = _LaneQueues(source, self._lanes)
+        length = window_steps(self._global_batch // self._world_size)
+        for first in range(start_step, schedule.steps, length):
+            steps = range(first, min(first + length, schedule.steps))
+            yield self._window(queues, schedule, steps, phase, round)
+
+    def _window(self, queues: _LaneQueues, schedule: Schedule, steps: range, phase: Phase, round: int) -> list[Batch]:
+        parts: list[Rows] = []
+        step_of: list[Int64] = []
+        for lane in self._lanes:
+            start, stop = (schedule.lane_rows_before(step, lane) for step in (steps.start, steps.stop))
+            parts.append(queues.take(lane, stop - start))
+            step_of.append((np.arange(start, stop) * schedule.num_lanes + lane) // schedule.global_batch)
+        steps_of_rows = np.concatenate(step_of)
+        order = np.argsort(steps_of_rows, kind="stable")
+        rows = Rows.join(parts).take(order)
+        user_ids = rows.user_ids.astype(np.int64)
+        window = WindowRows(
+            rows.numbers,
+            user_ids,
+            rows.item_ids.astype(np.int64),
+            rows.labels,
+            np.searchsorted(steps_of_rows[order], np.arange(steps.start, steps.stop + 1)).tolist(),
+            self._draw(user_ids, rows.numbers, round) if phase.unlabelled else None,
+            self._sampler.rate if self._sampler else 0,
+        )
+        return self._maker.batches(window, steps, schedule, phase)
+
+    def _draw(self, user_ids: Int64, numbers: Int64, round: int) -> UnlabelledPairs:
+        if self._sampler is None:
+            raise ValueError("the phase draws unlabelled pairs, but no sampler was given")
+        return self._sampler.draw(user_ids, numbers, round)
+
+    def _stream(self, subset: Subset, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
+        """Shuffled blocks of the own lanes, all lanes' first blocks before their second ones."""
+        lanes = {lane: self._dataset.blocks("train", lane) for lane in self._lanes}
+        order = block_order(max((len(blocks) for blocks in lanes.values()), default=0), seed=self._seed, round=round)
+        wanted: list[Block] = []
+        dropped: list[int] = []
+        for turn in order:
+            for lane, blocks in lanes.items():
+                if turn >= len(blocks):
+                    continue
+                kept = self._kept_rows(blocks[turn], subset)
+                if skip[lane] >= kept:
+                    skip[lane] -= kept
+                    continue
+                wanted.append(blocks[turn])
+                dropped.append(skip[lane])
+                skip[lane] = 0
+        for block, columns, drop in zip(wanted, self._reader.read(wanted, COLUMNS), dropped, strict=True):
+            rows = self._rows_of(block, columns)
+            if subset == "train":
+                rows = self._without_test_rows(block, rows)
+            yield block.lane, rows.take(row_order(rows.numbers, seed=self._seed, round=round)[drop:])
+
+    def _test_pass(self, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
+        """Training-test rows; blocks are read only where no training-train pass of this process has read them."""
+        held = self._held_rows()
+        missing = held.missing
+        for block, columns in zip(missing, self._reader.read(missing, COLUMNS), strict=True):
+            self._without_test_rows(block, self._rows_of(block, columns))
+        yield from held.shuffled(seed=self._seed, round=round, skip=skip)
+
+    def _held_rows(self) -> HeldRows:
+        if self._held is None:
+            blocks = {lane: self._dataset.blocks("train", lane) for lane in self._lanes}
+            self._held = HeldRows(blocks, lambda block: self._kept_rows(block, "test"))
+        return self._held
+
+    def _kept_rows(self, block: Block, subset: Subset) -> int:
+        if subset == "all" or self._slots is None:
+            return block.rows
+        before, after = (self._slots.count_before(place) for place in (block.start, block.start + block.rows))
+        return after - before if subset == "test" else block.rows - (after - before)
+
+    def _rows_of(self, block: Block, columns: dict[str, NDArray[np.integer]]) -> Rows:
+        places = np.arange(block.start, block.start + block.rows, dtype=np.int64)
+        return Rows(places * self._dataset.lanes + block.lane, columns["user_id"], columns["item_id"], columns["label"])
+
+    def _without_test_rows(self, block: Block, rows: Rows) -> Rows:
+        """Training-train rows of a block; its training-test rows are put aside the first time."""
+        if self._slots is None:
+            return rows
+        test, held = self._slots.mask(block.start, block.start + block.rows), self._held_rows()
+        if held.lacks(block):
+            held.add(block, rows.take(test))
+        return rows.take(~test)
+
+
+class _LaneQueues:
+    """Rows that were read but not yet dealt to a step, by lane."""
+
+    def __init__(self, source: Iterator[tuple[int, Rows]], lanes: range) -> None:
+        self._source = source
+        self._queues: dict[int, deque[Rows]] = {lane: deque() for lane in lanes}
+
+    def take(self, lane: int, count: int) -> Rows:
+        """The next `count` rows of a lane; reads on until they are there."""
+        queue = self._queues[lane]
+        parts: list[Rows] = []
+        while count:
+            while not queue:
+                found, rows = next(self._source)
+                self._queues[found].append(rows)
+            rows = queue.popleft()
+            if len(rows) > count:
+                queue.appendleft(rows.take(slice(count, None)))
+                rows = rows.take(slice(count))
+            parts.append(rows)
+            count -= len(rows)
+        return Rows.join(parts) if parts else _EMPTY
+
+
+_EMPTY = Rows(*(np.empty(0, dtype=np.int64) for _ in range(4)))

@@ -1,0 +1,166 @@
+"""A window's batches: rows and pairs of consecutive steps, turned into tensors and index plans at one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distributed_il.data.lanes import Schedule
+from distributed_il.data.loading.batch import Batch, Phase, Unlabelled
+from distributed_il.data.loading.index_plan import Overlap, PairPlan, RowPlan, WindowPlan, plan_window, window_places
+from distributed_il.data.sampling import UnlabelledPairs
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRows:
+    """The labelled rows of consecutive steps, step after step, and the pairs drawn for them.
+
+    Attributes:
+        numbers: Global row numbers, int64 [n].
+        user_ids: int64 [n].
+        item_ids: int64 [n].
+        labels: 0 or 1, [n].
+        bounds: Where each step begins, [S + 1].
+        pairs: `rate` unlabelled pairs for each row, in the order of the rows; None where the phase uses none.
+        rate: Pairs for each row.
+    """
+
+    numbers: Int64
+    user_ids: Int64
+    item_ids: Int64
+    labels: NDArray[np.integer]
+    bounds: Sequence[int]
+    pairs: UnlabelledPairs | None
+    rate: int
+
+
+class BatchMaker:
+    """Makes batches of windows."""
+
+    def __init__(self, num_users: int, num_items: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        """Fixes what all batches share.
+
+        Args:
+            num_users: Rows of the user table.
+            num_items: Rows of the item table.
+            dtype: Of labels and pair weights.
+            device: Where batches go.
+        """
+        self._num_users, self._num_items = num_users, num_items
+        self._dtype, self._device = dtype, device
+
+    def batches(self, rows: WindowRows, steps: range, schedule: Schedule, phase: Phase) -> list[Batch]:
+        """Cuts a window into batches, each with its plan.
+
+        Args:
+            rows: The window.
+            steps: Its steps.
+            schedule: Of the pass.
+            phase: Whether rows and pairs go through the model together.
+        """
+        columns = [self._tensor(column) for column in (rows.user_ids, rows.item_ids)]
+        columns += [self._tensor(rows.labels).to(self._dtype), self._tensor(rows.numbers)]
+        if rows.pairs is not None and phase.joined:
+            plans = self._plans(*self._joined(rows)).cut()
+            unlabelled = self._unlabelled(rows, rows.pairs, plans=None)
+        elif rows.pairs is not None:
+            own = self._plans(rows.user_ids, rows.item_ids, rows.bounds)
+            drawn = self._plans(rows.pairs.user_ids, rows.pairs.item_ids, [bound * rows.rate for bound in rows.bounds])
+            plans = own.cut()
+            unlabelled = self._unlabelled(rows, rows.pairs, plans=(drawn.cut(), own.overlaps(drawn)))
+        else:
+            plans = self._plans(rows.user_ids, rows.item_ids, rows.bounds).cut()
+            unlabelled = [None] * len(plans)
+        return [
+            Batch(
+                *(column[start:stop] for column in columns),
+                unlabelled=pairs,
+                global_count=schedule.global_count(step),
+                capacity=schedule.capacity(step),
+                plan=plan,
+            )
+            for step, start, stop, pairs, plan in zip(
+                steps, rows.bounds[:-1], rows.bounds[1:], unlabelled, plans, strict=True
+            )
+        ]
+
+    def _unlabelled(
+        self,
+        rows: WindowRows,
+        pairs: UnlabelledPairs,
+        *,
+        plans: tuple[Sequence[PairPlan], Sequence[Overlap]] | None,
+    ) -> list[Unlabelled]:
+        bounds = [bound * rows.rate for bound in rows.bounds]
+        users, items = self._tensor(pairs.user_ids), self._tensor(pairs.item_ids)
+        weight = self._tensor(pairs.valid).to(self._dtype)
+        valid, stood_in = (np.concatenate([[0], np.cumsum(mask)]) for mask in (pairs.valid, pairs.stood_in))
+        return [
+            Unlabelled(
+                users[start:stop],
+                items[start:stop],
+                weight[start:stop],
+                rows.rate,
+                stand_ins=int(stood_in[stop] - stood_in[start]),
+                exhausted=stop - start - int(valid[stop] - valid[start]),
+                plan=plans[0][step] if plans else None,
+                overlap=plans[1][step] if plans else None,
+            )
+            for step, (start, stop) in enumerate(pairwise(bounds))
+        ]
+
+    @staticmethod
+    def _joined(rows: WindowRows) -> tuple[Int64, Int64, list[int]]:
+        """Ids of each step's rows followed by its pairs, step after step."""
+        assert rows.pairs is not None
+        users: list[Int64] = []
+        items: list[Int64] = []
+        for start, stop in zip(rows.bounds[:-1], rows.bounds[1:], strict=True):
+            drawn = slice(start * rows.rate, stop * rows.rate)
+            users += [rows.user_ids[start:stop], rows.pairs.user_ids[drawn]]
+            items += [rows.item_ids[start:stop], rows.pairs.item_ids[drawn]]
+        return np.concatenate(users), np.concatenate(items), [bound * (1 + rows.rate) for bound in rows.bounds]
+
+    def _plans(self, user_ids: Int64, item_ids: Int64, bounds: Sequence[int]) -> _WindowPlans:
+        sizes = (self._num_users, self._num_items)
+        sides = (plan_window(user_ids, bounds, sizes[0]), plan_window(item_ids, bounds, sizes[1]))
+        return _WindowPlans(sides, sizes, bounds, self._device)
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowPlans:
+    """The plans of both tables for the batches of a window."""
+
+    sides: tuple[WindowPlan, WindowPlan]
+    sizes: tuple[int, int]
+    bounds: Sequence[int]
+    device: torch.device
+
+    def cut(self) -> list[PairPlan]:
+        """The plan of each batch."""
+        users, items = (self._row_plans(side) for side in self.sides)
+        return [PairPlan(*plans) for plans in zip(users, items, strict=True)]
+
+    def overlaps(self, pairs: _WindowPlans) -> list[Overlap]:
+        """The overlap of each batch with its pairs."""
+        columns: list[list[Tensor]] = []
+        for side, other, size in zip(self.sides, pairs.sides, self.sizes, strict=True):
+            places = torch.from_numpy(window_places(side, other, size)).to(self.device)
+            columns.append(list(places.split(np.diff(side.id_bounds).tolist())))
+        return [Overlap(*tensors) for tensors in zip(*columns, strict=True)]
+
+    def _row_plans(self, side: WindowPlan) -> list[RowPlan]:
+        ids, places = (torch.from_numpy(array).to(self.device) for array in (side.ids, side.inverse))
+        by_batch = ids.split(np.diff(side.id_bounds).tolist()), places.split(np.diff(self.bounds).tolist())
+        return [RowPlan(*tensors) for tensors in zip(*by_batch, strict=True)]

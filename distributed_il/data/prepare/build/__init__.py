@@ -1,0 +1,1 @@
+"""From rows to a dataset: ids, duplicates, splits, order."""

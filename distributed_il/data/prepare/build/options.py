@@ -1,0 +1,58 @@
+"""How a dataset is built, and how the work says where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
+from distributed_il.data.prepare.build.resolve import Policies
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage, and how many of its rows are done of how many in all; 0 where nobody knows."""
+ALL = "all"
+"""Stands for a split where the rows are still to be dealt."""
+PARTS = (*SPLITS, UNCLEAR)
+"""What rows end up in, by number."""
+TRAIN_PART, TEST_PART, UNCLEAR_PART, TO_DEAL = 0, 2, 3, 4
+"""Numbers of parts; `TO_DEAL` is where a row stands until it is dealt to one."""
+SplitBy = Literal["random", "time", "last"]
+"""How rows are dealt, see `PrepareConfig.split`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildOptions:
+    """How to build a dataset."""
+
+    name: str
+    """The dataset's name."""
+    rule: Mapping[str, Any]
+    """How raw values became labels, for the manifest."""
+    split: SplitBy = "random"
+    """How rows are dealt that have no split; with `time` and `last` the tables have a column `time`."""
+    shares: tuple[float, float] = (0.6, 0.2)
+    """Shares of train and valid where rows are dealt at random or by time."""
+    min_user_rows: int = 1
+    """Users with fewer labelled rows are set aside."""
+    min_item_rows: int = 1
+    """Items likewise."""
+    policies: Policies = field(default_factory=Policies)
+    """What to do with rows that get in each other's way."""
+    preference: bool = False
+    """Whether the tables have a column `preference`."""
+    lanes: int = 24
+    """V, lanes that rows are dealt to."""
+    row_group_rows: int = 65_536
+    """Rows of a Parquet row group."""
+    seed: int = 0
+    """Decides the random split and the order of rows."""
+    parent: Dataset | None = None
+    """A dataset that this one goes on from: its ids stay, and its rows keep their splits."""
+    bucket_rows: int = 1_000_000
+    """Rows that are in memory together; the result does not depend on it."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether rows carry their time."""
+        return self.split != "random"

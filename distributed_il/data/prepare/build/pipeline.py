@@ -1,0 +1,107 @@
+"""From tables of raw pairs to a dataset, with memory for the vocabularies and for a bucket of rows.
+
+    chunks ─gather→ buckets of users ─clean→ one row a pair ─deal→ splits, indexes, buckets by hash ─place→ lanes
+
+Rows go through files beside the output. Buckets hold whole users in ascending order, so that a pair's rows meet and
+the pair indexes come out in order. Clean rows are numbered by (user, item), and a row's split and its place in the
+shuffled order follow from (seed, number): neither the order of the source's rows nor the size of a bucket matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distributed_il.core.files import told_when_full
+from distributed_il.data.dataset import DatasetWriter, Manifest, SourceFile
+from distributed_il.data.prepare.build.assign_splits import deal
+from distributed_il.data.prepare.build.deduplicate import clean
+from distributed_il.data.prepare.build.gather import gather
+from distributed_il.data.prepare.build.k_core import keep_active
+from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions, Progress
+from distributed_il.data.prepare.build.resolve import Policies
+from distributed_il.data.prepare.build.side_features import SideFeatures, code_features
+from distributed_il.data.prepare.build.splitters import splitter
+from distributed_il.data.prepare.build.write_shuffled import place
+
+Documents = Callable[[Manifest, NDArray[np.int64], NDArray[np.int64]], Mapping[str, str]]
+"""Texts by file name, from the manifest and the training rows of each user and of each item."""
+
+
+def build_dataset(
+    output: str,
+    chunks: Iterable[tuple[str, pa.Table]],
+    options: BuildOptions,
+    *,
+    features: Iterable[SideFeatures] = (),
+    source: Iterable[SourceFile] = (),
+    num_rows: int = 0,
+    locate: Callable[[str, int], str] = lambda split, row: f"{split}, row {row + 1}",
+    progress: Progress = lambda stage, done, total: None,
+    late_counts: Callable[[], Mapping[str, int]] = dict,
+    documents: Documents = lambda manifest, user_rows, item_rows: {},
+) -> Manifest:
+    """Builds a dataset from pairs with labels.
+
+    Args:
+        output: Local path or URI; it must not exist, or be an empty directory.
+        chunks: Split (`train`, `valid`, `test`; or `all` where rows are to be dealt, throughout or but for those of
+            test) and a table of user and item (int64 or string, maybe dictionary-encoded), label (int8; 0, 1, or null
+            where unclear), maybe row (int64, for `locate`, ascending within a table; the tables may then come in any
+            order), with `options.preference` preference (float32) and, where the rows are dealt by it, time (float64).
+            Read once.
+        options: See there.
+        features: Side features of users, of items, or of both, whose ids are of the type of the log's.
+        source: The raw files, for the manifest; asked for when all else is done.
+        num_rows: Rows of all chunks, for `progress`; 0 if unknown.
+        locate: Where the row of that number, from 0, of a split stands in the source, for messages.
+        progress: Told how far it is.
+        late_counts: For the manifest; asked when all rows are read.
+        documents: Makes texts that lie beside the dataset, by file name.
+
+    Returns:
+        The manifest; its `counts` has `rows_read` and the rows set aside, by reason.
+
+    Raises:
+        UserError: A policy forbids what the rows hold, a split has no rows, the output is taken, the disk is full.
+    """
+    counts: Counter[str] = Counter()
+    with (
+        told_when_full(output),
+        DatasetWriter(
+            output,
+            name=options.name,
+            rule=options.rule,
+            seed=options.seed,
+            lanes=options.lanes,
+            row_group_rows=options.row_group_rows,
+        ) as writer,
+    ):
+        gathered = gather(chunks, writer.scratch, options, num_rows=num_rows, progress=progress)
+        counts["rows_read"] = gathered.rows - gathered.parent_rows
+        if options.parent is not None:
+            counts["parent_rows"] = gathered.parent_rows
+        rows = clean(gathered, options, counts, locate=locate, progress=progress)
+        gathered, rows = keep_active(gathered, rows, options, counts)
+        deals = splitter(gathered, rows[TO_DEAL], options, test_is_given=gathered.test_is_given)
+        dealt = deal(gathered, rows, deals, writer, options, counts, progress=progress)
+        place(dealt, writer, options, counts, progress=progress)
+        for side in features:
+            vocabulary = gathered.users if side.entity == "users" else gathered.items
+            coded = code_features(side, vocabulary, options.parent)
+            writer.write_features(side.entity, coded.codes, coded.values)
+            counts.update(coded.counts)
+        counts.update(late_counts())
+        return writer.finish(
+            users=gathered.users,
+            items=gathered.items,
+            policies={name: getattr(options.policies, name) for name in Policies.__slots__},
+            counts=counts,
+            source=tuple(source),
+            documents=lambda manifest: documents(manifest, *writer.train_rows()),
+            parent="" if options.parent is None else options.parent.fingerprint,
+        )

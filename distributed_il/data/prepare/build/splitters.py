@@ -1,0 +1,110 @@
+"""Who gets which split: at random, by time, or the last of each user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distributed_il.data.prepare.build.gather import Gathered
+from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions
+from distributed_il.data.prepare.build.random_split import RandomSplit
+from distributed_il.data.prepare.build.record_buckets import Records
+from distributed_il.data.prepare.simulate.order_statistic import order_statistic, sortable
+
+_TRAIN, _VALID, _TEST = 0, 1, 2
+
+
+class Splitter(Protocol):
+    """Deals the rows of one bucket of users after the other."""
+
+    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+        """Deals labelled rows, and tells which unclear ones training may know of.
+
+        Args:
+            labelled: Rows to be dealt, by (user, item); their `split` is filled in.
+            unclear: Unclear rows of the same users.
+
+        Returns:
+            bool [unclear]: not from the time of valid and test.
+        """
+        ...
+
+
+def splitter(gathered: Gathered, rows: int, options: BuildOptions, *, test_is_given: bool) -> Splitter:
+    """The splitter that the options ask for.
+
+    Args:
+        gathered: Clean rows.
+        rows: How many labelled ones are to be dealt.
+        options: Which split, shares, seed.
+        test_is_given: Whether test has its rows, so that these go to train and valid alone.
+    """
+    train, valid = options.shares
+    shares = (train / (train + valid), 1.0 - train / (train + valid)) if test_is_given else options.shares
+    if options.split == "time":
+        return _ByTime(gathered, rows, shares)
+    if options.split == "last":
+        return _LastOut(test_is_given)
+    return _AtRandom(RandomSplit(rows, shares, options.seed))
+
+
+class _AtRandom:
+    def __init__(self, split: RandomSplit) -> None:
+        self._split, self._done = split, 0
+
+    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+        labelled["split"] = self._split.splits(self._done, labelled.size)
+        self._done += labelled.size
+        return np.ones(unclear.size, dtype=np.bool_)
+
+
+class _ByTime:
+    """The earliest share goes to train, the next to valid; rows of one moment stay together, in the later split."""
+
+    def __init__(self, gathered: Gathered, rows: int, shares: tuple[float, float]) -> None:
+        ends = (round(rows * shares[0]), round(rows * sum(shares)))
+        self._bounds = np.array([order_statistic(lambda: _times(gathered), end) for end in ends], dtype=np.uint64)
+
+    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+        labelled["split"] = np.searchsorted(self._bounds, sortable(labelled["time"]), side="right")
+        return sortable(unclear["time"]) < self._bounds[0]
+
+
+def _times(gathered: Gathered) -> Iterator[NDArray[np.uint64]]:
+    for file in gathered.buckets.files:
+        for records in file.chunks():
+            yield sortable(records["time"][(records["split"] == TO_DEAL) & (records["label"] >= 0)])
+
+
+class _LastOut:
+    """A user's latest row goes to test, the one before to valid; of two at one moment, the later in the source.
+
+    Users of fewer than three labelled rows (two, where test is given) stay in train.
+    """
+
+    def __init__(self, test_is_given: bool) -> None:
+        self._held_out = (_VALID,) if test_is_given else (_TEST, _VALID)
+
+    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+        order = np.lexsort((labelled["key"], labelled["time"], labelled["user"]))
+        users = labelled["user"][order]
+        ends = np.searchsorted(users, users, side="right")
+        rows = ends - np.searchsorted(users, users, side="left")
+        from_end = ends - 1 - np.arange(users.size)
+        splits = np.zeros(users.size, dtype=np.int8)
+        for place, split in enumerate(self._held_out):
+            splits[(from_end == place) & (rows > len(self._held_out))] = split
+        labelled["split"][order] = splits
+        first_held = np.flatnonzero((splits != _TRAIN) & (from_end == len(self._held_out) - 1))
+        return _before(unclear, users[first_held], labelled["time"][order[first_held]])
+
+
+def _before(unclear: Records, users: NDArray[np.int32], times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether unclear rows come before the time of their user; all of users that have none."""
+    if not users.size:
+        return np.ones(unclear.size, dtype=np.bool_)
+    place = np.minimum(np.searchsorted(users, unclear["user"]), users.size - 1)
+    return (users[place] != unclear["user"]) | (unclear["time"] < times[place])

@@ -1,0 +1,213 @@
+"""What `distributed-il prepare` is told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from distributed_il.core.errors import UserError
+
+FileFormat = Literal[
+    "triples",
+    "movielens",
+    "movielens100k",
+    "kuairec",
+    "kuairand",
+    "kuaisar",
+    "tenrec",
+    "tiktok",
+    "recbole",
+    "csv",
+    "parquet",
+]
+"""Formats of raw files."""
+Format = Literal["auto", FileFormat]
+"""The same, or `auto`."""
+Rule = Literal["kuaishou", "watch_ratio", "rating", "binary"]
+"""How values become labels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareConfig:
+    """Raw feedback in, dataset out."""
+
+    source: str
+    """File, directory or pattern such as `logs/2024-*.csv.gz` (or pyarrow URI) of the raw feedback; .gz, .bz2, .zst and
+    .lz4 are read as they are."""
+    output: str
+    """Directory (or pyarrow URI) of the dataset; it must not exist, or be empty."""
+    append_to: str | None = None
+    """A prepared dataset (directory or URI) that the new one goes on from: users and items keep their ids, new ones
+    come after them; all its rows are in the new one, in the same splits, and new rows are dealt among themselves. A new
+    labelled row of a pair that it has a label for is set aside."""
+    name: str | None = None
+    """The dataset's name; the source's own name by default."""
+    format: Format = "auto"
+    """`triples` (X.train.rating, X.valid.rating, X.test.negative: user, item, value; tab, no header), `movielens`
+    (ratings.dat), `movielens100k` (u.data), `kuairec`, `kuairand`, `kuaisar`, `tenrec`, `tiktok` (ICME 2019), `recbole`
+    (X.inter), `csv` (with a header), `parquet`; `auto` goes by the names of the files, and by their headers."""
+
+    train: str | None = None
+    """Training file, relative to the source, or a pattern such as `train/*.parquet`; give all three splits or none.
+    Without them the rows are dealt at random, unless the source holds files named train, valid and test."""
+    valid: str | None = None
+    """Validation file or pattern."""
+    test: str | None = None
+    """Test file or pattern."""
+    split: Literal["random", "time", "last"] = "random"
+    """How rows are dealt that have no split. `random`: by shares; `time`: the earliest share to train, the next to
+    valid, the latest to test; `last`: of each user the latest row to test, the one before to valid (users of fewer than
+    three rows stay in train)."""
+    train_share: float = 0.6
+    """Share of the labelled rows that a split at random or by time gives to train."""
+    valid_share: float = 0.2
+    """Share that it gives to valid; test gets the rest."""
+
+    user_column: str | None = None
+    """Column of user ids, integers from 0 up or strings; by default the format's own, else `user_id`."""
+    item_column: str | None = None
+    """Column of item ids, likewise; else `item_id`."""
+    label_column: str | None = None
+    """Column of labels: 1, 0, or null where the feedback is unclear; else `label`."""
+    rating_column: str | None = None
+    """Column of ratings; else `rating`."""
+    play_column: str | None = None
+    """Column of how long a user watched; else `play_time_ms`."""
+    duration_column: str | None = None
+    """Column of how long the item is, in the same unit; else `duration_ms`."""
+    ratio_column: str | None = None
+    """Column of watch time over duration; else `watch_ratio`."""
+    watch_time_unit: Literal["ms", "s"] = "ms"
+    """Unit of watch times and durations."""
+    time_column: str | None = None
+    """Column of when it happened, a number or a date; read where the split goes by time; else `timestamp`."""
+    engagement_columns: list[str] | None = None
+    """Columns of 0 and 1 that tell of likes, follows, comments and forwards."""
+    hate_column: str | None = None
+    """Column of 0 and 1 that tells of dislikes."""
+    random_column: str | None = None
+    """Column of 0 and 1: whether the item was shown at random."""
+    preference_column: str = "preference"
+    """Column of true preferences, kept beside the rows where every file has it, and never read by training."""
+    delimiter: str | None = None
+    """What separates the fields of a CSV file; by default a tab in .tsv, .inter and .txt files, else a comma."""
+    id_type: Literal["auto", "integer", "string"] = "auto"
+    """How ids are read; `auto`: as integers where they are."""
+
+    user_features: str | None = None
+    """CSV (with a header, compressed or not) or Parquet file of side features, a row for each user; a user without a
+    row, or with an empty field, has an unknown value."""
+    user_feature_columns: list[str] | None = None
+    """Its categorical columns to take: text or whole numbers."""
+    user_features_id: str | None = None
+    """Its column of user ids; by default it is called as in the log, or else `user_id`."""
+    item_features: str | None = None
+    """The same for items."""
+    item_feature_columns: list[str] | None = None
+    """Its categorical columns to take."""
+    item_features_id: str | None = None
+    """Its column of item ids; by default it is called as in the log, or else `item_id`."""
+
+    rule: Literal["auto", "kuaishou", "watch_ratio", "rating", "binary"] = "auto"
+    """`kuaishou`: 0 where the user hated it; else 1 where they liked, followed, commented, forwarded, or watched it to
+    its end or for `long_view_s`; else 0 where they left within `short_play_s`; else unclear. `watch_ratio`: 1 from
+    `high_ratio` up, 0 up to `low_ratio`, else unclear. `rating`: 1 above `positive_above`, else 0. `binary`: labels as
+    they stand. `auto`: that of the format; else `binary` where there are labels (in triples: where no value but 0 and 1
+    occurs), `rating` where there are ratings, `kuaishou` where there are watch times."""
+    short_play_s: float = 3.0
+    """Threshold of `kuaishou`: a shorter play that is no complete one is negative."""
+    long_view_s: float = 18.0
+    """Threshold of `kuaishou`: a play of this length or of the whole item is positive."""
+    high_ratio: float = 1.0
+    """Threshold of `watch_ratio`; 2.0 and 0.7 are in use, too."""
+    low_ratio: float = 0.2
+    """Threshold of `watch_ratio`."""
+    positive_above: float = 2.0
+    """Threshold of `rating`: a rating above it is positive."""
+    unbiased: Literal["test", "mix"] = "test"
+    """Rows whose item was shown at random or to everybody (KuaiRand's `is_rand`, KuaiRec's small matrix): `test`: they
+    alone make the test split, and the others are dealt to train and valid; `mix`: as all others."""
+    max_reject_share: float = 0.0
+    """Share of rows that may be bad; they are then set aside in the dataset's rejects.csv. By default the first is an
+    error."""
+
+    duplicates: Literal["last", "first", "error"] = "last"
+    """Which of several equal rows of a pair in one split is kept: the last in the source, or where the split goes by
+    time, the latest."""
+    contradictions: Literal["last", "first", "drop", "error"] = "last"
+    """Which row of a pair is kept where its labels in one split differ."""
+    overlap: Literal["drop", "keep", "error"] = "drop"
+    """A pair of several splits: `drop` keeps it in the first of train, valid, test alone."""
+    unseen: Literal["keep", "drop"] = "keep"
+    """Rows of valid and test whose user or item has no training row."""
+
+    min_user_rows: int = 1
+    """Users with fewer labelled rows are set aside, and items likewise, until all that are left have enough."""
+    min_item_rows: int = 1
+    """Items with fewer labelled rows are set aside."""
+
+    lanes: int = 24
+    """Lanes that rows are dealt to; every number of workers that trains on the dataset has to divide it."""
+    row_group_rows: int = 65_536
+    """Rows of a Parquet row group."""
+    seed: int = 0
+    """Decides the random split and the order of rows."""
+    workers: int = 1
+    """Files that are read side by side, each on one CPU of the cluster or of this machine, by Ray Data; 1: one after
+    another in this process, without Ray. The dataset is the same."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.train_share < 1 and self.valid_share > 0 and self.train_share + self.valid_share < 1):
+            raise UserError(
+                f"train_share {self.train_share} and valid_share {self.valid_share} must be above 0 and leave some "
+                "rows for test: their sum must be below 1"
+            )
+        if not math.isfinite(self.positive_above):
+            raise UserError(f"positive_above is {self.positive_above}; it must be a finite number")
+        given = [name for name in ("train", "valid", "test") if getattr(self, name)]
+        if given and len(given) < 3:
+            raise UserError(f"only {' and '.join(given)} is given; give train, valid and test, or none of them")
+        if self.append_to is not None and max(self.min_user_rows, self.min_item_rows) > 1:
+            raise UserError("min_user_rows and min_item_rows must be 1 with append_to: its users and items stay")
+        if self.append_to is not None and self.overlap == "keep":
+            raise UserError("overlap must not be keep with append_to: rows of pairs that it has are set aside")
+        for name in ("min_user_rows", "min_item_rows", "workers"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise UserError(f"delimiter is {self.delimiter!r}; it must be one character")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}; it must be 0 or above")
+        columns = [self.user_column or "user_id", self.item_column or "item_id"]
+        columns += [self.label_column or "label", self.rating_column or "rating"]
+        if len(set(columns)) < len(columns):
+            raise UserError(f"user, item, label and rating column must be four names, not {', '.join(columns)}")
+        named = ("user", "item", "label", "rating", "play", "duration", "ratio", "time", "hate", "random")
+        columns = [name for name in (getattr(self, f"{role}_column") for role in named) if name]
+        columns += self.engagement_columns or []
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        if twice:
+            raise UserError(f"the column {twice[0]!r} is named for two things; give each column one")
+        self._check_features("user")
+        self._check_features("item")
+        self._check_thresholds()
+
+    def _check_features(self, kind: str) -> None:
+        file, columns = getattr(self, f"{kind}_features"), getattr(self, f"{kind}_feature_columns")
+        if file is not None and not columns:
+            raise UserError(f"{kind}_features is given; give {kind}_feature_columns, such as '[age, gender]', too")
+        if file is None and (columns or getattr(self, f"{kind}_features_id")):
+            raise UserError(f"give {kind}_features, the file that {kind}_feature_columns and {kind}_features_id are of")
+        if columns and len(set(columns)) < len(columns):
+            raise UserError(f"{kind}_feature_columns names a column twice: {', '.join(columns)}; name each once")
+
+    def _check_thresholds(self) -> None:
+        if not 0 < self.short_play_s <= self.long_view_s < math.inf:
+            raise UserError(
+                f"short_play_s {self.short_play_s} must be above 0 and at most long_view_s {self.long_view_s}"
+            )
+        if not 0 <= self.low_ratio < self.high_ratio < math.inf:
+            raise UserError(f"low_ratio {self.low_ratio} must be at least 0 and below high_ratio {self.high_ratio}")
+        if not 0 <= self.max_reject_share < 1:
+            raise UserError(f"max_reject_share is {self.max_reject_share}; it must be at least 0 and below 1")

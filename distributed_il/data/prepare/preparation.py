@@ -1,0 +1,170 @@
+"""The command `prepare`: finds raw files, reads them, builds the dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.prefetch import Prefetcher
+from distributed_il.data.dataset import Dataset, Manifest
+from distributed_il.data.prepare.build.gather import PARENT_ROW
+from distributed_il.data.prepare.build.options import ALL, BuildOptions, Progress
+from distributed_il.data.prepare.build.pipeline import build_dataset
+from distributed_il.data.prepare.build.resolve import Policies
+from distributed_il.data.prepare.config import PrepareConfig
+from distributed_il.data.prepare.sources.feature_files import open_feature_files
+from distributed_il.data.prepare.sources.feedback import describe
+from distributed_il.data.prepare.sources.files import RawSource, find_files
+from distributed_il.data.prepare.sources.reader import RawReader, open_source
+from distributed_il.data.prepare.sources.rejects import REJECTS_NAME
+from distributed_il.data.prepare.summary import account
+
+SUMMARY_JSON, SUMMARY_PAGE = "summary.json", "summary.html"
+"""What lies beside a dataset for people and programs."""
+
+
+SummaryPage = Callable[[Mapping[str, Any]], str]
+"""From the account of a dataset to an HTML page."""
+ParallelReader = Callable[[RawReader, int], Generator[tuple[str, pa.Table]]]
+"""Reads everything once, as `RawReader.tables`, with some workers."""
+
+
+def prepare(
+    config: PrepareConfig,
+    progress: Progress | None = None,
+    *,
+    summary_page: SummaryPage | None = None,
+    read_in_parallel: ParallelReader | None = None,
+) -> Manifest:
+    """Prepares raw feedback for training.
+
+    Args:
+        config: What to read, how, and where to.
+        progress: Told the stage, and how many of its rows are done of how many in all (0 if unknown).
+        summary_page: Draws the page beside the dataset; None for a dataset without one.
+        read_in_parallel: Reads several files at a time where `config.workers` asks for that; None reads them in turn.
+
+    Returns:
+        The dataset's manifest.
+
+    Raises:
+        UserError: The source can't be used, the output is taken, or the disk is full; nothing is left behind.
+    """
+    parent = None if config.append_to is None else Dataset.open(config.append_to)
+    source = find_files(config)
+    reader = open_source(config, source, parent and parent.manifest)
+    rejects = reader.findings.rejects
+    rule = _rule(config, source, reader)
+    if parent is not None:
+        _require_fit(rule, reader, parent)
+    feature_files = open_feature_files(config, reader.id_columns, parent)
+    options = BuildOptions(
+        name=config.name or (parent.manifest.name if parent else source.name),
+        rule=rule,
+        split=config.split,
+        shares=(config.train_share, config.valid_share),
+        min_user_rows=config.min_user_rows,
+        min_item_rows=config.min_item_rows,
+        policies=Policies(
+            duplicates=config.duplicates,
+            contradictions=config.contradictions,
+            overlap=config.overlap,
+            unseen=config.unseen,
+        ),
+        preference=reader.has_preference and (parent is None or _has_preference(parent)),
+        lanes=config.lanes,
+        row_group_rows=config.row_group_rows,
+        seed=config.seed,
+        parent=parent,
+    )
+
+    def locate(split: str, row: int) -> str:
+        if row >= PARENT_ROW:
+            return f"{config.append_to}, {split} row {row - PARENT_ROW}"
+        return reader.locate(split, row)
+
+    if feature_files:
+        reader.settle_id_types()
+    features = [file.read(reader.id_types[file.entity.removesuffix("s")]) for file in feature_files]
+    with closing(_tables(reader, config.workers, read_in_parallel)) as tables:
+        return build_dataset(
+            config.output,
+            tables,
+            options,
+            features=features,
+            source=chain(source.fingerprints(), (file.fingerprint() for file in feature_files)),
+            num_rows=reader.num_rows,
+            locate=locate,
+            progress=progress or (lambda stage, done, total: None),
+            late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
+            documents=lambda manifest, user_rows, item_rows: _documents(
+                account(manifest, user_rows, item_rows, reader.findings.watch_times), reader, summary_page
+            ),
+        )
+
+
+def _tables(
+    reader: RawReader, workers: int, read_in_parallel: ParallelReader | None
+) -> Generator[tuple[str, pa.Table]]:
+    """Everything once, read ahead; closing it ends the threads or tasks that read."""
+    if read_in_parallel is None or min(workers, reader.num_files) < 2:
+        return _read_ahead(reader.tables())
+    return read_in_parallel(reader, workers)
+
+
+def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Generator[tuple[str, pa.Table]]:
+    """Reads the next piece in a thread while the one before it is filed."""
+    with Prefetcher(tables, depth=1) as ahead:
+        yield from ahead
+
+
+def _documents(facts: Mapping[str, Any], reader: RawReader, summary_page: SummaryPage | None) -> dict[str, str]:
+    rejects = reader.findings.rejects
+    texts = {SUMMARY_JSON: json.dumps(facts, indent=2) + "\n"}
+    if summary_page is not None:
+        texts[SUMMARY_PAGE] = summary_page(facts)
+    return texts | ({REJECTS_NAME: rejects.table(reader.lines)} if rejects.count else {})
+
+
+def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> None:
+    """Refuses to go on from a dataset of another rule, or with columns that the new log lacks."""
+    before = parent.manifest.rule
+    settings = describe(reader.rule, reader.config)
+    differing = [name for name in settings if before.get(name) != rule[name]]
+    if differing:
+        name = differing[0]
+        option = "rule" if name == "name" else name
+        raise UserError(
+            f"{parent.path} was prepared with {option} {before.get(name)!r}, not {rule[name]!r}; labels of two kinds "
+            f"do not mix: set {option} to what it was, or prepare both logs anew"
+        )
+    if _has_preference(parent) and not reader.has_preference:
+        raise UserError(f"{parent.path} has a column of true preferences, and the new log has none; give it one")
+
+
+def _has_preference(parent: Dataset) -> bool:
+    return "preference" in parent.manifest.splits["train"].columns
+
+
+def _rule(config: PrepareConfig, source: RawSource, reader: RawReader) -> dict[str, Any]:
+    rule = describe(reader.rule, config)
+    if reader.formats not in (["csv"], ["triples"]):
+        rule["format"] = reader.formats
+    rule["split"] = _split(config, source)
+    if reader.left_aside:
+        rule["columns_left_aside"] = reader.left_aside
+    return rule
+
+
+def _split(config: PrepareConfig, source: RawSource) -> dict[str, Any]:
+    if {file.split for file in source.files} != {ALL}:
+        return {"name": "given"}
+    if config.split == "last":
+        return {"name": "last"}
+    return {"name": config.split, "train_share": config.train_share, "valid_share": config.valid_share}

@@ -1,0 +1,1 @@
+"""Simulated micro-video logs, with the truth behind every watch."""

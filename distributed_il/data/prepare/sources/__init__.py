@@ -1,0 +1,1 @@
+"""Raw files of every known layout, as rows."""

@@ -1,0 +1,171 @@
+"""Which columns of a raw file are read, as what, and by which rule they become labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from distributed_il.core.errors import UserError
+from distributed_il.data.prepare.config import PrepareConfig, Rule
+from distributed_il.data.prepare.sources.column_types import only_binary
+from distributed_il.data.prepare.sources.files import RawFile
+from distributed_il.data.prepare.sources.known_logs import (
+    ANY_LOG,
+    Fields,
+    KnownLog,
+    known_log,
+    log_of_header,
+    shown_at_random,
+)
+from distributed_il.data.prepare.sources.pieces import RawPieces
+
+_ROLES = ("user", "item", "label", "rating", "play", "duration", "ratio", "time", "hate", "random")
+ENGAGEMENT = "engagement-"
+"""Columns of engagement are called so, with a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is read of a file."""
+
+    log: KnownLog
+    columns: dict[str, str]
+    """Raw name by meaning: user, item, and what the rule and the split need."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    log: KnownLog
+    fields: Fields
+    header: list[str]
+
+    def raw(self, role: str) -> str | None:
+        """The raw name of the column with a meaning, if the file has it."""
+        name = getattr(self.fields, role)
+        return None if name is None else self.found(name)
+
+    def found(self, name: str) -> str | None:
+        """A column as the header writes it."""
+        if name in self.header or not self.log.typed_header:
+            return name if name in self.header else None
+        return next((column for column in self.header if column.partition(":")[0] == name), None)
+
+
+def choose_columns(
+    config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], headers: Mapping[RawFile, list[str]]
+) -> tuple[Rule, dict[RawFile, Choice]]:
+    """Looks at the columns of all files before any is read.
+
+    Args:
+        config: Names of columns, rule, format, split.
+        pieces: The files.
+        headers: Names of their columns.
+
+    Returns:
+        The rule, and what is read of each file.
+
+    Raises:
+        UserError: A column is missing or twice there, or no rule fits the columns.
+    """
+    files = {file: _recognised(config, file, header) for file, header in headers.items()}
+    for file, found in files.items():
+        for role in ("user", "item"):
+            _require(file, found, role)
+    rule = _rule(config, pieces, files)
+    # A log of nothing else is dealt like any other.
+    flagged = config.unbiased == "test" and not all(
+        shown_at_random(found.log, file.name) for file, found in files.items()
+    )
+    preference = all(config.preference_column in header for header in headers.values())
+    choices: dict[RawFile, Choice] = {}
+    for file, found in files.items():
+        columns = {role: _require(file, found, role) for role in ("user", "item", *_needed(rule, found))}
+        columns |= _optional(rule, file, found, flagged=flagged and file.split == "all")
+        if config.split != "random" and file.split == "all" and not file.unbiased:
+            columns["time"] = _require(file, found, "time")
+        if preference:
+            columns["preference"] = config.preference_column
+        choices[file] = Choice(found.log, columns)
+    return rule, choices
+
+
+def _recognised(config: PrepareConfig, file: RawFile, header: list[str]) -> _File:
+    log = known_log(file.format)
+    if log is ANY_LOG and config.format == "auto":
+        log = log_of_header(header) or log
+    given = {role: getattr(config, f"{role}_column") for role in _ROLES}
+    fields = replace(log.fields, **{role: name for role, name in given.items() if name})
+    if config.engagement_columns is not None:
+        fields = replace(fields, engagement=tuple(config.engagement_columns))
+    return _File(log, fields, header)
+
+
+def _needed(rule: Rule, file: _File) -> tuple[str, ...]:
+    if rule == "kuaishou" or (rule == "watch_ratio" and not file.raw("ratio")):
+        return ("play", "duration")
+    return {"watch_ratio": ("ratio",), "rating": ("rating",), "binary": ("label",)}[rule]
+
+
+def _optional(rule: Rule, file: RawFile, found: _File, *, flagged: bool) -> dict[str, str]:
+    """Columns that some logs have, or that the user has named."""
+    columns: dict[str, str] = {}
+    roles = ["random"] * flagged + ["hate"] * (rule == "kuaishou")
+    for role in roles:
+        # A known log has its columns: one with a damaged name is not to pass for one without it.
+        if getattr(found.fields, role) is not None:
+            columns[role] = _require(file, found, role)
+    if rule == "kuaishou":
+        for number, name in enumerate(found.fields.engagement):
+            if found.found(name) is None:
+                raise _missing(file, found, name)
+            columns[f"{ENGAGEMENT}{number}"] = name
+    if rule == "watch_ratio" and found.raw("play"):
+        columns["play"] = _require(file, found, "play")
+    return columns
+
+
+def _require(file: RawFile, found: _File, role: str) -> str:
+    """The raw name of a column that has to be there, once."""
+    name = getattr(found.fields, role)
+    raw = found.raw(role)
+    if raw is None or found.header.count(raw) != 1:
+        raise _missing(file, found, name or role)
+    return raw
+
+
+def _missing(file: RawFile, found: _File, name: str) -> UserError:
+    count = found.header.count(name)
+    state = f"has {count} columns called" if count else "has no column"
+    return UserError(
+        f"{file.name} {state} {name!r}, only {', '.join(found.header)}; name the columns by the options user_column, "
+        "item_column, label_column and rating_column, and for watches play_column, duration_column, ratio_column and "
+        "time_column"
+    )
+
+
+def _rule(config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], files: Mapping[RawFile, _File]) -> Rule:
+    if config.rule != "auto":
+        return config.rule
+    own: set[Rule | None] = {found.log.rule for found in files.values()}
+    if len(own) == 1 and (rule := own.pop()) is not None:
+        return rule
+    if any(file.format == "triples" for file in files):
+        binary = all(
+            only_binary(piece.batch.column(0)) for of_file in pieces.values() for piece in of_file.read(["value"])
+        )
+        return "binary" if binary else "rating"
+    wanted: tuple[tuple[Rule, tuple[str, ...]], ...] = (
+        ("binary", ("label",)),
+        ("rating", ("rating",)),
+        ("kuaishou", ("play", "duration")),
+        ("watch_ratio", ("ratio",)),
+    )
+    for rule, roles in wanted:
+        if all(found.raw(role) for found in files.values() for role in roles):
+            return rule
+    listed = "; ".join(f"{file.name}: {', '.join(found.header)}" for file, found in files.items())
+    label, rating = config.label_column or "label", config.rating_column or "rating"
+    raise UserError(
+        f"neither {label!r} nor {rating!r} is a column of every file ({listed}), nor are there watch times; "
+        "name the column by label_column or rating_column, or those of watches by play_column and duration_column"
+    )

@@ -1,0 +1,241 @@
+"""Reads delimited text in pieces, every field as a string, so that a bad value can be told by its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv as pacsv
+import pyarrow.fs as pafs
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.data.prepare.sources.known_logs import Layout
+from distributed_il.data.prepare.sources.text_lines import SUBSTITUTE, TextStream, line_numbers
+
+# Its functions are made when it is imported, so that no type checker sees them.
+pc: Any = pyarrow.compute
+
+_BLOCK_BYTES = 2 << 20
+"""Bytes that pyarrow reads at a time; it keeps some 40 such blocks ahead."""
+_PIECE_ROWS = 1 << 19
+"""Rows, at least, of a piece but the last: numbering ids costs the vocabulary's size for each piece."""
+_SHOWN = 80
+"""Characters of a bad line that a message shows."""
+
+SetAside = Callable[[int, str, str], None]
+"""Told of a line that is no row: its number among the data lines, from 0, its text, and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of a raw file."""
+
+    batch: pa.RecordBatch
+    rows: NDArray[np.int64]
+    """int64 [n]: number of each row in the file, from 0; blank lines are not counted."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many."""
+        return self.batch.num_rows
+
+
+@dataclass(slots=True)
+class _Parsing:
+    """One reading of a file: what was skipped, and so which line each parsed row stands on."""
+
+    fs: pafs.FileSystem
+    path: str
+    name: str
+    header_lines: int
+    set_aside: SetAside | None
+    skipped: list[int] = field(default_factory=list[int])
+    """Data lines, from 0, that pyarrow did not parse; it comes by them ahead of the rows."""
+    refused: Any = None
+
+    def skip(self, row: Any) -> str:
+        """Pyarrow's handler of lines with another number of fields."""
+        if self.set_aside is None:
+            self.refused = row
+            return "error"
+        number = row.number - 1 - self.header_lines
+        self.skipped.append(number)
+        self.set_aside(number, _text(row), _wrong_width(row))
+        return "skip"
+
+    def numbers(self, first: int, count: int) -> NDArray[np.int64]:
+        """Data lines of the parsed rows first … first + count − 1."""
+        parsed = np.arange(first, first + count)
+        if not self.skipped:
+            return parsed
+        gone = np.asarray(self.skipped, dtype=np.int64)
+        # Of the skipped lines, those count that at most so many parsed rows stand before.
+        return parsed + np.searchsorted(gone - np.arange(gone.size), parsed, side="right")
+
+    def place(self, number: int) -> str:
+        """File and line of a data line."""
+        (line,) = line_numbers(self.fs, self.path, [number + 1 + self.header_lines])
+        return f"{self.name}, line {line}"
+
+    def explained(self, error: Exception) -> UserError:
+        """The error in words for people."""
+        if self.refused is not None:
+            return UserError(
+                f"{self.place(self.refused.number - 1 - self.header_lines)}: {_wrong_width(self.refused)} "
+                f"({_text(self.refused)!r}); correct or remove the line, or give the right format and "
+                "delimiter"
+            )
+        if "Empty CSV" in str(error):
+            return UserError(f"{self.name} is empty; give a file with rows")
+        return UserError(
+            f"{self.name} can't be read as delimited UTF-8 text ({error}); convert it, copy it anew, or give its format"
+        )
+
+
+def _wrong_width(row: Any) -> str:
+    return f"{row.actual_columns} fields instead of {row.expected_columns}"
+
+
+def _text(row: Any) -> str:
+    return row.text.replace(SUBSTITUTE, "\ufffd")[:_SHOWN]
+
+
+def column_names(fs: pafs.FileSystem, path: str, name: str, layout: Layout) -> list[str]:
+    """Names of a file's columns.
+
+    Raises:
+        UserError: The file is empty, or its lines do not fit together.
+    """
+    if layout.columns is not None:
+        return list(layout.columns)
+    parsing = _Parsing(fs, path, name, 1, lambda number, text, problem: None)
+    try:
+        with _opened(parsing, layout, None)[0] as reader:
+            return reader.schema.names
+    except (pa.ArrowException, OSError) as error:
+        raise parsing.explained(error) from error
+
+
+def read_delimited(
+    fs: pafs.FileSystem,
+    path: str,
+    name: str,
+    layout: Layout,
+    columns: list[str],
+    set_aside: SetAside | None = None,
+) -> Iterator[Piece]:
+    """Reads some columns of a delimited file.
+
+    Args:
+        fs: Where the file lies.
+        path: Its path there.
+        name: Its name in messages.
+        layout: What it looks like.
+        columns: Which columns.
+        set_aside: Told of lines that are no rows; without it the first of them is an error.
+
+    Yields:
+        Pieces of it, all columns strings, never null. Blank lines are skipped.
+
+    Raises:
+        UserError: A line has another number of fields, or is not UTF-8, or a quotation goes over several lines.
+    """
+    header = begins_with_names(fs, path, layout)
+    parsing = _Parsing(fs, path, name, int(header), set_aside)
+    parsed = 0
+    try:
+        reader, stream = _opened(parsing, layout, columns, skip_header=header)
+        with reader:
+            for batch in _joined(reader):
+                piece = Piece(batch.select(columns), parsing.numbers(parsed, batch.num_rows))
+                parsed += batch.num_rows
+                yield _checked(piece, parsing)
+    except (pa.ArrowException, OSError) as error:
+        raise parsing.explained(error) from error
+    stream.counter.finish()
+    if parsed + len(parsing.skipped) + header != stream.counter.filled:
+        raise UserError(
+            f"{name} has {stream.counter.filled - header:,} lines but only {parsed + len(parsing.skipped):,} rows: a "
+            "quotation mark is not closed, or a field holds a line break; correct it, and write every row in a line"
+        )
+
+
+def _joined(reader: Any) -> Iterator[pa.RecordBatch]:
+    waiting: list[pa.RecordBatch] = []
+    for batch in reader:
+        waiting.append(batch)
+        if sum(piece.num_rows for piece in waiting) >= _PIECE_ROWS:
+            yield _one(waiting)
+            waiting = []
+    if any(piece.num_rows for piece in waiting):
+        yield _one(waiting)
+
+
+def _one(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
+
+
+def _checked(piece: Piece, parsing: _Parsing) -> Piece:
+    """The piece without rows that hold bytes that were no text."""
+    good = np.ones(piece.num_rows, dtype=np.bool_)
+    for name, column in zip(piece.batch.schema.names, piece.batch.columns, strict=True):
+        broken = pc.match_substring(column, SUBSTITUTE).to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(broken & good).tolist():
+            number, text = int(piece.rows[row]), column[row].as_py().replace(SUBSTITUTE, "\ufffd")[:_SHOWN]
+            if parsing.set_aside is None:
+                raise UserError(
+                    f"{parsing.name} can't be read as delimited UTF-8 text: {parsing.place(number)}, column {name}: "
+                    f"{text!r}; correct it, convert the file, or give its format"
+                )
+            parsing.set_aside(number, text, f"column {name} is not UTF-8")
+        good &= ~broken
+    return piece if good.all() else Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
+
+
+def _opened(
+    parsing: _Parsing, layout: Layout, columns: list[str] | None, *, skip_header: bool = False
+) -> tuple[Any, TextStream]:
+    named = layout.columns is not None
+    convert = pacsv.ConvertOptions(
+        include_columns=columns or [],
+        column_types={column: pa.string() for column in columns or []},
+        strings_can_be_null=False,
+        check_utf8=False,  # the stream has seen to it
+    )
+    stream = TextStream(parsing.fs.open_input_stream(parsing.path))
+    reader = pacsv.open_csv(
+        pa.PythonFile(stream, mode="r"),
+        read_options=pacsv.ReadOptions(
+            use_threads=False,
+            block_size=_BLOCK_BYTES,
+            column_names=layout.columns,
+            skip_rows=int(skip_header and named),
+        ),
+        parse_options=pacsv.ParseOptions(
+            delimiter=layout.delimiter,
+            quote_char='"' if layout.quoted else False,
+            invalid_row_handler=parsing.skip,
+        ),
+        convert_options=convert,
+    )
+    return reader, stream
+
+
+def begins_with_names(fs: pafs.FileSystem, path: str, layout: Layout) -> bool:
+    """Whether the first line names the columns.
+
+    Raises:
+        UserError: The file can't be read.
+    """
+    if layout.columns is None or not layout.may_have_header:
+        return layout.columns is None
+    try:
+        with fs.open_input_stream(path) as stream:
+            return stream.read(len(layout.columns[0])).decode(errors="replace").lower() == layout.columns[0]
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error}); copy it anew") from error

@@ -1,0 +1,160 @@
+"""Reads files of side features, and refuses what does not say clearly which value an id has."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.fs as pafs
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import sha256_of
+from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
+from distributed_il.data.prepare.build.side_features import SideFeatures
+from distributed_il.data.prepare.config import PrepareConfig
+from distributed_il.data.prepare.sources.column_types import BadValueError, IdType, read_categories, read_ids
+from distributed_il.data.prepare.sources.delimited import Piece
+from distributed_il.data.prepare.sources.files import RawFile
+from distributed_il.data.prepare.sources.known_logs import is_parquet
+from distributed_il.data.prepare.sources.pieces import RawPieces
+
+# Its functions are made when it is imported, so that no type checker sees them.
+pc: Any = pyarrow.compute
+
+_SIDES: dict[Entity, Literal["user", "item"]] = {"users": "user", "items": "item"}
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFile:
+    """A file of side features whose columns are there."""
+
+    entity: Entity
+    fs: pafs.FileSystem
+    path: str
+    pieces: RawPieces
+    id_column: str
+    columns: tuple[str, ...]
+
+    def fingerprint(self) -> SourceFile:
+        """Size and SHA-256 of the file, read anew."""
+        size = self.fs.get_file_info(self.path).size
+        return SourceFile(path=posixpath.basename(self.path), bytes=size, sha256=sha256_of(self.fs, self.path))
+
+    def read(self, wanted: IdType) -> SideFeatures:
+        """Reads the file.
+
+        Args:
+            wanted: How ids are read; that of the log.
+
+        Raises:
+            UserError: The file can't be read, holds no rows or a bad value, or two values for one id.
+        """
+        ids: list[pa.Array] = []
+        values: list[list[pa.Array]] = [[] for _ in self.columns]
+        rows: list[NDArray[np.int64]] = []
+        for piece in self.pieces.read([self.id_column, *self.columns]):
+            ids.append(self._converted(piece, self.id_column, lambda column: read_ids(column, wanted)))
+            for column, parts in zip(self.columns, values, strict=True):
+                parts.append(self._converted(piece, column, read_categories).dictionary_encode())
+            rows.append(piece.rows)
+        if not sum(len(part) for part in ids):
+            raise UserError(f"{self.path} holds no rows; give a file with rows, or leave {self.option} out")
+        columns = [pa.chunked_array(parts).unify_dictionaries().combine_chunks() for parts in values]
+        places = np.stack([pc.fill_null(column.indices, -1).to_numpy() for column in columns], axis=1)
+        texts = {name: column.dictionary for name, column in zip(self.columns, columns, strict=True)}
+        encoded = pa.chunked_array(ids).combine_chunks().dictionary_encode()
+        of_id = encoded.indices.to_numpy()
+        first = np.zeros(len(encoded.dictionary), np.int64)
+        first[of_id[::-1]] = np.arange(of_id.size)[::-1]  # of equal ids the first comes last, and stays
+        contradicting = np.flatnonzero((places != places[first[of_id]]).any(axis=1))
+        if contradicting.size:
+            self._refuse(
+                int(contradicting[0]), int(first[of_id[contradicting[0]]]), places, texts, np.concatenate(rows)
+            )
+        return SideFeatures(self.entity, encoded.dictionary, places[first], texts)
+
+    @property
+    def option(self) -> str:
+        """The option that has named it."""
+        return f"{_SIDES[self.entity]}_features"
+
+    def _converted(self, piece: Piece, column: str, convert: Any) -> pa.Array:
+        try:
+            return convert(piece.batch.column(column))
+        except BadValueError as error:
+            place = self.pieces.place(int(piece.rows[error.row]))
+            raise UserError(f"{place}, column {column}: {error.value!r}: {error.problem}") from error
+
+    def _refuse(
+        self,
+        row: int,
+        first: int,
+        places: NDArray[np.int32],
+        texts: dict[str, pa.Array],
+        rows: NDArray[np.int64],
+    ) -> NoReturn:
+        column = int(np.flatnonzero(places[row] != places[first])[0])
+        name = self.columns[column]
+        there, here = (
+            None if places[k, column] < 0 else texts[name][int(places[k, column])].as_py() for k in (first, row)
+        )
+        raise UserError(
+            f"{self.pieces.place(int(rows[row]))}, column {name}: {here!r}, but {self.pieces.place(int(rows[first]))} "
+            f"has {there!r} for the same {self.id_column}; leave one row for each {_SIDES[self.entity]}"
+        )
+
+
+def open_feature_files(config: PrepareConfig, id_columns: dict[str, str], parent: Dataset | None) -> list[FeatureFile]:
+    """Looks at the columns of the files of side features before anything is read.
+
+    Args:
+        config: Which files and columns.
+        id_columns: What the log calls its columns of `user` and `item`.
+        parent: A dataset that is gone on from; what it has features of needs the same ones again.
+
+    Raises:
+        UserError: A file or column is not there, or the parent's columns are others.
+    """
+    files = [_opened(config, entity, id_columns[kind]) for entity, kind in _SIDES.items()]
+    for entity, kind, file in zip(_SIDES, _SIDES.values(), files, strict=True):
+        before = () if parent is None else tuple(column.name for column in parent.feature_columns(entity))
+        if parent is not None and before and before != (file.columns if file else ()):
+            given = f"are {_listed(file.columns)}" if file else "are not given"
+            raise UserError(
+                f"{parent.path} has the {kind} features {_listed(before)}, and here they {given}; give {kind}_features "
+                f"and {kind}_feature_columns='[{', '.join(before)}]', if only with the new {entity}, or prepare both "
+                "logs anew"
+            )
+    return [file for file in files if file is not None]
+
+
+def _opened(config: PrepareConfig, entity: Entity, log_column: str) -> FeatureFile | None:
+    kind = _SIDES[entity]
+    given, columns = getattr(config, f"{kind}_features"), getattr(config, f"{kind}_feature_columns")
+    if given is None:
+        return None
+    fs, path = filesystem(given)
+    if fs.get_file_info(path).type != pafs.FileType.File:
+        raise UserError(f"{given} is no file; give {kind}_features a CSV or Parquet file")
+    raw = RawFile("all", given, path, "parquet" if is_parquet(given) else "csv")
+    pieces = RawPieces(fs, raw, config.delimiter)
+    header = pieces.columns()
+    own = getattr(config, f"{kind}_features_id")
+    id_column = own or (log_column if log_column in header else f"{kind}_id")
+    for name, option in [(id_column, f"{kind}_features_id"), *((name, f"{kind}_feature_columns") for name in columns)]:
+        if header.count(name) != 1:
+            state = f"{header.count(name)} columns called" if name in header else "no column"
+            raise UserError(f"{given} has {state} {name!r}, only {', '.join(header)}; correct {option}")
+    if id_column in columns:
+        raise UserError(f"{given}: the column {id_column!r} holds the ids; leave it out of {kind}_feature_columns")
+    return FeatureFile(entity, fs, path, pieces, id_column, tuple(columns))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"[{', '.join(names)}]"

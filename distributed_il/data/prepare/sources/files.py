@@ -1,0 +1,213 @@
+"""Finds the raw files of a source, and tells their formats and splits by their names."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pyarrow.fs as pafs
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import sha256_of
+from distributed_il.data.dataset import SPLITS, SourceFile, filesystem
+from distributed_il.data.prepare.build.options import ALL
+from distributed_il.data.prepare.config import FileFormat, Format, PrepareConfig
+from distributed_il.data.prepare.sources.known_logs import known_log, log_of_name, plain_name, shown_at_random
+
+_SUFFIXES: dict[str, FileFormat] = {
+    ".rating": "triples",
+    ".negative": "triples",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".inter": "recbole",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_TRIPLES = {"train": ".train.rating", "valid": ".valid.rating", "test": ".test.negative"}
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """One raw file."""
+
+    split: str
+    """`train`, `valid`, `test`, or `all` where the rows are still to be dealt."""
+    name: str
+    """Relative to the source."""
+    path: str
+    """On the source's filesystem."""
+    format: FileFormat
+    unbiased: bool = False
+    """Whether it makes the test set, because its items were shown at random."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawSource:
+    """The raw files that a dataset is made from."""
+
+    filesystem: pafs.FileSystem
+    name: str
+    """The source's own name."""
+    files: tuple[RawFile, ...]
+    """Those of train first, then valid, then test; in order of name within a split."""
+
+    def fingerprints(self) -> Iterator[SourceFile]:
+        """Size and SHA-256 of each file, read anew."""
+        for file in self.files:
+            size = self.filesystem.get_file_info(file.path).size
+            yield SourceFile(path=file.name, bytes=size, sha256=sha256_of(self.filesystem, file.path))
+
+
+def find_files(config: PrepareConfig) -> RawSource:
+    """Finds the files to read.
+
+    Args:
+        config: Source, format, and names of the splits' files where given.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: The source is not there, or it does not tell what to read.
+    """
+    fs, root, pattern = _place(config.source)
+    info = fs.get_file_info(root)
+    if info.type == pafs.FileType.NotFound:
+        raise UserError(f"{config.source} does not exist; give the file or directory of the raw feedback as source")
+    name = posixpath.basename(root)
+    if info.type == pafs.FileType.File:
+        if config.train:
+            raise UserError(f"{config.source} is a file; with train, valid and test, give their directory as source")
+        return RawSource(fs, name, (RawFile(ALL, name, root, _format_of(name, config.format)),))
+    listing = fs.get_file_info(pafs.FileSelector(root, recursive=True))
+    present = sorted(posixpath.relpath(i.path, root) for i in listing if i.type == pafs.FileType.File)
+    if pattern:
+        by_split = {ALL: _matching(config.source, present, pattern)}
+    else:
+        by_split = _given(config, present) if config.train else _guessed(config, present)
+    files = tuple(
+        RawFile(split, name, posixpath.join(root, name), _format_of(name, config.format))
+        for split, names in by_split.items()
+        for name in names
+    )
+    return RawSource(fs, name, _with_unbiased(config, files))
+
+
+def _place(source: str) -> tuple[pafs.FileSystem, str, str]:
+    """Filesystem and path of a source, and the pattern below it where it has one."""
+    fs, root = filesystem(source)
+    parts = root.split("/")
+    wild = next((number for number, part in enumerate(parts) if any(sign in part for sign in "*?[")), None)
+    if wild is None or fs.get_file_info(root).type != pafs.FileType.NotFound:
+        return fs, root, ""
+    return fs, "/".join(parts[:wild]) or "/", "/".join(parts[wild:])
+
+
+def _matching(source: str, present: list[str], pattern: str) -> list[str]:
+    names = [name for name in present if fnmatch.fnmatchcase(name, pattern)]
+    if not names:
+        raise UserError(f"no file fits the source {source}; {_shown(present)}")
+    return names
+
+
+def _with_unbiased(config: PrepareConfig, files: tuple[RawFile, ...]) -> tuple[RawFile, ...]:
+    """Marks the files of items shown at random, where there are others to train on."""
+    random = [file.split == ALL and shown_at_random(known_log(file.format), file.name) for file in files]
+    if config.unbiased == "mix" or all(random):
+        return files
+    return tuple(replace(file, unbiased=of_file) for file, of_file in zip(files, random, strict=True))
+
+
+def _format_of(name: str, wanted: Format) -> FileFormat:
+    if wanted != "auto":
+        return wanted
+    log = log_of_name(name)
+    if log is not None:
+        return log.format
+    plain = plain_name(name)
+    for suffix, found in _SUFFIXES.items():
+        if plain.endswith(suffix):
+            return found
+    raise UserError(f"{name}: the name does not tell the format; give format, such as csv or parquet")
+
+
+def _given(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
+    by_split: dict[str, list[str]] = {}
+    for split in SPLITS:
+        pattern = posixpath.normpath(str(getattr(config, split)))
+        by_split[split] = [name for name in present if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        if not by_split[split]:
+            raise UserError(f"{config.source} holds no file {pattern} (option {split}); {_shown(present)}")
+    names = [name for found in by_split.values() for name in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{twice[0]} is in two splits; give train, valid and test different files")
+    return by_split
+
+
+def _guessed(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
+    top = [name for name in present if "/" not in name]
+    if config.format in ("auto", "triples"):
+        found = {split: [name for name in top if name.endswith(end)] for split, end in _TRIPLES.items()}
+        if all(len(names) == 1 for names in found.values()):
+            return found
+        if config.format == "triples" or found["train"]:
+            raise UserError(
+                f"{config.source} must hold exactly one X.train.rating, one X.valid.rating and one X.test.negative, "
+                f"or name the files by the options train, valid and test; {_shown(present)}"
+            )
+    known = _known(config, present)
+    if known:
+        return {ALL: known}
+    readable = [name for name in top if _readable(name, config.format)]
+    named = {split: [name for name in readable if name.split(".")[0] == split] for split in SPLITS}
+    if all(len(names) == 1 for names in named.values()):
+        return named
+    if not readable or any(named.values()) or len({_format_of(name, config.format) for name in readable}) > 1:
+        raise _unclear(config, present)
+    return {ALL: readable}
+
+
+def _known(config: PrepareConfig, present: list[str]) -> list[str]:
+    """The files of a public data set, wherever below the source they lie."""
+    by_format: dict[str, list[str]] = {}
+    for name in present:
+        log = log_of_name(name)
+        if log is not None and log.format != "recbole" and not posixpath.basename(name).startswith((".", "_")):
+            by_format.setdefault(log.format, []).append(name)
+    if config.format != "auto":
+        by_format = {name: files for name, files in by_format.items() if name == config.format}
+    if not by_format:
+        return []
+    if len(by_format) > 1:
+        raise _unclear(config, present)
+    ((found, names),) = by_format.items()
+    if known_log(found).apart and len(names) > 1:
+        raise UserError(f"{config.source} holds several logs, {' and '.join(names)}; name one of them as source")
+    return names
+
+
+def _unclear(config: PrepareConfig, present: list[str]) -> UserError:
+    return UserError(
+        f"{config.source}: it is not clear which files to read; name one file as source, or name the splits' files "
+        f"by the options train, valid and test; {_shown(present)}"
+    )
+
+
+def _readable(name: str, wanted: Format) -> bool:
+    if posixpath.basename(name).startswith((".", "_")):
+        return False
+    kind = next((kind for suffix, kind in _SUFFIXES.items() if plain_name(name).endswith(suffix)), None)
+    if wanted in ("auto", kind):
+        return kind is not None
+    # A public log under names of its own.
+    return wanted not in ("csv", "parquet", "triples") and kind in ("csv", "parquet")
+
+
+def _shown(present: list[str]) -> str:
+    if not present:
+        return "it holds no files"
+    return f"it holds {', '.join(present[:8])}{', …' if len(present) > 8 else ''}"

@@ -1,0 +1,230 @@
+"""Public logs as they come: how their files are called and laid out, and which column means what."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distributed_il.data.prepare.config import FileFormat, Rule
+
+COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4")
+"""Endings of compressed files, which are read as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a delimited file looks like."""
+
+    delimiter: str
+    columns: tuple[str, ...] | None = None
+    """Names of the columns where the file has no header."""
+    may_have_header: bool = False
+    """Whether a file read by position may begin with a line that names its columns."""
+    quoted: bool = False
+    """Whether a field may stand in quotation marks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fields:
+    """Names of the columns that matter; None or empty where a log has none such."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    label: str | None = None
+    rating: str | None = None
+    play: str | None = None
+    duration: str | None = None
+    ratio: str | None = None
+    time: str | None = None
+    engagement: tuple[str, ...] = ()
+    """Likes, follows, comments, forwards."""
+    hate: str | None = None
+    random: str | None = None
+    """Whether an item was shown at random."""
+
+    def named(self) -> tuple[str, ...]:
+        """All of them."""
+        single = (getattr(self, name) for name in self.__slots__ if name != "engagement")
+        return tuple(name for name in single if name) + self.engagement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownLog:
+    """A data set's log."""
+
+    format: FileFormat
+    """Its name as an option."""
+    files: tuple[str, ...]
+    """Patterns that its files' names fit, compression left out."""
+    fields: Fields
+    rule: Rule | None = None
+    """How its values become labels unless told otherwise; None where the columns decide."""
+    layout: Layout | None = None
+    """Of files without a header; None for CSV with a header, or Parquet."""
+    random_files: str | None = None
+    """Pattern of files that hold nothing but items shown at random, or to everybody: an unbiased test set."""
+    apart: bool = False
+    """Whether its files are logs of their own, so that one has to be chosen."""
+    integer_ids: bool = True
+    """Whether ids are integers, so that another value is a mistake."""
+    typed_header: bool = False
+    """Whether the header names types after a colon."""
+
+
+# MovieLens separates by two colons; with one colon for the separator, every second field is empty.
+MOVIELENS = Layout(":", ("user", "", "item", " ", "rating", "  ", "timestamp"))
+TRIPLES = Layout("\t", ("user", "item", "value"))
+_TENREC = "user_id item_id click follow like share video_category watching_times gender age"
+_TIKTOK = "uid user_city item_id author_id item_city channel finish like music_id did creat_time video_duration"
+
+KNOWN_LOGS = (
+    KnownLog(
+        format="movielens",
+        files=("ratings.dat",),
+        fields=Fields(user="user", item="item", rating="rating", time="timestamp"),
+        rule="rating",
+        layout=MOVIELENS,
+    ),
+    KnownLog(
+        format="movielens100k",
+        files=("u.data",),
+        fields=Fields(user="user", item="item", rating="rating", time="timestamp"),
+        rule="rating",
+        layout=Layout("\t", ("user", "item", "rating", "timestamp")),
+    ),
+    KnownLog(
+        format="kuairec",
+        files=("big_matrix.*", "small_matrix.*"),
+        fields=Fields(
+            item="video_id",
+            play="play_duration",
+            duration="video_duration",
+            ratio="watch_ratio",
+            time="timestamp",
+        ),
+        rule="kuaishou",
+        random_files="small_matrix.*",
+    ),
+    KnownLog(
+        format="kuairand",
+        files=("log_standard_*", "log_random_*"),
+        fields=Fields(
+            item="video_id",
+            play="play_time_ms",
+            duration="duration_ms",
+            time="time_ms",
+            engagement=("is_like", "is_follow", "is_comment", "is_forward"),
+            hate="is_hate",
+            random="is_rand",
+        ),
+        rule="kuaishou",
+        random_files="log_random_*",
+    ),
+    KnownLog(
+        format="kuaisar",
+        files=("rec_inter.*",),
+        fields=Fields(
+            play="playing_time",
+            duration="duration_ms",
+            time="timestamp",
+            engagement=("like", "follow", "forward"),
+        ),
+        rule="kuaishou",
+    ),
+    KnownLog(
+        format="tenrec",
+        files=("QK-video.*", "QB-video.*"),
+        fields=Fields(label="click"),
+        rule="binary",
+        layout=Layout(",", tuple(_TENREC.split()), may_have_header=True),
+        apart=True,
+    ),
+    KnownLog(
+        format="tiktok",
+        files=("final_track2_train.*",),
+        fields=Fields(user="uid", label="finish", time="creat_time"),
+        rule="binary",
+        layout=Layout("\t", tuple(_TIKTOK.split()), may_have_header=True),
+    ),
+    KnownLog(
+        format="recbole",
+        files=("*.inter",),
+        fields=Fields(label="label", rating="rating", time="timestamp"),
+        integer_ids=False,
+        typed_header=True,
+    ),
+)
+"""In the order in which they are looked for."""
+_BY_FORMAT = {log.format: log for log in KNOWN_LOGS}
+_TRIPLES_LOG = KnownLog(
+    format="triples",
+    files=(),
+    fields=Fields(user="user", item="item", label="value", rating="value"),
+    layout=TRIPLES,
+    integer_ids=False,
+)
+ANY_LOG = KnownLog(
+    format="csv",
+    files=(),
+    fields=Fields(
+        label="label",
+        rating="rating",
+        play="play_time_ms",
+        duration="duration_ms",
+        ratio="watch_ratio",
+        time="timestamp",
+    ),
+    integer_ids=False,
+)
+"""A log of the user's own, where no column is named otherwise."""
+
+
+def known_log(format: str) -> KnownLog:
+    """The log of a format; `ANY_LOG` for CSV and Parquet."""
+    return _TRIPLES_LOG if format == "triples" else _BY_FORMAT.get(format, ANY_LOG)
+
+
+def plain_name(name: str) -> str:
+    """A file's own name without the ending of a compression."""
+    name = posixpath.basename(name)
+    return next((name.removesuffix(ending) for ending in COMPRESSIONS if name.endswith(ending)), name)
+
+
+def log_of_name(name: str) -> KnownLog | None:
+    """The log whose files are called so."""
+    plain = plain_name(name)
+    return next((log for log in KNOWN_LOGS if any(fnmatch.fnmatchcase(plain, pattern) for pattern in log.files)), None)
+
+
+def log_of_header(columns: Sequence[str]) -> KnownLog | None:
+    """The log that has exactly such columns among others; only those with watch times tell themselves by them."""
+    logs = (log for log in KNOWN_LOGS if log.layout is None and log.rule is not None)
+    return next((log for log in logs if set(log.fields.named()) <= set(columns)), None)
+
+
+def shown_at_random(log: KnownLog, name: str) -> bool:
+    """Whether a file of this log holds nothing but items shown at random."""
+    return log.random_files is not None and fnmatch.fnmatchcase(plain_name(name), log.random_files)
+
+
+def is_parquet(name: str) -> bool:
+    """Whether a file is called like Parquet."""
+    return name.endswith((".parquet", ".pq"))
+
+
+def text_layout(log: KnownLog, name: str, delimiter: str | None) -> Layout:
+    """How a delimited file is laid out.
+
+    Args:
+        log: Its log.
+        name: Its name.
+        delimiter: What separates the fields of a file with a header; None goes by the name.
+    """
+    if log.layout is not None:
+        return log.layout
+    plain = plain_name(name)
+    tab = log.typed_header or plain.endswith((".tsv", ".inter", ".txt"))
+    # The public logs have no quotation marks; one that stands there is a mistake, not the begin of a quotation.
+    return Layout(delimiter or ("\t" if tab else ","), quoted=log is ANY_LOG)

@@ -1,0 +1,279 @@
+"""Reads a source piece by piece into tables of user, item, label, and tells where each row came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import SPLITS, Manifest
+from distributed_il.data.prepare.build.options import ALL
+from distributed_il.data.prepare.config import PrepareConfig, Rule
+from distributed_il.data.prepare.sources.column_types import (
+    BadValueError,
+    IdType,
+    Reader,
+    read_amounts,
+    read_flags,
+    read_ids,
+    read_labels,
+    read_preferences,
+    read_ratings,
+    read_times,
+)
+from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choice, choose_columns
+from distributed_il.data.prepare.sources.delimited import Piece, SetAside
+from distributed_il.data.prepare.sources.feedback import watch_labels
+from distributed_il.data.prepare.sources.files import RawFile, RawSource
+from distributed_il.data.prepare.sources.findings import Findings
+from distributed_il.data.prepare.sources.pieces import RawPieces
+from distributed_il.data.prepare.sources.rejects import Lines, Rejects
+
+_FILE_SHIFT = 40
+"""A row's number is that of its file, shifted so far, and its own in the file."""
+_TEST = SPLITS[2]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A raw file and what is read of it."""
+
+    file: RawFile
+    pieces: RawPieces
+    choice: Choice
+
+
+@dataclass(slots=True)
+class RawReader:
+    """The rows of a source; `open_source` makes it."""
+
+    config: PrepareConfig
+    rule: Rule
+    left_aside: dict[str, list[str]]
+    """Columns that are not read, by file."""
+    num_rows: int
+    """Rows in all; 0 where it takes reading the files to know."""
+    _files: list[_File]
+    findings: Findings
+    """What has been found so far beside the rows."""
+    id_types: dict[str, IdType]
+    """How ids of users and items are read; the first piece decides what is `auto`."""
+
+    @property
+    def num_files(self) -> int:
+        """How many files there are."""
+        return len(self._files)
+
+    @property
+    def has_preference(self) -> bool:
+        """Whether there is a column of true preferences, which is so where every file has it."""
+        return all("preference" in file.choice.columns for file in self._files)
+
+    @property
+    def id_columns(self) -> dict[str, str]:
+        """What the first file calls its columns of `user` and `item`."""
+        return {name: self._files[0].choice.columns[name] for name in ("user", "item")}
+
+    @property
+    def formats(self) -> list[str]:
+        """Names of the logs read."""
+        return sorted({file.choice.log.format for file in self._files})
+
+    def settle_id_types(self) -> None:
+        """Reads as much as it takes to know how ids are read; all of that is read again later.
+
+        Raises:
+            UserError: As `file_tables`.
+        """
+        if "auto" in self.id_types.values():
+            with closing(self.afresh()._all_tables()) as tables:
+                next(tables, None)
+
+    def afresh(self) -> RawReader:
+        """A reader of the same files that has found nothing yet; how ids are read is settled for both."""
+        return replace(self, findings=Findings(Rejects(self.config.max_reject_share)))
+
+    def tables(self) -> Iterator[tuple[str, pa.Table]]:
+        """Reads everything once.
+
+        Yields:
+            As `file_tables`.
+
+        Raises:
+            UserError: As `file_tables`; or more rows are bad than may be.
+        """
+        yield from self._all_tables()
+        self.check_rejects()
+
+    def file_tables(self, number: int) -> Iterator[tuple[str, pa.Table]]:
+        """Reads a file once.
+
+        Args:
+            number: Which, from 0.
+
+        Yields:
+            Split (or `all`) and a piece of it: user and item int64 or string, label int8 with nulls, row int64 for
+            `locate`, ascending within the split, where the split goes by time `time` float64, and where
+            `has_preference`, preference float32.
+
+        Raises:
+            UserError: The file can't be read, holds no rows, or holds a bad value, with its line or row.
+        """
+        file = self._files[number]
+        found = self.findings
+        rows_before = found.rows + found.rejects.count
+        for piece in file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file)):
+            for split, table in self._tables(file, piece, number << _FILE_SHIFT):
+                found.rows += table.num_rows
+                yield split, table
+        if found.rows + found.rejects.count == rows_before:
+            raise UserError(f"{file.file.name} holds no rows; give a file with rows")
+
+    def check_rejects(self) -> None:
+        """Refuses too many bad rows, once all files are read.
+
+        Raises:
+            UserError: More rows are bad than may be.
+        """
+        self.findings.rejects.check(self.findings.rows, self.lines)
+
+    def require_here(self, number: int) -> None:
+        """Refuses a file that this machine does not see.
+
+        Raises:
+            UserError: Its filesystem has no such file here.
+        """
+        self._files[number].pieces.require_here()
+
+    def locate(self, split: str, row: int) -> str:
+        """Where the row of that number stands: file and line."""
+        return self._files[row >> _FILE_SHIFT].pieces.place(row & ((1 << _FILE_SHIFT) - 1))
+
+    @property
+    def lines(self) -> dict[str, Lines]:
+        """Finds the lines of each file."""
+        return {file.file.name: file.pieces.lines for file in self._files}
+
+    def _all_tables(self) -> Generator[tuple[str, pa.Table]]:
+        for number in range(self.num_files):
+            yield from self.file_tables(number)
+
+    def _set_aside(self, file: _File) -> SetAside | None:
+        if not self.findings.rejects.allowed:
+            return None
+        return lambda row, text, problem: self.findings.rejects.add(file.file.name, row, "", text, problem)
+
+    def _tables(self, file: _File, piece: Piece, first: int) -> Iterator[tuple[str, pa.Table]]:
+        columns, rows = self._converted(file, piece)
+        if not rows.size:
+            return
+        labels = self._labels(columns)
+        if "play" in columns:
+            self.findings.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
+        kept = {name: columns[name] for name in ("user", "item", "time", "preference") if name in columns}
+        table = pa.table({**kept, "label": labels, "row": first + rows})
+        random = columns.get("random")
+        if file.file.unbiased:
+            yield _TEST, table
+        elif random is None:
+            yield file.file.split, table
+        else:
+            flags = random.to_numpy(zero_copy_only=False)
+            for split, wanted in ((ALL, ~flags), (_TEST, flags)):
+                if wanted.any():
+                    yield split, table.filter(pa.array(wanted))
+
+    def _labels(self, columns: dict[str, pa.Array]) -> pa.Array:
+        if self.rule == "binary":
+            return columns["label"]
+        if self.rule == "rating":
+            return columns["rating"]
+        flags = [column for name, column in columns.items() if name.startswith(ENGAGEMENT)]
+        engaged = [flag.to_numpy(zero_copy_only=False) for flag in flags]
+        return watch_labels(self.rule, columns, np.logical_or.reduce(engaged) if engaged else None, self.config)
+
+    def _converted(self, file: _File, piece: Piece) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
+        """The columns of a piece, checked, and its rows; bad ones are refused or set aside."""
+        readers = self._readers(file)
+        while True:
+            converted: dict[str, pa.Array] = {}
+            name = ""
+            try:
+                for name, raw in file.choice.columns.items():
+                    converted[name] = readers(name)(piece.batch.column(raw))
+                return converted, piece.rows
+            except BadValueError as error:
+                piece = self._without(file, piece, file.choice.columns[name], error)
+
+    def _without(self, file: _File, piece: Piece, raw: str, error: BadValueError) -> Piece:
+        if not self.findings.rejects.allowed or error.all_rows is None:
+            place = file.pieces.place(int(piece.rows[error.row]))
+            raise UserError(f"{place}, column {raw}: {error.value!r}: {error.problem}") from error
+        bad = error.all_rows()
+        values = piece.batch.column(raw).take(pa.array(bad)).to_pylist()
+        for row, value in zip(piece.rows[bad].tolist(), values, strict=True):
+            self.findings.rejects.add(file.file.name, row, raw, value, error.problem)
+        good = np.ones(piece.num_rows, dtype=np.bool_)
+        good[bad] = False
+        return Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
+
+    def _readers(self, file: _File) -> Callable[[str], Reader]:
+        by_role: dict[str, Reader] = {
+            "user": partial(self._ids, file, "user"),
+            "item": partial(self._ids, file, "item"),
+            "label": read_labels,
+            "rating": partial(read_ratings, positive_above=self.config.positive_above),
+            "play": read_amounts,
+            "duration": partial(read_amounts, optional=True),
+            "ratio": partial(read_amounts, optional=True),
+            "time": read_times,
+            "preference": read_preferences,
+        }
+        return lambda name: by_role.get(name, read_flags)
+
+    def _ids(self, file: _File, entity: str, column: pa.Array) -> pa.Array:
+        wanted = self.id_types[entity]
+        if wanted == "auto" and file.choice.log.integer_ids:
+            wanted = "integer"
+        ids = read_ids(column, wanted)
+        if self.id_types[entity] == "auto" and len(ids):
+            # The first piece decides; a later one that differs is told by its line, not guessed at.
+            self.id_types[entity] = "integer" if pa.types.is_integer(ids.type) else "string"
+        return ids
+
+
+def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | None = None) -> RawReader:
+    """Looks at the columns of all files before any is read.
+
+    Args:
+        config: Names of columns, rule, format.
+        source: The files.
+        parent: Of a dataset that is gone on from, whose types of ids hold.
+
+    Returns:
+        A reader of their rows.
+
+    Raises:
+        UserError: A column is missing or twice there, or a file can't be read.
+    """
+    pieces = {file: RawPieces(source.filesystem, file, config.delimiter) for file in source.files}
+    headers = {file: of_file.columns() for file, of_file in pieces.items()}
+    rule, choices = choose_columns(config, pieces, headers)
+    left_aside: dict[str, list[str]] = {}
+    for file, header in headers.items():
+        rest = [name for name in header if name not in choices[file].columns.values()]
+        if rest and choices[file].log.layout is None:
+            left_aside[file.name] = rest
+    rows = [of_file.num_rows() for of_file in pieces.values()]
+    files = [_File(file, pieces[file], choices[file]) for file in source.files]
+    total = sum(rows) if all(rows) else 0
+    id_types: dict[str, IdType] = dict.fromkeys(("user", "item"), config.id_type)
+    if parent is not None and config.id_type == "auto":
+        id_types = {name: "integer" if kind == "int64" else "string" for name, kind in parent.id_type.items()}
+    return RawReader(config, rule, left_aside, total, files, Findings(Rejects(config.max_reject_share)), id_types)

@@ -1,0 +1,90 @@
+"""What became of a log, as plain values: rows in, out and set aside, who is in it, and how long people watched."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distributed_il.data.dataset import UNCLEAR, Manifest
+from distributed_il.data.prepare.sources.watch_times import CLASSES, EDGES_S, WatchTimes
+
+SET_ASIDE = {
+    "rejected_rows": "bad rows, listed in rejects.csv",
+    "duplicate_rows": "duplicates of a pair, {duplicates} kept",
+    "contradicting_rows": "of pairs whose labels differ, {contradictions} kept",
+    "overlapping_rows": "of pairs that an earlier split has",
+    "inactive_rows": "of users or items with too few labelled rows",
+    "inactive_unclear_rows": "unclear rows of such",
+    "unclear_rows_outside_train": "unclear rows of valid and test",
+    "unclear_rows_with_label": "unclear rows of pairs with a label in train",
+}
+"""Counts of rows that do not reach a split, and why; a policy's name in braces stands for the policy."""
+
+
+def account(
+    manifest: Manifest, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64], watch_times: WatchTimes
+) -> dict[str, Any]:
+    """Everything that the summaries tell.
+
+    Args:
+        manifest: Of the dataset.
+        user_rows: int64 [num_users], training rows of each user.
+        item_rows: int64 [num_items].
+        watch_times: Of all good rows read; empty where the log has none.
+
+    Returns:
+        Plain values, as they stand in summary.json.
+    """
+    splits = {name: {"rows": split.rows, "positives": split.positives} for name, split in manifest.splits.items()}
+    labelled = sum(split.rows for name, split in manifest.splits.items() if name != UNCLEAR)
+    positives = sum(split.positives for split in manifest.splits.values())
+    unclear = manifest.splits[UNCLEAR].rows if UNCLEAR in manifest.splits else 0
+    counts = manifest.counts
+    return {
+        "name": manifest.name,
+        "fingerprint": manifest.fingerprint,
+        "parent": manifest.parent,
+        "rule": manifest.rule,
+        "policies": manifest.policies,
+        "rows": {
+            "in": counts.get("rows_read", 0) + counts.get("rejected_rows", 0),
+            "from_parent": counts.get("parent_rows", 0),
+            "out": labelled + unclear,
+            "set_aside": {name: counts[name] for name in SET_ASIDE if counts.get(name)},
+        },
+        "splits": splits,
+        "users": manifest.num_users,
+        "items": manifest.num_items,
+        "density": labelled / (manifest.num_users * manifest.num_items),
+        "classes": {"positive": positives, "negative": labelled - positives, "unclear": unclear},
+        "features": {
+            entity: {
+                "values": {column.name: column.values for column in columns},
+                "with_features": counts.get(f"{entity}_with_features", 0),
+                "unused": counts.get(f"{entity.removesuffix('s')}_features_unused", 0),
+            }
+            for entity, columns in manifest.features.items()
+        },
+        "counts": dict(counts),
+        "watch_time": _watch_time(watch_times),
+        "train_rows_per_user": _activity(user_rows),
+        "train_rows_per_item": _activity(item_rows),
+    }
+
+
+def _watch_time(watch_times: WatchTimes) -> dict[str, Any] | None:
+    if not watch_times.counts.any():
+        return None
+    by_class = {name: watch_times.counts[number].tolist() for number, name in enumerate(CLASSES)}
+    return {"from_s": list(EDGES_S), "watches_without_duration": watch_times.without_duration, **by_class}
+
+
+def _activity(rows: NDArray[np.int64]) -> dict[str, Any]:
+    """How many have 0, 1, 2 to 3, 4 to 7, … rows."""
+    top = int(rows.max(initial=0))
+    edges = [0, *(2**power for power in range(math.floor(math.log2(top)) + 1 if top else 0))]
+    bins = np.searchsorted(edges, rows, side="right") - 1
+    return {"from": edges, "count": np.bincount(bins, minlength=len(edges)).tolist(), "most": top}

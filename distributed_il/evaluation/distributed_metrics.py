@@ -1,0 +1,93 @@
+"""Metrics of a split whose users are dealt to ranks: exact, and a rank holds some of its users' rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distributed_il.core.collectives import Collectives, sum_over_ranks
+from distributed_il.core.first_error import FirstError
+from distributed_il.evaluation.distributed_auc import ScoreRanges
+from distributed_il.evaluation.metrics import check_columns, descending_ranks, evaluate, metrics_of, tally
+
+
+class ScoredRows(NamedTuple):
+    """All rows of some users, as `evaluate` takes them.
+
+    Attributes:
+        user_ids: Integers [n], each in [0, 2**31).
+        scores: float [n], finite.
+        labels: Integers [n], each 0 or 1.
+        probabilities: float64 [n] in [0, 1]; None where the scores are logits.
+    """
+
+    user_ids: NDArray[Any]
+    scores: NDArray[Any]
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float64] | None = None
+
+    def none(self) -> ScoredRows:
+        """The same columns without rows."""
+        probabilities = None if self.probabilities is None else self.probabilities[:0]
+        return ScoredRows(self.user_ids[:0], self.scores[:0], self.labels[:0], probabilities)
+
+
+def evaluate_over_ranks(
+    parts: Sequence[ScoredRows],
+    *,
+    collectives: Collectives,
+    device: torch.device,
+    cutoffs: Sequence[int] = (10, 20),
+) -> dict[str, float | int]:
+    """The metrics of `evaluate` over the rows of all ranks, which call it together.
+
+    Metrics of users and of calibration are sums: over some users at a time, and then over ranks, of which there may be
+    one. AUC is counted in `ScoreRanges`.
+
+    Args:
+        parts: This rank's rows, as many parts as on any other rank, at least one; a user's rows are all in one part of
+            one rank. Scores are of one dtype on all ranks. Each part is taken from the sequence as it is needed.
+        collectives: The ranks.
+        device: Where collectives work.
+        cutoffs: k of each ndcg@k.
+
+    Returns:
+        As `evaluate` on all rows, apart from rounding in the last digits; the same bits on every rank.
+
+    Raises:
+        ValueError: As `evaluate`, for this rank's rows.
+        UserError: This rank's disk is full.
+        RuntimeError: Another rank has raised one of these.
+    """
+    if collectives.world_size == 1 and len(parts) == 1:
+        rows = parts[0]
+        return evaluate(*rows[:3], probabilities=rows.probabilities, cutoffs=cutoffs)
+    problem = FirstError()
+    sums: dict[str, float] = {}
+    ranges: ScoreRanges | None = None
+    for number in range(len(parts)):
+        rows = parts[number]
+        with problem.kept():
+            check_columns(*rows)
+        if problem.error is not None:
+            rows = rows.none()
+        ranges = ranges or _ranges(rows.scores, collectives, device)
+        labels, ranks = rows.labels.astype(np.int64), descending_ranks(rows.scores)
+        part = tally(rows.user_ids, rows.scores, labels, ranks, probabilities=rows.probabilities, cutoffs=cutoffs)
+        sums = {name: sums.get(name, 0.0) + total for name, total in part.items()}
+        ranges.add(rows.scores, ranks, labels)
+    problem.raise_together("rows could not be measured", collectives, device)
+    assert ranges is not None
+    own = torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
+    totals = sum_over_ranks(collectives, own).tolist()
+    return metrics_of(dict(zip(sums, totals, strict=True)), ranges.auc())
+
+
+def _ranges(scores: NDArray[Any], collectives: Collectives, device: torch.device) -> ScoreRanges:
+    """Ranges by the scores of each rank's first part."""
+    rows = collectives.all_gather(torch.tensor([scores.size], device=device)).flatten().tolist()
+    return ScoreRanges(scores, rows, collectives=collectives, device=device)

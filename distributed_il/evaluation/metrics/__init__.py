@@ -1,0 +1,32 @@
+"""Exact metrics of a whole split: ranking, classification and calibration, without sampling or loops over users."""
+
+from distributed_il.evaluation.metrics.calibration import (
+    calibration_gaps,
+    expected_calibration_error,
+    log_losses_of_logits,
+    log_losses_of_probabilities,
+)
+from distributed_il.evaluation.metrics.classification import auc, class_counts, descending_ranks, half_pairs
+from distributed_il.evaluation.metrics.ranking import UserTies, user_auc, user_mrr, user_mrr_first, user_ndcg
+from distributed_il.evaluation.metrics.report import check_columns, evaluate
+from distributed_il.evaluation.metrics.tally import metrics_of, tally
+
+__all__ = [
+    "UserTies",
+    "auc",
+    "calibration_gaps",
+    "check_columns",
+    "class_counts",
+    "descending_ranks",
+    "evaluate",
+    "expected_calibration_error",
+    "half_pairs",
+    "log_losses_of_logits",
+    "log_losses_of_probabilities",
+    "metrics_of",
+    "tally",
+    "user_auc",
+    "user_mrr",
+    "user_mrr_first",
+    "user_ndcg",
+]

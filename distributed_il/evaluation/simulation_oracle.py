@@ -1,0 +1,69 @@
+"""What there is to learn in a simulated log: the true preference's metrics, beside those of the trivial rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from distributed_il.data.dataset.manifest import Manifest
+from distributed_il.data.prepare.simulate.simulator import Simulation
+from distributed_il.data.sampling import PairIndex
+from distributed_il.evaluation.baselines import item_mean, user_item_bias
+from distributed_il.evaluation.metrics import evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationReport:
+    """What came out.
+
+    Attributes:
+        manifest: Of the dataset.
+        oracle: Metrics of the true preference on the test split; no model can expect a lower logloss.
+        trivial: Metrics of `item_mean` and `user_item_bias` on the same rows.
+    """
+
+    manifest: Manifest
+    oracle: dict[str, float | int]
+    trivial: dict[str, dict[str, float | int]]
+
+    def summary(self) -> str:
+        """A few lines for people: sizes, and what there is to learn between the trivial rows and the oracle."""
+        splits = self.manifest.splits
+        positives = sum(split.positives for split in splits.values())
+        labelled = sum(split.rows for name, split in splits.items() if name != "unclear")
+        unclear = splits["unclear"].rows if "unclear" in splits else 0
+        lines = [
+            f"{self.manifest.num_users:,} users, {self.manifest.num_items:,} items, {positives:,} positives, "
+            f"{labelled - positives:,} negatives, {unclear:,} unclear watches",
+            ", ".join(f"{name} {split.rows:,} rows" for name, split in splits.items()),
+            f"{'test split':<16}{'AUC':>8}{'GAUC':>8}{'logloss':>9}",
+        ]
+        for name, row in {**self.trivial, "oracle": self.oracle}.items():
+            lines.append(f"{name:<16}{row['auc']:>8.4f}{row['gauc']:>8.4f}{row['logloss']:>9.4f}")
+        return "\n".join(lines)
+
+
+def report(simulation: Simulation) -> SimulationReport:
+    """Scores the test split with the true preference, and with the trivial rows fitted on the training split.
+
+    Args:
+        simulation: From `simulate`.
+    """
+    train, test, size = simulation.train, simulation.test, simulation.size
+    positive = train.labels == 1
+    items = np.bincount(train.items, minlength=size.items), np.bincount(train.items[positive], minlength=size.items)
+    users = np.bincount(train.users, minlength=size.users), np.bincount(train.users[positive], minlength=size.users)
+    observed = PairIndex.from_pairs(train.users.astype(np.int64), train.items.astype(np.int64), size.users)
+    bias, mean = user_item_bias(*users, *items, observed)
+    preferences = test.preferences.astype(np.float64)
+    scores = {
+        "item_mean": item_mean(*items)[test.items],
+        "user_item_bias": np.clip(bias[test.users] + mean[test.items], 1e-6, 1 - 1e-6),
+        "oracle": preferences,
+    }
+    rows = {
+        name: evaluate(test.users, score, test.labels, probabilities=score.astype(np.float64))
+        for name, score in scores.items()
+    }
+    return SimulationReport(manifest=simulation.manifest, oracle=rows.pop("oracle"), trivial=rows)

@@ -1,0 +1,243 @@
+"""Scores of a whole split, every row exactly once, each at the rank that measures its user, in a local file there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distributed_il.core.collectives import Collectives, sum_over_ranks
+from distributed_il.core.errors import UserError
+from distributed_il.core.first_error import FirstError
+from distributed_il.core.record_exchange import records_of, send_to_owners
+from distributed_il.core.record_file import RecordFile
+from distributed_il.data.dataset import BlockReader, Dataset
+from distributed_il.data.lanes import lanes_of_rank
+from distributed_il.evaluation.baselines import user_item_bias
+from distributed_il.evaluation.distributed_metrics import ScoredRows, evaluate_over_ranks
+from distributed_il.evaluation.user_parts import UserParts
+from distributed_il.methods.losses import log_loss
+from distributed_il.models.learner import Learner
+
+COLUMNS = ("user_id", "item_id", "label")
+ROW = np.dtype([("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
+CHUNK_ROWS = 16_384
+"""Rows that are scored together."""
+PIECE_ROWS = 16 * CHUNK_ROWS
+"""Rows of a rank that are read, scored and sent on before the next ones."""
+PART_ROWS = 65_536
+"""Rows of a rank that are ranked together, about: half a kilobyte each while they are."""
+MOST_PARTS = 1024
+"""Parts of a split at the most; of more than 1,024 · 65,536 rows each part has more."""
+Predict = Callable[[NDArray[Any]], ScoredRows]
+"""From records with `user_id`, `item_id` and `label` to scored rows."""
+
+
+class SplitReader:
+    """A rank's rows of one split.
+
+    Attributes:
+        split: Its name.
+        sizes: Most rows that any rank has of each piece, the same on every rank; of a split without rows, one of 0.
+    """
+
+    def __init__(self, dataset: Dataset, reader: BlockReader, split: str, *, rank: int, world_size: int) -> None:
+        """Lays out the reading; nothing is read yet.
+
+        Args:
+            dataset: The prepared dataset.
+            reader: How its blocks are read.
+            split: `valid` or `test`.
+            rank: This worker.
+            world_size: Workers.
+        """
+        most = math.ceil(dataset.rows(split) / world_size)
+        self.split = split
+        self.sizes = [min(most - start, PIECE_ROWS) for start in range(0, max(most, 1), PIECE_ROWS)]
+        self._reader = reader
+        lanes = lanes_of_rank(dataset.lanes, rank, world_size)
+        self._blocks = [block for lane in lanes for block in dataset.blocks(split, lane)]
+        self._kept: RecordFile | None = None
+
+    def pieces(self) -> Iterator[NDArray[Any]]:
+        """The rank's rows, arrays of dtype `ROW`: as many pieces as `sizes`, the last may have fewer rows or none.
+
+        The first reading keeps them in a local file, the others take them from there.
+        """
+        if self._kept is not None:
+            rows = self._kept.records()
+            for number in range(len(self.sizes)):
+                yield rows[number * PIECE_ROWS : (number + 1) * PIECE_ROWS]
+            return
+        kept: RecordFile | None = RecordFile(ROW, f"the rows of the {self.split} split")
+        for piece in self._read():
+            try:
+                if kept is not None:
+                    kept.append(piece)
+            except UserError:
+                kept = None  # without room for the file the blocks are read again
+            yield piece
+        self._kept = kept
+
+    def _read(self) -> Iterator[NDArray[Any]]:
+        """The rows in pieces of `PIECE_ROWS`, however long the blocks are."""
+        left = total = sum(block.rows for block in self._blocks)
+        piece, filled = np.empty(min(left, PIECE_ROWS), ROW), 0
+        for columns in self._reader.read(self._blocks, COLUMNS):
+            start, rows = 0, columns["label"].size
+            while start < rows:
+                taken = min(rows - start, piece.size - filled)
+                for name in COLUMNS:
+                    piece[name][filled : filled + taken] = columns[name][start : start + taken]
+                start, filled = start + taken, filled + taken
+                if filled == piece.size:
+                    yield piece
+                    left -= filled
+                    piece, filled = np.empty(min(left, PIECE_ROWS), ROW), 0
+        if math.ceil(total / PIECE_ROWS) < len(self.sizes):
+            yield piece  # another rank has one row more
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SplitScores:
+    """The scored rows of the users that a rank measures: user u belongs to rank u mod world_size.
+
+    Attributes:
+        loss: Mean log loss of the split over all ranks, the same on each; NaN where there are no rows.
+        parts: Records of `ROW` and a `logit` of the model's dtype; each part has all rows of some users.
+    """
+
+    loss: float
+    parts: Sequence[NDArray[Any]]
+    _collectives: Collectives
+    _device: torch.device
+
+    def metrics(self) -> dict[str, Any]:
+        """Every metric of `metrics.evaluate` over the rows of all ranks, which call it together."""
+        return self._evaluate(model_scores)
+
+    def trivial_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
+        """The metrics of the two trivial predictors on the same rows, fitted on the training rows; likewise together.
+
+        Args:
+            dataset: The dataset that the split belongs to.
+        """
+        return {name: self._evaluate(predict) for name, predict in trivial_predictors(dataset).items()}
+
+    def _evaluate(self, columns: Predict) -> dict[str, Any]:
+        scored = _Mapped(self.parts, columns)
+        return evaluate_over_ranks(scored, collectives=self._collectives, device=self._device)
+
+
+def model_scores(rows: NDArray[Any]) -> ScoredRows:
+    """What the model makes of some rows of `SplitScores.parts`."""
+    return ScoredRows(rows["user_id"], rows["logit"], rows["label"])
+
+
+def trivial_predictors(dataset: Dataset) -> dict[str, Predict]:
+    """The two trivial predictors, fitted on the training rows.
+
+    Args:
+        dataset: Which rows.
+    """
+    seen = dataset.activity()
+    bias, mean = user_item_bias(
+        seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
+    )
+
+    def item_mean(rows: NDArray[Any]) -> ScoredRows:
+        item = mean[rows["item_id"]]
+        return ScoredRows(rows["user_id"], item, rows["label"], item)
+
+    def both(rows: NDArray[Any]) -> ScoredRows:
+        score = bias[rows["user_id"]] + mean[rows["item_id"]]
+        return ScoredRows(rows["user_id"], score, rows["label"], np.clip(score, 1e-6, 1 - 1e-6))
+
+    return {"item_mean": item_mean, "user_item_bias": both}
+
+
+class _Mapped(Sequence[ScoredRows]):
+    """A function of each part, computed as the part is asked for."""
+
+    def __init__(self, parts: Sequence[NDArray[Any]], function: Predict) -> None:
+        self._parts, self._function = parts, function
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> ScoredRows: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ScoredRows]: ...
+    def __getitem__(self, index: int | slice) -> ScoredRows | Sequence[ScoredRows]:
+        if isinstance(index, slice):
+            return _Mapped(self._parts[index], self._function)
+        return self._function(self._parts[index])
+
+
+def score_split(learner: Learner, split: SplitReader, collectives: Collectives) -> SplitScores:
+    """Scores every row of a split once and sends it to the rank that measures its user.
+
+    All ranks call it together, and each calls `learner.score` equally often, some with no rows at the end.
+
+    Args:
+        learner: The replica, settled.
+        split: This rank's rows.
+        collectives: The ranks.
+
+    Returns:
+        The rows that this rank measures.
+
+    Raises:
+        UserError: A score or the mean loss is not finite, on every rank; or this rank's disk is full.
+        RuntimeError: Another rank's disk is full.
+    """
+    total = np.zeros(3)
+    world, problem = collectives.world_size, FirstError()
+    parts = UserParts(min(max(1, math.ceil(sum(split.sizes) / PART_ROWS)), MOST_PARTS), world)
+    for size, piece in zip(split.sizes, split.pieces(), strict=True):
+        # Even without any rows one call tells the dtype.
+        scored = _score(learner, piece, max(1, math.ceil(size / CHUNK_ROWS)))
+        total += _loss_sums(scored, piece["label"])
+        rows = records_of({**{name: piece[name] for name in COLUMNS}, "logit": scored.numpy()})
+        arrived = send_to_owners(rows, piece["user_id"] % world, collectives=collectives, device=learner.device)
+        with problem.kept():
+            parts.add(arrived)
+    problem.raise_together(f"the {split.split} split could not be kept", collectives, learner.device)
+    loss = _mean_loss(split.split, total, collectives, learner.device)
+    return SplitScores(loss, parts, collectives, learner.device)
+
+
+def _score(learner: Learner, piece: NDArray[Any], chunks: int) -> Tensor:
+    """Logits of a piece, [rows], on the CPU."""
+    logits: list[Tensor] = []
+    for start in range(0, chunks * CHUNK_ROWS, CHUNK_ROWS):
+        rows = piece[start : start + CHUNK_ROWS]
+        users, items = (
+            torch.from_numpy(rows[name].astype(np.int64)).to(learner.device) for name in ("user_id", "item_id")
+        )
+        logits.append(learner.score(users, items).cpu())
+    return torch.cat(logits)
+
+
+def _loss_sums(logits: Tensor, labels: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Sum of log losses, rows, and scores that are not finite: one of them may cost nothing."""
+    losses = log_loss(logits.to(torch.float64), torch.from_numpy(labels.astype(np.float64)))
+    return np.array([float(losses.sum()), labels.size, int((~torch.isfinite(logits)).sum())])
+
+
+def _mean_loss(split: str, own: NDArray[np.float64], collectives: Collectives, device: torch.device) -> float:
+    loss_sum, rows, unusable = sum_over_ranks(collectives, torch.from_numpy(own).to(device)).tolist()
+    loss = loss_sum / rows if rows else math.nan
+    if rows and (unusable or not math.isfinite(loss)):
+        raise UserError(
+            f"the {split} loss is {loss}, {int(unusable)} of {int(rows)} scores are not finite: training has diverged; "
+            "lower optimizer.learning_rate (γ), or look for damaged values in the model"
+        )
+    return loss

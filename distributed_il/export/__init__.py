@@ -1,5 +1,0 @@
-"""A trained model for other programs: `torch.export`, ONNX, and arrays that NumPy alone can read."""
-
-from distributed_il.export.exporting import ExportConfig, export
-
-__all__ = ["ExportConfig", "export"]

@@ -1,0 +1,77 @@
+"""Measures a trained model again, from its checkpoint: in this process, without Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from distributed_il.core.collectives import LocalCollectives
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.evaluation.split_scores import SplitReader, score_split
+from distributed_il.inference.trained_run import open_run
+from distributed_il.models.learner import Learner
+from distributed_il.models.side_features import features_for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """Which model to measure on which rows."""
+
+    run_dir: str
+    """Directory (or pyarrow URI) of the run."""
+    data: str | None = None
+    """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
+    split: Literal["valid", "test"] = "test"
+    """Which rows."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Which model: that of the best round by validation loss, or the last one."""
+
+
+def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | None) -> tuple[Learner, Dataset]:
+    """Loads a checkpoint with the dataset that it belongs to.
+
+    Args:
+        run_dir: Directory or URI of the run.
+        checkpoint: `best` or `last`.
+        data: The dataset; None for the one that the run names.
+
+    Returns:
+        The model, every row up to date, and the dataset.
+
+    Raises:
+        UserError: There is no such checkpoint, or it was trained on other data.
+    """
+    run = open_run(run_dir, checkpoint, data)
+    learner = Learner(
+        run.config.model,
+        run.config.optimizer,
+        num_users=run.dataset.num_users,
+        num_items=run.dataset.num_items,
+        seed=run.config.run.seed,
+        collectives=LocalCollectives(),
+        device=torch.device("cpu"),
+        features=features_for(run.config.model, run.dataset),
+    )
+    run.store.restore(run.manifest, learner)
+    learner.settle()
+    return learner, run.dataset
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Computes a model's metrics on a split, with the two trivial predictors on the same rows.
+
+    Args:
+        config: Which model and rows.
+
+    Returns:
+        `{split: {...}, "trivial": {...}}` as in metrics.json.
+
+    Raises:
+        UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.
+    """
+    learner, dataset = load_model(config.run_dir, config.checkpoint, config.data)
+    split = SplitReader(dataset, LocalBlockReader(dataset), config.split, rank=0, world_size=1)
+    scores = score_split(learner, split, learner.collectives)
+    return {config.split: scores.metrics(), "trivial": scores.trivial_metrics(dataset)}

@@ -1,0 +1,5 @@
+"""A trained model for other programs: `torch.export`, ONNX, and arrays that NumPy alone can read."""
+
+from distributed_il.inference.export.exporting import ExportConfig, export
+
+__all__ = ["ExportConfig", "export"]

@@ -1,0 +1,52 @@
+"""A served model as one torch module that maps dense ids to logits and scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from distributed_il.inference.model import ServedModel
+
+INPUTS = ("user_ids", "item_ids")
+OUTPUTS = ("logits", "scores")
+CODES = ("user_codes", "item_codes")
+"""Names of the side features' codes, where the tower is given such."""
+
+
+class PairModel(nn.Module):
+    """Tables and tower in one, to be exported: (user_ids, item_ids) → (logits, scores)."""
+
+    user_codes: Tensor
+    item_codes: Tensor
+
+    def __init__(self, model: ServedModel) -> None:
+        """Takes the weights as they are, without a copy; side features are small and copied."""
+        super().__init__()
+        self.tower = model.backbone
+        self.users = nn.Embedding.from_pretrained(torch.from_numpy(model.users))
+        self.items = nn.Embedding.from_pretrained(torch.from_numpy(model.items))
+        for name, codes in zip(CODES, model.codes, strict=False):
+            self.register_buffer(name, torch.from_numpy(codes.copy()))
+        self._coded = bool(model.codes)
+
+    def forward(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores pairs.
+
+        Args:
+            user_ids: Dense ids, int64 [B].
+            item_ids: Likewise.
+
+        Returns:
+            Logits x and scores ŷ = σ(x), each [B].
+        """
+        codes = (self.user_codes[user_ids], self.item_codes[item_ids]) if self._coded else ()
+        logits = self.tower(self.users(user_ids), self.items(item_ids), *codes)
+        return logits, torch.sigmoid(logits)
+
+
+def trace(module: PairModel) -> ExportedProgram:
+    """The module as a program that takes any number of pairs, none too."""
+    pairs = torch.export.Dim("pairs")
+    ids = torch.zeros(2, dtype=torch.int64)
+    return torch.export.export(module.eval(), (ids, ids.clone()), dynamic_shapes=({0: pairs}, {0: pairs}))

@@ -1,0 +1,157 @@
+"""Where pairs come from: a split of the dataset, or files that the user gives; in pieces, as dense and external ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import UNCLEAR, Block, Dataset
+from distributed_il.inference.id_lookup import BadIdError, Vocabulary
+from distributed_il.inference.pair_files import PairFiles
+
+PIECE_ROWS = 262_144
+"""Rows of a split that make a piece, at least, but for the last one."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pairs:
+    """Some pairs.
+
+    Attributes:
+        user_ids: Dense, int64 [n]; −1 for a user that the dataset does not know.
+        item_ids: Likewise.
+        columns: The columns that the result takes over: external `user_id` and `item_id`, and `label` where there is
+            one.
+    """
+
+    user_ids: NDArray[np.int64]
+    item_ids: NDArray[np.int64]
+    columns: dict[str, pa.Array]
+
+
+class PairSource(Protocol):
+    """Pairs in pieces that can be read in any order."""
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Rows of each piece; 0 where unknown."""
+        ...
+
+    @property
+    def extra(self) -> Mapping[str, pa.DataType]:
+        """Columns beside the ids that the result takes over."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the pairs are, as plain values."""
+        ...
+
+    def read(self, piece: int, users: Vocabulary, items: Vocabulary) -> Iterator[Pairs]:
+        """Reads a piece, some rows at a time.
+
+        Raises:
+            UserError: A file is damaged, or holds what is no id.
+        """
+        ...
+
+
+class SplitPairs:
+    """The rows of a split, lane after lane."""
+
+    def __init__(self, dataset: Dataset, split: str) -> None:
+        """Takes the split.
+
+        Args:
+            dataset: The dataset.
+            split: `train`, `valid`, `test` or `unclear`.
+
+        Raises:
+            UserError: The dataset has no such split.
+        """
+        if not dataset.rows(split):
+            raise UserError(f"{dataset.path} has no rows of the split {split}; give another split, or pairs")
+        self._dataset, self._split = dataset, split
+        self._pieces = list(_grouped([block for lane in range(dataset.lanes) for block in dataset.blocks(split, lane)]))
+        self.extra: dict[str, pa.DataType] = {} if split == UNCLEAR else {"label": pa.int8()}
+
+    @property
+    def rows(self) -> Sequence[int]:
+        return [sum(block.rows for block in piece) for piece in self._pieces]
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"split": self._split}
+
+    def read(self, piece: int, users: Vocabulary, items: Vocabulary) -> Iterator[Pairs]:
+        for block in self._pieces[piece]:
+            table = self._dataset.read_block(block, ["user_id", "item_id", *self.extra])
+            dense = [table.column(name).to_numpy().astype(np.int64) for name in ("user_id", "item_id")]
+            columns = {"user_id": users.external(dense[0]), "item_id": items.external(dense[1])}
+            columns |= {name: table.column(name).chunk(0) for name in self.extra}
+            yield Pairs(dense[0], dense[1], columns)
+
+
+class GivenPairs:
+    """Pairs of external ids in files."""
+
+    def __init__(self, files: PairFiles) -> None:
+        """Takes the files, whose columns are that of users and that of items."""
+        self._files = files
+        self.extra: dict[str, pa.DataType] = {}
+
+    @property
+    def rows(self) -> Sequence[int]:
+        return [piece.rows for piece in self._files.pieces]
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"pairs": [list(file) for file in self._files.files], "columns": list(self._files.columns)}
+
+    def read(self, piece: int, users: Vocabulary, items: Vocabulary) -> Iterator[Pairs]:
+        for user_ids, item_ids in read_ids(self._files, piece, (users, items)):
+            columns = {"user_id": user_ids, "item_id": item_ids}
+            yield Pairs(users.rows(user_ids), items.rows(item_ids), columns)
+
+
+def read_ids(files: PairFiles, piece: int, vocabularies: Sequence[Vocabulary]) -> Iterator[list[pa.Array]]:
+    """Reads the columns of a piece as ids of the dataset's types.
+
+    Args:
+        files: The files.
+        piece: Number of the piece.
+        vocabularies: Of each column.
+
+    Raises:
+        UserError: A file is damaged, or holds what is no id; with its line or row.
+    """
+    done = 0
+    for batch in files.read(files.pieces[piece]):
+        ids: list[pa.Array] = []
+        for name, vocabulary in zip(files.columns, vocabularies, strict=True):
+            try:
+                ids.append(vocabulary.read(batch.column(name)))
+            except BadIdError as error:
+                place = files.place(files.pieces[piece], done + error.row)
+                raise UserError(f"{place}, column {name}: {error.problem}") from error
+        yield ids
+        done += batch.num_rows
+
+
+def _grouped(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    group: list[Block] = []
+    rows = 0
+    for block in blocks:
+        group.append(block)
+        rows += block.rows
+        if rows >= PIECE_ROWS:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group

@@ -1,0 +1,90 @@
+"""The best items of users, as a result in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distributed_il.data.sampling import PairIndex
+from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.model import ServedModel
+from distributed_il.inference.pair_files import PairFiles
+from distributed_il.inference.pair_results import ANSWERED_BY, answer_counts, answers_column, probabilities
+from distributed_il.inference.pair_sources import read_ids
+from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
+from distributed_il.inference.work import CountedTable
+
+USERS_PER_PART = 4096
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Recommendations:
+    """The K best items of each user; a `Work`.
+
+    Attributes:
+        model: The model.
+        users: External ids of users.
+        items: External ids of items.
+        asked: External ids of the users whose items are wanted.
+        top: K.
+        seen: Pairs that are left out.
+        made_from: Everything that decides the result, as plain values.
+    """
+
+    model: ServedModel
+    users: Vocabulary
+    items: Vocabulary
+    asked: pa.Array
+    top: int
+    seen: tuple[PairIndex, ...]
+    made_from: Mapping[str, Any]
+
+    @property
+    def schema(self) -> pa.Schema:
+        number = pa.from_numpy_dtype(self.model.items.dtype)
+        ids = {"user_id": self.users.ids.type, "rank": pa.int32(), "item_id": self.items.ids.type}
+        return pa.schema({**ids, "score": number, "answered_by": ANSWERED_BY})
+
+    @property
+    def rows(self) -> Sequence[int]:
+        users, top = len(self.asked), min(self.top, len(self.items.ids))
+        return [top * min(USERS_PER_PART, users - start) for start in range(0, users, USERS_PER_PART)]
+
+    @property
+    def nbytes(self) -> int:
+        seen = sum(pairs.indptr.nbytes + pairs.items.nbytes for pairs in self.seen)
+        return self.model.nbytes + self.users.nbytes + self.items.nbytes + self.asked.nbytes + seen
+
+    def tables(self, part: int) -> Iterator[CountedTable]:
+        own = self.asked.slice(part * USERS_PER_PART, USERS_PER_PART)
+        for start in range(0, len(own), USERS_AT_ONCE):
+            users = own.slice(start, USERS_AT_ONCE)
+            yield self._table(users, self.users.rows(users))
+
+    def _table(self, users: pa.Array, user_ids: NDArray[np.int64]) -> CountedTable:
+        best = top_items(self.model, user_ids, top=self.top, seen=self.seen)
+        places, ranks = (best.logits > -np.inf).numpy().nonzero()
+        items, logits = best.item_ids[places, ranks].numpy(), best.logits[places, ranks]
+        answered = self.model.answers(user_ids[places], items)
+        columns = [users.take(pa.array(places)), pa.array((ranks + 1).astype(np.int32)), self.items.external(items)]
+        columns += [pa.array(probabilities(logits).numpy()), answers_column(answered)]
+        return pa.table(columns, schema=self.schema), answer_counts(answered)
+
+
+def read_users(files: PairFiles, users: Vocabulary) -> pa.Array:
+    """External ids of given users, each once, in the order of their first row.
+
+    Args:
+        files: Files with one column to read.
+        users: The vocabulary.
+
+    Raises:
+        UserError: A file is damaged, or holds what is no id.
+    """
+    chunks = [ids for piece in range(len(files.pieces)) for (ids,) in read_ids(files, piece, [users])]
+    return pa.chunked_array(chunks, users.ids.type).unique()

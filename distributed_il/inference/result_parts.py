@@ -1,0 +1,142 @@
+"""Results as a directory of Parquet parts: each is written aside and renamed, and made once, however often asked for.
+
+OUTPUT/part-00000.parquet …    in the order of the input; how often each answer was given stands in the file's metadata
+OUTPUT/_manifest.json          what the parts are made from, written first; `finished` and totals once all are there
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import filesystem, is_local, told_when_full
+from distributed_il.core.run_files import read_run_file, to_json, write_run_file
+
+MANIFEST = "_manifest.json"
+"""Readers of Parquet leave files alone that begin with an underscore."""
+FORMAT_VERSION = 1
+_COUNTS = b"distributed_il.counts"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultParts:
+    """A directory of parts.
+
+    Attributes:
+        output: Local path or pyarrow URI.
+        filesystem: Where it lies.
+        root: Path on it.
+        made_from: Everything that decides the content.
+    """
+
+    output: str
+    filesystem: pafs.FileSystem
+    root: str
+    made_from: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, output: str, made_from: Mapping[str, Any]) -> ResultParts:
+        """Makes the directory, or goes on with one that was made from the same.
+
+        Args:
+            output: Local path or pyarrow URI.
+            made_from: Everything that decides the content, as plain values.
+
+        Raises:
+            UserError: It holds something else.
+        """
+        fs, root = filesystem(output)
+        # As it comes back from the file: a tuple as a list.
+        made_from = json.loads(to_json({"format_version": FORMAT_VERSION, **made_from}))
+        text = read_run_file(output, MANIFEST)
+        if text is None:
+            info = fs.get_file_info(root)
+            taken = info.type == pafs.FileType.Directory and fs.get_file_info(pafs.FileSelector(root))
+            if info.type == pafs.FileType.File or taken:
+                raise UserError(f"{output} is taken; give a directory that does not exist yet, or empty this one first")
+            with told_when_full(output):
+                write_run_file(output, MANIFEST, to_json({"made_from": made_from, "finished": False}))
+        else:
+            _require_same(output, json.loads(text)["made_from"], made_from)
+        return cls(output, fs, root, made_from)
+
+    def path(self, number: int) -> str:
+        """Path of a part on the filesystem."""
+        return f"{self.root}/part-{number:05d}.parquet"
+
+    def finished(self, parts: int) -> dict[int, Counter[str]]:
+        """The parts that are there, each with its counts."""
+        paths = {self.path(number): number for number in range(parts)}
+        listed = self.filesystem.get_file_info(pafs.FileSelector(self.root))
+        return {paths[info.path]: self._counts(info.path) for info in listed if info.path in paths}
+
+    def write(
+        self, number: int, schema: pa.Schema, tables: Iterable[tuple[pa.Table, Mapping[str, int]]]
+    ) -> Counter[str]:
+        """Writes a part.
+
+        Args:
+            number: Of the part.
+            schema: Of every table.
+            tables: Pieces of it, each with what it adds to the counts.
+
+        Returns:
+            The counts of the part.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        path, counts = self.path(number), Counter[str]()
+        aside = f"{path}.tmp" if is_local(self.filesystem) else path
+        try:
+            with (
+                told_when_full(path),
+                self.filesystem.open_output_stream(aside, compression=None) as sink,
+                pq.ParquetWriter(sink, schema, compression="zstd") as writer,
+            ):
+                for table, counted in tables:
+                    writer.write_table(table)
+                    counts.update(counted)
+                writer.add_key_value_metadata({_COUNTS.decode(): json.dumps(counts)})
+        except BaseException:
+            # In an object store, what was written until now would stand under the part's own name.
+            self.filesystem.delete_file(aside)
+            raise
+        if aside != path:
+            self.filesystem.move(aside, path)
+        return counts
+
+    def finish(self, parts: int, counts: Mapping[str, int]) -> None:
+        """Says in the manifest that all parts are there."""
+        content = {"made_from": self.made_from, "finished": True, "parts": parts, "counts": dict(counts)}
+        write_run_file(self.output, MANIFEST, to_json(content))
+
+    def _counts(self, path: str) -> Counter[str]:
+        try:
+            with self.filesystem.open_input_file(path) as source:
+                return Counter(json.loads(pq.read_metadata(source).metadata[_COUNTS]))
+        except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is no part of a result, or damaged ({error}); remove it") from error
+
+
+def _require_same(output: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if differing:
+        name = differing[0]
+        raise UserError(
+            f"{output} was made from {name} {_short(before.get(name))}, and this is {_short(now.get(name))}; give "
+            "another output, or remove that directory"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,71 @@
+"""A run that was trained: one of its checkpoints, its configuration and the dataset that it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import Dataset, filesystem
+from distributed_il.training.checkpoint import CheckpointStore, Name
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainedRun:
+    """What a checkpoint is read with.
+
+    Attributes:
+        store: The run's checkpoints.
+        filesystem: Where they lie.
+        manifest: Of the checkpoint; `place` is its directory.
+        config: Of the run.
+        dataset: What it was trained on.
+    """
+
+    store: CheckpointStore
+    filesystem: pafs.FileSystem
+    manifest: Mapping[str, Any]
+    config: TrainConfig
+    dataset: Dataset
+
+    def identity(self) -> dict[str, str]:
+        """What tells this checkpoint from any other, of the same directory too."""
+        content = json.dumps({name: value for name, value in self.manifest.items() if name != "place"}, sort_keys=True)
+        return {
+            "checkpoint": posixpath.basename(self.manifest["place"]),
+            "checkpoint_sha256": hashlib.sha256(content.encode()).hexdigest(),
+            "dataset": self.dataset.fingerprint,
+        }
+
+
+def open_run(run_dir: str, checkpoint: Name, data: str | None) -> TrainedRun:
+    """Finds a checkpoint and the dataset that it belongs to; the model itself is not read yet.
+
+    Args:
+        run_dir: Directory or URI of the run.
+        checkpoint: `best` or `last`.
+        data: The dataset; None for the one that the run names.
+
+    Raises:
+        UserError: There is no such checkpoint, or it was trained on other data.
+    """
+    store = CheckpointStore(run_dir)
+    manifest = store.manifest(checkpoint)
+    if manifest is None:
+        raise UserError(f"{run_dir} holds no checkpoint named {checkpoint}; give the run.dir of a run that was trained")
+    config = config_from_dict(manifest["config"])
+    dataset = Dataset.open(data or config.data.path)
+    if dataset.fingerprint != manifest["dataset"]:
+        raise UserError(
+            f"{dataset.path} is not the dataset that {manifest['place']} was trained on (fingerprint "
+            f"{dataset.fingerprint[:12]} instead of {manifest['dataset'][:12]}); name the right one with --data"
+        )
+    return TrainedRun(store, filesystem(run_dir)[0], manifest, config, dataset)

@@ -1,0 +1,1 @@
+"""How a step is carried out: eager, compiled, fused, or as CUDA graphs."""

@@ -1,0 +1,85 @@
+"""What a step reports, and the one decision that all ranks take together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distributed_il.core.collectives import Collectives, sum_over_ranks
+from distributed_il.core.errors import UserError
+
+DIRECT, SKIP, INVERSE = 0, 1, 2
+SIGNS = {DIRECT: -1.0, SKIP: 0.0, INVERSE: 1.0}
+TIE_ORDER = (SKIP, DIRECT, INVERSE)
+
+
+def decide(losses: Sequence[float]) -> int:
+    """Chooses the candidate of smallest loss; ties go to skip, then direct, then inverse.
+
+    Args:
+        losses: Mean training-test loss of direct, skip and inverse.
+
+    Returns:
+        0 direct, 1 skip or 2 inverse. A candidate whose loss is not finite never wins.
+
+    Raises:
+        UserError: No loss is finite.
+    """
+    finite = [choice for choice in TIE_ORDER if math.isfinite(losses[choice])]
+    if not finite:
+        raise UserError(
+            f"the training-test losses of all three candidates are not finite ({list(losses)}): training has "
+            "diverged; lower optimizer.learning_rate (γ) and method.dual_learning_rate (α)"
+        )
+    return min(finite, key=lambda choice: losses[choice])  # min keeps the first of equals
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an inverse step chose, the same on every rank.
+
+    Attributes:
+        choice: 0 direct, 1 skip, 2 inverse.
+        losses: Mean log loss of the three candidates on the training-test batch, in that order.
+    """
+
+    choice: int
+    losses: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step leaves behind for monitoring.
+
+    Attributes:
+        loss_sum: Sum of this rank's labelled log losses before the update, detached scalar.
+        rows: Rows that the sum is over.
+        unlabelled_logits: Logits of the pairs whose inverse dual weights are of interest, detached [n]; or None.
+        decision: Of an inverse step; or None.
+    """
+
+    loss_sum: Tensor
+    rows: int
+    unlabelled_logits: Tensor | None = None
+    decision: Decision | None = None
+
+
+def decide_together(collectives: Collectives, sums: Tensor, rows: int) -> Decision:
+    """Decides from the losses of all ranks: sums and row counts travel together, and all divide the same float64.
+
+    Args:
+        collectives: The ranks.
+        sums: This rank's sums of log losses of direct, skip and inverse, float64 [3].
+        rows: Rows that each sum is over.
+
+    Raises:
+        UserError: No loss is finite.
+    """
+    count = sums.new_full((1,), rows)  # filled on the device, which nobody need wait for
+    *totals, total_rows = sum_over_ranks(collectives, torch.cat([sums, count])).tolist()
+    losses = (totals[0] / total_rows, totals[1] / total_rows, totals[2] / total_rows)
+    return Decision(decide(losses), losses)

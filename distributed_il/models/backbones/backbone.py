@@ -1,0 +1,144 @@
+"""The interface between embedding tables and a backbone, and how a backbone is found by name."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from distributed_il.core.config import ModelConfig
+from distributed_il.core.errors import UserError
+from distributed_il.data.features import Features
+
+BUILT_IN = {
+    "gmf": "distributed_il.models.backbones.gmf:GMF",
+    "neumf": "distributed_il.models.backbones.neumf:NeuMF",
+    "bias_mf": "distributed_il.models.backbones.bias_mf:BiasMF",
+    "mlp": "distributed_il.models.backbones.mlp:MLP",
+    "deepfm": "distributed_il.models.backbones.deepfm:DeepFM",
+}
+ITEMS_AT_ONCE = 1024
+"""Items of `all_pairs` that go through the tower together with one user: what it makes of each stays in a cache."""
+
+
+class Backbone(nn.Module, ABC):
+    """A dense tower over one user row and one item row for each pair.
+
+    Embeddings are no parameters of the backbone: they live in tables, of which a step gathers only the rows it
+    touches. A backbone says how wide its rows are and maps gathered rows to logits. Its own parameters form the
+    tower, which DDP wraps.
+
+    One that sets `takes_features` is built as `cls(embedding_dim, user_values=…, item_values=…)` with the number of
+    values of each side feature, none where the dataset has none. If it has some, `forward` and `all_pairs` are given
+    the codes of users and items after their rows, integers [B, columns], 0 for unknown, else up to the number of
+    values. Embeddings of such values are few, so that they are parameters of the tower: one whose first dimension
+    follows from a number of values is 1 longer than that, with a row for each code.
+
+    Attributes:
+        user_dim: Width of a user row.
+        item_dim: Width of an item row.
+        takes_features: Whether it makes use of side features.
+    """
+
+    user_dim: int
+    item_dim: int
+    takes_features: ClassVar[bool] = False
+
+    def __init__(self, embedding_dim: int) -> None:
+        """Builds the tower.
+
+        Args:
+            embedding_dim: Size of one embedding, at least 1; a row may hold several.
+        """
+        super().__init__()
+        self.embedding_dim = embedding_dim
+
+    @abstractmethod
+    def forward(self, user_rows: Tensor, item_rows: Tensor) -> Tensor:
+        """Computes x = f(u, i; θ), each pair on its own.
+
+        A pair's logit must not depend on the other pairs of the batch (no batch normalisation) nor on chance (no
+        dropout): the result of a run is defined by its global batches, however many workers share them.
+
+        Args:
+            user_rows: [B, user_dim], floating point.
+            item_rows: [B, item_dim], same dtype.
+
+        Returns:
+            Logits [B], same dtype.
+        """
+
+    def all_pairs(self, user_rows: Tensor, item_rows: Tensor, *codes: Tensor) -> Tensor:
+        """Computes the logits of every user with every item, for ranking; called without gradient.
+
+        A backbone whose logit, or its first layer, comes apart into a user and an item part overrides this; of any
+        other each pair goes through `forward`.
+
+        Args:
+            user_rows: [U, user_dim], floating point.
+            item_rows: [I, item_dim], same dtype.
+            codes: Of the users [U, columns] and of the items [I, columns], where the backbone is given such.
+
+        Returns:
+            Logits [U, I], same dtype; those of `forward` up to rounding.
+        """
+        logits = user_rows.new_empty((len(user_rows), len(item_rows)))
+        for start in range(0, len(item_rows), ITEMS_AT_ONCE):
+            tile = [rows[start : start + ITEMS_AT_ONCE] for rows in (item_rows, *codes[1:])]
+            for user, own in enumerate(logits[:, start : start + ITEMS_AT_ONCE]):
+                alone = [rows[user].expand(len(own), -1) for rows in (user_rows, *codes[:1])]
+                own.copy_(self(*(rows for both in zip(alone, tile, strict=True) for rows in both)))
+        return logits
+
+
+def find_backbone(config: ModelConfig) -> type[Backbone]:
+    """Finds the backbone class that `config.backbone` names.
+
+    Args:
+        config: The `model` section of a run.
+
+    Raises:
+        UserError: The name is unknown, can't be imported, or is no `Backbone`.
+    """
+    target = BUILT_IN.get(config.backbone, config.backbone)
+    module_name, separator, class_name = target.partition(":")
+    if not separator:
+        raise UserError(
+            f"model.backbone is '{config.backbone}'; it must be one of {', '.join(BUILT_IN)}, or module:Class"
+        )
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"model.backbone '{config.backbone}' can't be imported ({error}); is it on every worker's path?"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Backbone)):
+        raise UserError(
+            f"model.backbone '{config.backbone}' is no subclass of distributed_il.models.backbones.Backbone"
+        )
+    return cls
+
+
+def load_backbone(config: ModelConfig, *, seed: int, features: Features | None = None) -> Backbone:
+    """Builds the backbone that `config.backbone` names with weights that follow from the seed.
+
+    Args:
+        config: The `model` section of a run.
+        seed: Decides the tower's initial weights; the caller's random state is left as it was.
+        features: Side features of the dataset, if it has some; only their numbers of values count.
+
+    Raises:
+        UserError: The name is unknown, can't be imported, or is no `Backbone`.
+    """
+    cls = find_backbone(config)
+    values: dict[str, Sequence[int]] = {}
+    if cls.takes_features and features is not None:
+        values = {"user_values": features.user_values, "item_values": features.item_values}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = cls(config.embedding_dim, **values)
+    return backbone.to(getattr(torch, config.dtype))

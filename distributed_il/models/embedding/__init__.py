@@ -1,0 +1,1 @@
+"""Embedding rows: stored, exchanged and updated."""

@@ -1,0 +1,152 @@
+"""What a step does with the embedding rows of all ranks, whoever holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from distributed_il.data.features import Codes, Features
+from distributed_il.data.loading.index_plan import PairPlan
+from distributed_il.models.embedding.table import EmbeddingTable, RowGradients, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The user rows and item rows that a batch touches."""
+
+    users: Tile
+    items: Tile
+
+    @property
+    def leaves(self) -> tuple[Tensor, Tensor]:
+        """The weights that gradients flow to: users, items."""
+        return self.users.weight, self.items.weight
+
+    @property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Each pair's place among the distinct rows: users, items, int64 [B]."""
+        return self.users.plan.inverse, self.items.plan.inverse
+
+    def codes(self, features: Features | None) -> Codes:
+        """Side features of each pair; nothing where there are none."""
+        if features is None:
+            return ()
+        user_ids, item_ids = (side.plan.ids.index_select(0, side.plan.inverse) for side in (self.users, self.items))
+        return features.codes(user_ids, item_ids)
+
+    def move(self, shifts: Shifts, sign: float) -> None:
+        """Moves the gathered weights by sign · δ; the tables are left alone."""
+        self.users.weight.detach().add_(shifts.users, alpha=sign)
+        self.items.weight.detach().add_(shifts.items, alpha=sign)
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Gradients of the global batch, or what was made of them.
+
+    Attributes:
+        users: Of the user rows that this rank keeps.
+        items: Of the item rows that this rank keeps.
+        tower: Of the tower, [P], the same on every rank.
+    """
+
+    users: RowGradients
+    items: RowGradients
+    tower: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Shifts:
+    """δ of a batch's pairs.
+
+    Attributes:
+        users: [U, dim] for the distinct user rows of the batch; 0 where no rank's unlabelled batch touched a row.
+        items: The same for items.
+    """
+
+    users: Tensor
+    items: Tensor
+
+
+class RowStore(Protocol):
+    """Both tables over all ranks. Every rank makes the same calls in the same order.
+
+    Attributes:
+        users: The user rows held here.
+        items: The item rows held here.
+    """
+
+    users: EmbeddingTable
+    items: EmbeddingTable
+
+    def announce(self, plans: Sequence[PairPlan]) -> None:
+        """Says which rows this rank will need, so that ranks need not ask one another in each step.
+
+        Args:
+            plans: Those that `tiles` and `tiles_and_shifts` will be given next; as many on every rank.
+        """
+        ...
+
+    def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
+        """Gathers the rows of some pairs as leaves for autograd.
+
+        Args:
+            plan: The pairs of this rank.
+            step: Optimiser steps taken so far.
+            whole: Whether an Adam step on these rows follows.
+        """
+        ...
+
+    def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+        """Gathers the rows of some pairs for an Adam step, with δ, whichever rank's unlabelled batch touched them.
+
+        Args:
+            plan: The pairs of this rank.
+            delta: δ, of the rows that `reduce` left here.
+            step: Optimiser steps taken so far.
+        """
+        ...
+
+    def reduce(self, tiles: Tiles, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int) -> Gradients:
+        """Averages gradients over ranks: Σ_ranks gradient / world_size.
+
+        Args:
+            tiles: The rows of this rank's batch.
+            rows: Gradients of `tiles.leaves`.
+            tower: Gradient of the tower [P]; None where there is nothing to average.
+            capacity: Most pairs that any rank has in this batch.
+        """
+        ...
+
+    def shift(self, delta: Gradients, sign: float, *, step: int, tiles: Tiles) -> None:
+        """Moves the weights of all touched rows by sign · δ; moments stay.
+
+        Args:
+            delta: δ, of the rows that `reduce` left here.
+            sign: −1 or 1.
+            step: Optimiser steps taken so far.
+            tiles: The rows of the batch that δ came from, as `tiles` gathered them.
+        """
+        ...
+
+    def adam_step(self, gradients: Gradients, *, step: int, tiles: Tiles) -> None:
+        """Takes one Adam step on all touched rows.
+
+        Args:
+            gradients: From `reduce`.
+            step: t, counted from 1: this step's number.
+            tiles: The rows of this rank's batch, up to date.
+        """
+        ...
+
+    def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of the rows of some pairs, [B, dim] each; every rank calls it, with pairs of its own or none.
+
+        Args:
+            user_ids: int64 [B].
+            item_ids: int64 [B].
+        """
+        ...

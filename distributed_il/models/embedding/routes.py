@@ -1,0 +1,119 @@
+"""Which rank needs which rows of which rank, where each row is kept by one: row n by rank n mod world_size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distributed_il.core.collectives import Collectives
+from distributed_il.data.loading.index_plan import PairPlan, RowPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way of one table's rows for one batch: from their keepers to those who need them, and of gradients back.
+
+    Attributes:
+        plan: The rows that this rank needs, grouped by keeper and ascending within a group, and its pairs' places.
+        needed: How many of them each rank keeps.
+        kept: The distinct rows of this rank that any rank needs, numbered as they are kept here, ascending; `inverse`
+            is the place of each request, by rank and in that rank's order.
+        asked: How many requests each rank has made.
+    """
+
+    plan: RowPlan
+    needed: list[int]
+    kept: RowPlan
+    asked: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The ways of user rows and item rows."""
+
+    users: Route
+    items: Route
+
+    @property
+    def needed(self) -> tuple[list[int], list[int]]:
+        """Rows that this rank needs of each rank: users, items."""
+        return self.users.needed, self.items.needed
+
+    @property
+    def asked(self) -> tuple[list[int], list[int]]:
+        """Rows that each rank needs of this one: users, items."""
+        return self.users.asked, self.items.asked
+
+    @property
+    def kept(self) -> PairPlan:
+        """What the ranks need of this one, as a batch of requests."""
+        return PairPlan(self.users.kept, self.items.kept)
+
+
+def find_routes(plans: Sequence[PairPlan], collectives: Collectives) -> list[Routes]:
+    """Tells the keepers of rows who needs them in some batches to come; all ranks call it together.
+
+    Args:
+        plans: The pairs of this rank in each batch; as many on every rank.
+        collectives: The ranks.
+    """
+    if not plans:
+        return []
+    world = collectives.world_size
+    sides = [_by_keeper(side, world) for plan in plans for side in (plan.users, plan.items)]
+    needed = torch.stack([torch.bincount(side.ids % world, minlength=world) for side in sides], dim=1)
+    asked = torch.cat(collectives.all_to_all(needed.split(1), [1] * world)).T.tolist()
+    counts = needed.T.tolist()
+    requests = swap_rows([side.ids.unsqueeze(1) // world for side in sides], counts, asked, collectives)
+    routes = [
+        Route(side, mine, RowPlan(*torch.unique(torch.cat(parts).flatten(), return_inverse=True)), theirs)
+        for side, mine, parts, theirs in zip(sides, counts, requests, asked, strict=True)
+    ]
+    return [Routes(*pair) for pair in zip(routes[::2], routes[1::2], strict=True)]
+
+
+def swap_rows(
+    rows: Sequence[Tensor],
+    counts: Sequence[Sequence[int]],
+    arriving: Sequence[Sequence[int]],
+    collectives: Collectives,
+    dense: Tensor | None = None,
+) -> list[list[Tensor]]:
+    """Sends rows of several tables to the ranks that they are for, in one collective.
+
+    Args:
+        rows: For each table [n, width], first the rows for rank 0, then those for rank 1, …; all of one dtype.
+        counts: For each table, how many rows go to each rank.
+        arriving: For each table, how many rows come from each rank.
+        collectives: The ranks.
+        dense: [P] of the same dtype, sent to every rank; its size is the same on all.
+
+    Returns:
+        For each table what has come from each rank, [rows, width]; then, if `dense` was given, each rank's, [1, P].
+    """
+    world = collectives.world_size
+    tables = [table.split(list(count)) for table, count in zip(rows, counts, strict=True)]
+    widths, arriving = [table.shape[1] for table in rows], list(arriving)
+    if dense is not None:
+        tables.append((dense.unsqueeze(0),) * world)
+        widths.append(dense.numel())
+        arriving.append([1] * world)
+    sizes = [[count[rank] * width for count, width in zip(arriving, widths, strict=True)] for rank in range(world)]
+    parts = [torch.cat([table[rank].reshape(-1) for table in tables]) for rank in range(world)]
+    arrived = collectives.all_to_all(parts, [sum(size) for size in sizes])
+    pieces = [part.split(size) for part, size in zip(arrived, sizes, strict=True)]
+    return [
+        [piece[table].view(count[rank], width) for rank, piece in enumerate(pieces)]
+        for table, (count, width) in enumerate(zip(arriving, widths, strict=True))
+    ]
+
+
+def _by_keeper(plan: RowPlan, world_size: int) -> RowPlan:
+    """The same rows, grouped by keeper."""
+    order = torch.argsort(plan.ids % world_size, stable=True)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(order.numel(), device=order.device)
+    return RowPlan(plan.ids.index_select(0, order), place.index_select(0, plan.inverse))

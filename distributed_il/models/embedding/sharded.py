@@ -1,0 +1,142 @@
+"""Each row kept by one rank: weights travel to the ranks that need them, gradients back; moments never travel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distributed_il.core.collectives import Collectives, LocalCollectives
+from distributed_il.core.config import OptimizerConfig
+from distributed_il.data.loading.index_plan import PairPlan, plan_pairs
+from distributed_il.models.embedding.embedding_store import Gradients, Shifts, Tiles
+from distributed_il.models.embedding.gradient_exchange import average_dense, goes_with_rows, sum_rows
+from distributed_il.models.embedding.replicated import ReplicatedRows
+from distributed_il.models.embedding.routes import Route, Routes, find_routes, swap_rows
+from distributed_il.models.embedding.table import EmbeddingTable, RowGradients, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class ShardedTiles(Tiles):
+    """Rows that came from their keepers, and the rows kept here that some rank was sent.
+
+    Attributes:
+        routes: Who needs which rows of whom.
+        kept: The rows kept here, gathered once for all ranks that need them.
+    """
+
+    routes: Routes
+    kept: Tiles
+
+    def move(self, shifts: Shifts, sign: float) -> None:
+        assert isinstance(shifts, ShardedShifts)
+        Tiles.move(self, shifts, sign)
+        self.kept.move(shifts.kept, sign)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardedShifts(Shifts):
+    """δ of a batch's pairs, and of the rows kept here that some rank needs for its pairs."""
+
+    kept: Shifts
+
+
+class ShardedRows:
+    """A `RowStore` whose rank r holds rows r, r + world_size, …: no rank needs memory for a whole table.
+
+    Row by row the arithmetic is that of `ReplicatedRows`: a keeper sums what the ranks send, in rank order.
+    """
+
+    def __init__(
+        self, users: EmbeddingTable, items: EmbeddingTable, optimizer: OptimizerConfig, collectives: Collectives
+    ) -> None:
+        """Takes the rows that this rank keeps.
+
+        Args:
+            users: User rows of `first` = rank and `stride` = world_size.
+            items: The same of the items.
+            optimizer: The `optimizer` section of the run.
+            collectives: The ranks.
+        """
+        self.users, self.items = users, items
+        self._collectives = collectives
+        # To its keeper a part is a table of its own, and the requests of all ranks are one batch.
+        self._part = ReplicatedRows(users, items, optimizer, LocalCollectives())
+        self._ahead: dict[int, tuple[PairPlan, Routes]] = {}
+
+    def announce(self, plans: Sequence[PairPlan]) -> None:
+        # A plan is known by its place in memory; kept with its routes, it can't make room for another one there.
+        found = zip(plans, find_routes(plans, self._collectives), strict=True)
+        self._ahead = {id(plan): (plan, routes) for plan, routes in found}
+
+    def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
+        routes = self._routes(plan)
+        kept = self._part.tiles(routes.kept, step=step, whole=whole)
+        users, items = self._deliver(routes, _requested(kept.users), _requested(kept.items))
+        return _tiles(routes, kept, users, items)
+
+    def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+        routes = self._routes(plan)
+        kept, shifts = self._part.tiles_and_shifts(routes.kept, delta, step=step)
+        sides = ((kept.users, shifts.users), (kept.items, shifts.items))
+        requested = [
+            torch.cat([_requested(tile), shift.index_select(0, tile.plan.inverse)], dim=1) for tile, shift in sides
+        ]
+        users, items = (rows.chunk(2, dim=1) for rows in self._deliver(routes, *requested))
+        return _tiles(routes, kept, users[0], items[0]), ShardedShifts(users[1], items[1], shifts)
+
+    def reduce(self, tiles: Tiles, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int) -> Gradients:
+        assert isinstance(tiles, ShardedTiles)
+        world, routes = self._collectives.world_size, tiles.routes
+        packed = tower if tower is not None and goes_with_rows(tower, world) else None
+        users, items, *dense = swap_rows(rows, routes.needed, routes.asked, self._collectives, packed)
+        if dense:
+            averaged = torch.cat(dense[0]).sum(dim=0).div_(world)
+        elif tower is not None:
+            averaged = average_dense(tower, self._collectives)
+        else:
+            averaged = rows[0].new_zeros(0)
+        return Gradients(_mean(routes.users, users), _mean(routes.items, items), averaged)
+
+    def shift(self, delta: Gradients, sign: float, *, step: int, tiles: Tiles) -> None:
+        assert isinstance(tiles, ShardedTiles)
+        self._part.shift(delta, sign, step=step, tiles=tiles.kept)
+
+    def adam_step(self, gradients: Gradients, *, step: int, tiles: Tiles) -> None:
+        assert isinstance(tiles, ShardedTiles)
+        self._part.adam_step(gradients, step=step, tiles=tiles.kept)
+
+    def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        routes = self._routes(plan_pairs(user_ids, item_ids))
+        asked = (side.ids.index_select(0, side.inverse) for side in (routes.users.kept, routes.items.kept))
+        users, items = self._deliver(routes, *self._part.weights(*asked))
+        return users.index_select(0, routes.users.plan.inverse), items.index_select(0, routes.items.plan.inverse)
+
+    def _routes(self, plan: PairPlan) -> Routes:
+        """The routes of an announced plan, or those that are found now."""
+        _, routes = self._ahead.pop(id(plan), (plan, None))
+        return routes or find_routes([plan], self._collectives)[0]
+
+    def _deliver(self, routes: Routes, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Sends what was asked for, and returns what this rank has asked for: [U, width] for each table."""
+        arrived = swap_rows((users, items), routes.asked, routes.needed, self._collectives)
+        return torch.cat(arrived[0]), torch.cat(arrived[1])
+
+
+def _tiles(routes: Routes, kept: Tiles, users: Tensor, items: Tensor) -> ShardedTiles:
+    return ShardedTiles(
+        Tile(routes.users.plan, users.requires_grad_()), Tile(routes.items.plan, items.requires_grad_()), routes, kept
+    )
+
+
+def _requested(tile: Tile) -> Tensor:
+    """Weights in the order of the requests."""
+    return tile.weight.detach().index_select(0, tile.plan.inverse)
+
+
+def _mean(route: Route, parts: list[Tensor]) -> RowGradients:
+    """Σ_ranks gradient / world_size of the rows kept here."""
+    places = route.kept.inverse.split(route.asked)
+    return RowGradients(route.kept.ids, sum_rows(parts, places, route.kept.ids.numel()).div_(len(parts)))

@@ -1,0 +1,179 @@
+"""The model that is being trained: rows, a tower, one optimiser, over all ranks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from distributed_il.core.collectives import Collectives
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.counter_rng import INIT, hash_u64
+from distributed_il.data.features import Features
+from distributed_il.data.loading.index_plan import PairPlan
+from distributed_il.models.backbones import load_backbone
+from distributed_il.models.embedding.embedding_store import Gradients, RowStore, Tiles
+from distributed_il.models.embedding.replicated import ReplicatedRows
+from distributed_il.models.embedding.sharded import ShardedRows
+from distributed_il.models.embedding.table import EmbeddingTable
+from distributed_il.models.tower import Tower
+
+
+class PassResult(NamedTuple):
+    """What a pass over some pairs leaves.
+
+    Attributes:
+        values: Log losses of labelled pairs, or logits of unlabelled ones, detached [B].
+        users: Gradient of the user rows, [U, user_dim].
+        items: Gradient of the item rows, [U, item_dim].
+        tower: Gradient of each parameter of the tower.
+    """
+
+    values: Tensor
+    users: Tensor
+    items: Tensor
+    tower: tuple[Tensor, ...]
+
+
+class Learner:
+    """Rows, tower and optimiser of one rank.
+
+    Attributes:
+        rows: The embedding rows of all ranks.
+        tower: The backbone with its parameters, the same on every rank.
+        features: Side features that the backbone is given; None where it takes or gets none.
+        step: Optimiser steps taken so far.
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        optimizer: OptimizerConfig,
+        *,
+        num_users: int,
+        num_items: int,
+        seed: int,
+        collectives: Collectives,
+        device: torch.device,
+        features: Features | None = None,
+    ) -> None:
+        """Builds the same initial weights whatever the number of ranks.
+
+        Args:
+            model: The `model` section of the run.
+            optimizer: The `optimizer` section of the run.
+            num_users: Rows of the user table.
+            num_items: Rows of the item table.
+            seed: Decides the initial weights.
+            collectives: The ranks.
+            device: Where rows and tower live.
+            features: Side features of the users and items, for a backbone that takes such.
+        """
+        self.optimizer, self.collectives, self.device = optimizer, collectives, device
+        seeds = [int(hash_u64(seed, INIT, part)) % 2**62 for part in range(3)]
+        dtype = getattr(torch, model.dtype)
+        backbone = load_backbone(model, seed=seeds[0], features=features)
+        self.features = features.to(device) if features is not None and backbone.takes_features else None
+        self.tower = Tower(backbone, dtype=dtype, device=device, collectives=collectives)
+
+        sharded = model.tables == "sharded" and collectives.world_size > 1
+        first, stride = (collectives.rank, collectives.world_size) if sharded else (0, 1)
+
+        def table(total: int, dim: int, seed: int) -> EmbeddingTable:
+            return EmbeddingTable(
+                total, dim, std=model.init_std, seed=seed, dtype=dtype, device=device, first=first, stride=stride
+            )
+
+        backbone = self.tower.module
+        self.rows: RowStore = (ShardedRows if sharded else ReplicatedRows)(
+            table(num_users, backbone.user_dim, seeds[1]),
+            table(num_items, backbone.item_dim, seeds[2]),
+            optimizer,
+            collectives,
+        )
+        self.step = 0
+
+    @property
+    def users(self) -> EmbeddingTable:
+        """The user rows held here."""
+        return self.rows.users
+
+    @property
+    def items(self) -> EmbeddingTable:
+        """The item rows held here."""
+        return self.rows.items
+
+    def tiles(self, plan: PairPlan, *, whole: bool = True) -> Tiles:
+        """Gathers the rows of some pairs as leaves for autograd.
+
+        Args:
+            plan: The pairs of this rank.
+            whole: Whether an Adam step on these rows follows.
+        """
+        return self.rows.tiles(plan, step=self.step, whole=whole)
+
+    def logits(self, tiles: Tiles) -> Tensor:
+        """Logits of a batch's pairs for a loss that `descend` is given: [B]."""
+        tower = self.tower.replica or self.tower.module
+        return tower(tiles.users.pairs(), tiles.items.pairs(), *tiles.codes(self.features))
+
+    def descend(self, loss: Tensor, tiles: Tiles, *, capacity: int) -> None:
+        """Takes one labelled step: backward (DDP averages a large tower), exchange of rows, Adam.
+
+        Args:
+            loss: This rank's part of the global mean, times world_size: DDP and the exchange average over ranks.
+            tiles: The rows that the loss was computed from.
+            capacity: Most pairs that any rank has in this batch.
+        """
+        if self.tower.replica is None:
+            leaves = tiles.leaves
+            users, items, *tower = torch.autograd.grad(
+                loss, [*leaves, *self.tower.parameters], allow_unused=True, materialize_grads=True
+            )
+            self.apply(self.rows.reduce(tiles, (users, items), self.tower.flatten(tower), capacity=capacity), tiles)
+            return
+        loss.backward()
+        users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in tiles.leaves)
+        rows = self.rows.reduce(tiles, (users, items), None, capacity=capacity)
+        self.apply(Gradients(rows.users, rows.items, self.tower.take_gradient()), tiles)
+
+    def reduce(self, found: PassResult, tiles: Tiles, *, capacity: int) -> Gradients:
+        """Averages what a pass found over ranks.
+
+        Args:
+            found: Gradients of this rank, times world_size.
+            tiles: The rows of the pass.
+            capacity: Most pairs that any rank has in this batch.
+        """
+        return self.rows.reduce(tiles, (found.users, found.items), self.tower.flatten(found.tower), capacity=capacity)
+
+    def apply(self, gradients: Gradients, tiles: Tiles) -> None:
+        """Takes one Adam step on rows and tower.
+
+        Args:
+            gradients: Of the global batch.
+            tiles: The rows of this rank's batch, as they stand.
+        """
+        self.step += 1
+        self.rows.adam_step(gradients, step=self.step, tiles=tiles)
+        self.tower.adam_step(gradients.tower, step=self.step, optimizer=self.optimizer)
+
+    def settle(self) -> None:
+        """Brings every row up to date, so that whole tables can be read."""
+        self.users.settle(step=self.step, optimizer=self.optimizer)
+        self.items.settle(step=self.step, optimizer=self.optimizer)
+
+    @torch.no_grad()
+    def score(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
+        """Logits of pairs; call `settle` first. With sharded rows every rank must call it, with pairs or without.
+
+        Args:
+            user_ids: int64 [B].
+            item_ids: int64 [B].
+
+        Returns:
+            Logits [B].
+        """
+        codes = () if self.features is None else self.features.codes(user_ids, item_ids)
+        return self.tower.module(*self.rows.weights(user_ids, item_ids), *codes)

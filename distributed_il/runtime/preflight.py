@@ -1,0 +1,219 @@
+"""What is checked before a run begins, so that it fails at once, on the driver, with nothing half-written."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import ray
+from pyarrow import fs as pafs
+from ray.exceptions import RayError
+
+from distributed_il.core.config import RunConfig, TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import filesystem
+from distributed_il.data.dataset import SPLITS, Dataset
+from distributed_il.data.lanes import worker_counts
+from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.resume import check_same_run
+from distributed_il.training.start import check_start, find_start
+
+_OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
+_JOB_FILES = "/runtime_resources/working_dir_files/"
+"""Where Ray unpacks the working directory of a job."""
+PROBE_WITHIN_S = 45.0
+"""How long a node may take to look at its storage; more than the start of a process on a busy one."""
+
+
+def check_run(config: TrainConfig) -> Dataset:
+    """Checks all that can be checked without Ray.
+
+    Args:
+        config: The run, with absolute paths.
+
+    Returns:
+        Its dataset.
+
+    Raises:
+        UserError: The dataset is not there or too small, the workers do not fit its lanes, `run.dir` is somebody
+            else's or can't be written, its checkpoint belongs to another run, or what `run.start_from` names does not
+            fit.
+    """
+    dataset = Dataset.open(config.data.path)
+    _check_workers(config.run.workers, dataset)
+    _check_fewer_workers(config.run, dataset)
+    _check_place(config)
+    manifest = CheckpointStore(config.run.dir).manifest("last")
+    if manifest is not None:
+        check_same_run(config, dataset, manifest)
+    elif config.run.start_from is not None:
+        check_start(config, dataset, find_start(config.run.start_from)[1])
+    with _probe(config.run.dir):
+        pass
+    return dataset
+
+
+def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
+    """Checks that every node that can have workers sees the run's directory and the dataset as this process does.
+
+    Args:
+        config: The run, with absolute paths.
+        dataset: Its data.
+
+    Raises:
+        UserError: A node does not, or can't say.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    nodes = {node: address for node, address in _nodes().items() if node != here}
+    if not nodes:
+        return
+    with _probe(config.run.dir) as name:
+        task = ray.remote(num_cpus=0, max_retries=0)(look)
+        answers = {
+            task.options(label_selector={"ray.io/node-id": node}).remote(
+                config.run.dir, name, config.data.path, dataset.fingerprint
+            ): node
+            for node in nodes
+        }
+        arrived, missing = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_WITHIN_S)
+        for answer in arrived:
+            complaint = _complaint(answer)
+            if complaint is not None:
+                raise UserError(f"node {nodes[answers[answer]]}: {complaint}")
+        for answer in missing:
+            ray.cancel(answer, force=True)
+        silent = [nodes[answers[answer]] for answer in missing if answers[answer] in _nodes()]
+        if silent:
+            raise UserError(
+                f"node {silent[0]} did not look at run.dir {config.run.dir} and data.path {config.data.path} within "
+                f"{PROBE_WITHIN_S:.0f} s; see whether its storage answers, or take the node out of the cluster"
+            )
+
+
+def _nodes() -> dict[str, str]:
+    """Addresses, by id, of the nodes that can have workers."""
+    return {
+        node["NodeID"]: node["NodeManagerAddress"]
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0)
+    }
+
+
+def _complaint(answer: Any) -> str | None:
+    """What `look` returned, or what kept it from returning."""
+    try:
+        return ray.get(answer)
+    except RayError as error:
+        last = str(error).strip().splitlines()[-1]
+        return f"run.dir and data.path could not be looked at ({last}); all nodes need the same packages and storage"
+
+
+def _check_workers(workers: int, dataset: Dataset) -> None:
+    lanes = dataset.lanes
+    if lanes % workers:
+        fitting = [count for count in range(1, lanes + 1) if lanes % count == 0]
+        nearest = [max(count for count in fitting if count < workers)]
+        nearest += [count for count in fitting if count > workers][:1]
+        raise UserError(
+            f"run.workers is {workers}, which does not divide the dataset's {lanes} lanes; the nearest that do are "
+            f"{' and '.join(map(str, nearest))}"
+        )
+    for split in SPLITS:
+        if dataset.rows(split) < workers:
+            raise UserError(
+                f"{dataset.path}: split {split} has {dataset.rows(split)} rows, fewer than run.workers ({workers}); "
+                "take fewer workers, or prepare more data"
+            )
+
+
+def _check_fewer_workers(run: RunConfig, dataset: Dataset) -> None:
+    if run.min_workers in (None, run.workers) or run.min_workers in possible_workers(run, dataset):
+        return
+    fitting = worker_counts(dataset.lanes, run.global_batch_size, at_least=1, at_most=run.workers)
+    raise UserError(
+        f"run.min_workers is {run.min_workers}, which does not divide both the dataset's {dataset.lanes} lanes and the "
+        f"global batch of {run.global_batch_size} rows (run.workers × run.batch_size); these do: "
+        f"{', '.join(map(str, fitting))}"
+    )
+
+
+def possible_workers(run: RunConfig, dataset: Dataset) -> list[int]:
+    """The numbers of workers that a run may have, ascending.
+
+    Args:
+        run: The run.
+        dataset: Its data.
+    """
+    if run.min_workers is None:
+        return [run.workers]
+    return worker_counts(dataset.lanes, run.global_batch_size, at_least=run.min_workers, at_most=run.workers)
+
+
+def _check_place(config: TrainConfig) -> None:
+    """Refuses a directory that holds other things than a run; the dataset's own directory is welcome."""
+    if _JOB_FILES in config.run.dir:
+        raise UserError(
+            f"run.dir {config.run.dir} lies in the job's copy of its working directory, which does not outlive the "
+            "job; give the full path of a place on storage that all nodes share"
+        )
+    fs, root = filesystem(config.run.dir)
+    found = fs.get_file_info(root)
+    if found.type == pafs.FileType.File:
+        raise UserError(f"run.dir {config.run.dir} is a file; give a directory")
+    if found.type == pafs.FileType.NotFound or filesystem(config.data.path)[1] == root:
+        return
+    names = {entry.base_name for entry in fs.get_file_info(pafs.FileSelector(root))}
+    if names and not names & _OURS:
+        raise UserError(
+            f"run.dir {config.run.dir} is not empty and holds no run, but {', '.join(sorted(names)[:3])}; give a new "
+            "directory, or that of a run to go on with"
+        )
+
+
+@contextmanager
+def _probe(run_dir: str) -> Generator[str]:
+    """A small file in the run's directory, for as long as the block lasts."""
+    fs, root = filesystem(run_dir)
+    name = f".probe-{uuid.uuid4().hex}"
+    try:
+        fs.create_dir(root, recursive=True)
+        with fs.open_output_stream(f"{root}/{name}") as stream:
+            stream.write(b"probe")
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"run.dir {run_dir} can't be written ({error}); choose a place you may write to") from error
+    try:
+        yield name
+    finally:
+        fs.delete_file(f"{root}/{name}")
+
+
+def look(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
+    """Runs on a node.
+
+    Args:
+        run_dir: Directory of the run.
+        probe: Name of a file that the driver has put into it.
+        data_path: Directory of the dataset.
+        fingerprint: Of the dataset that the driver sees.
+
+    Returns:
+        What is wrong here; None where this node sees what the driver sees.
+    """
+    fs, root = filesystem(run_dir)
+    if fs.get_file_info(f"{root}/{probe}").type != pafs.FileType.File:
+        return f"run.dir {run_dir} is not the directory that the driver sees; put it on storage that all nodes share"
+    try:
+        with _probe(run_dir):
+            pass
+    except UserError as error:
+        return str(error)
+    try:
+        found = Dataset.open(data_path).fingerprint
+    except UserError as error:
+        return f"{error} (the driver sees it; put data.path on storage that all nodes share)"
+    if found != fingerprint:
+        return f"data.path {data_path} holds another dataset than the driver sees; put it on storage that all share"
+    return None

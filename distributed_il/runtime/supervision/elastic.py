@@ -1,0 +1,131 @@
+"""How many workers a run has while nodes come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from ray._private.state import available_resources_per_node
+from ray._private.state import state as cluster_state
+from ray.train import ScalingConfig
+from ray.train.v2._internal.execution.scaling_policy import (
+    NoopDecision,
+    ResizeDecision,
+    ScalingDecision,
+    ScalingPolicy,
+)
+from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus, WorkerGroupState
+
+from distributed_il.runtime.run_channel import Mailbox
+
+LOOK_EVERY_S = 5.0
+"""How often a run that could have more workers looks for room."""
+SAVE_WITHIN_S = 60.0
+"""How long a checkpoint may take that is asked for before the run grows; then it grows from the one before."""
+PAUSE_S = 0.5
+SETTLED = 6
+"""Pauses after which fewer workers than wanted are started; what workers had is free a moment after their end."""
+NOTED_WAIT = 20
+"""Pauses after which it is told that the run waits."""
+
+
+class ElasticPolicy(ScalingPolicy):
+    """Takes as many workers as there is room for, of the counts that leave the result as it is.
+
+    Ray's own policy counts what whole nodes have, in use by others or not, takes any count, and restarts without a
+    checkpoint.
+    """
+
+    def __init__(
+        self,
+        scaling_config: ScalingConfig,
+        counts: Sequence[int],
+        mailbox: Mailbox,
+        newest: Callable[[], object],
+    ) -> None:
+        """Takes what decides.
+
+        Args:
+            scaling_config: Has the resources of a worker.
+            counts: Numbers of workers that the run may have, ascending.
+            mailbox: Where a checkpoint is asked for, and what happens is told.
+            newest: Something that changes with each checkpoint of the run.
+        """
+        super().__init__(scaling_config)
+        self._counts, self._mailbox, self._newest = counts, mailbox, newest
+        self._next_look = 0.0
+        self._asked: tuple[float, object] | None = None
+        self._waits = 0
+
+    def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
+        """Called again and again while there are no workers."""
+        self._maybe_send_resource_request()
+        count = self._most(self._free_places())
+        if not count or (count < self._counts[-1] and self._waits < SETTLED):
+            self._wait()
+            return NoopDecision()
+        self._waits, self._asked = 0, None
+        if count < self._counts[-1]:
+            self._mailbox.note(f"going on with {count} of {self._counts[-1]} workers")
+        return self._resized(count)
+
+    def make_decision_for_running_worker_group(
+        self, worker_group_state: WorkerGroupState, worker_group_status: WorkerGroupPollStatus
+    ) -> ScalingDecision:
+        """Called at each look at the workers."""
+        self._maybe_send_resource_request()
+        present, now = worker_group_state.num_workers, time.monotonic()
+        if present == self._counts[-1] or now < self._next_look:
+            return NoopDecision()
+        count = self._most(present + self._free_places())
+        if count <= present:
+            self._next_look, self._asked = now + LOOK_EVERY_S, None
+            return NoopDecision()
+        if self._asked is None:
+            self._mailbox.save()
+            self._asked = now + SAVE_WITHIN_S, self._newest()
+        until, before = self._asked
+        if self._newest() == before and now < until:
+            return NoopDecision()
+        self._asked = None
+        self._mailbox.note(f"there is room: from {present} to {count} workers")
+        return self._resized(count)
+
+    def _wait(self) -> None:
+        """Lets some time pass, since the controller asks at once again, and says so if it gets long."""
+        self._waits += 1
+        if self._waits == NOTED_WAIT:
+            self._mailbox.note(f"the cluster has no room for {self._counts[0]} workers now; the run waits for it")
+        time.sleep(PAUSE_S)
+
+    def _get_num_workers_for_resource_request(self) -> int:
+        return self._counts[-1]
+
+    def _resized(self, count: int) -> ResizeDecision:
+        return ResizeDecision(num_workers=count, resources_per_worker=self._of_a_worker())
+
+    def _most(self, places: int) -> int:
+        """The largest number of workers that have a place; 0 for none."""
+        return max((count for count in self._counts if count <= places), default=0)
+
+    def _free_places(self) -> int:
+        leaving = cluster_state.get_draining_nodes()
+        return sum(
+            places(free, self._of_a_worker())
+            for node, free in available_resources_per_node().items()
+            if node not in leaving
+        )
+
+    def _of_a_worker(self) -> dict[str, float]:
+        return cast("dict[str, float]", self.scaling_config.resources_per_worker)
+
+
+def places(free: Mapping[str, float], of_a_worker: Mapping[str, float]) -> int:
+    """How many workers a node can take.
+
+    Args:
+        free: What the node has left, by resource.
+        of_a_worker: What a worker takes of it.
+    """
+    return int(min(free.get(name, 0.0) // amount for name, amount in of_a_worker.items() if amount))

@@ -1,0 +1,112 @@
+"""What a sweep has found: each trial's course, read from its directory, and the best of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.run_files import read_run_file
+from distributed_il.runtime.sweep.trial import FAILED
+from distributed_il.training.checkpoint import CheckpointStore
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        name: Of its directory.
+        settings: What it was given beside the settings of all, by key.
+        config: Its run.
+        losses: Validation log loss of each round that it has finished.
+        failed: Why it ended with an error; None where it did not.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    config: TrainConfig
+    losses: Sequence[float]
+    failed: str | None
+
+    @property
+    def best_loss(self) -> float:
+        """Lowest validation log loss; infinite where there is none."""
+        return min((loss for loss in self.losses if math.isfinite(loss)), default=math.inf)
+
+    @property
+    def best_round(self) -> int:
+        """Its round, from 1; 0 where there is none."""
+        return 0 if math.isinf(self.best_loss) else 1 + list(self.losses).index(self.best_loss)
+
+    @property
+    def ended(self) -> str:
+        """How it ended, in a word or two."""
+        if self.failed is not None:
+            return "failed"
+        rounds, run = len(self.losses), self.config.run
+        if rounds >= run.max_rounds:
+            return "all rounds"
+        return "patience" if rounds - self.best_round >= run.patience else "stopped early"
+
+
+def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> Trial:
+    """Reads how far a trial has come.
+
+    Args:
+        name: Of its directory.
+        settings: Its settings.
+        config: Its run.
+    """
+    manifest = CheckpointStore(config.run.dir).manifest("last")
+    history = [] if manifest is None else manifest["facts"]["course"]["history"]
+    losses = [float(entry["logloss"]) for entry in history]
+    return Trial(name, settings, config, losses, read_run_file(config.run.dir, FAILED))
+
+
+def best_of(trials: Sequence[Trial]) -> Trial:
+    """The trial of lowest validation log loss, the first of equals; the test split plays no part.
+
+    Args:
+        trials: All of them.
+
+    Raises:
+        UserError: None has finished a round.
+    """
+    best = min(trials, key=lambda trial: trial.best_loss)
+    if math.isinf(best.best_loss):
+        reason = next((trial.failed for trial in trials if trial.failed), "none has finished a round")
+        raise UserError(f"no trial of the sweep has a model: {reason}")
+    return best
+
+
+def trial_table(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[str]]:
+    """A row for each trial, the best first: name, settings, lowest loss and its round, rounds, how it ended.
+
+    Args:
+        trials: The trials.
+        keys: Settings to show.
+    """
+    return [
+        [
+            trial.name,
+            *(shown(trial.settings.get(key)) for key in keys),
+            f"{trial.best_loss:.4f}" if math.isfinite(trial.best_loss) else "–",
+            str(trial.best_round or "–"),
+            str(len(trial.losses)),
+            trial.ended,
+        ]
+        for trial in sorted(trials, key=lambda trial: (trial.best_loss, trial.name))
+    ]
+
+
+TABLE_ENDS = ("valid log loss", "best round", "rounds", "ended")
+"""Headings of `trial_table` after those of the settings."""
+
+
+def shown(value: Any) -> str:
+    """A value of a setting as people write it; a dash where the trial's method has no such setting."""
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,168 @@
+"""Draws trials, runs them on Ray Tune, chooses one by validation loss and tests it."""
+
+from __future__ import annotations
+
+from distributed_il.runtime.session import ray_session  # isort: skip  # before Ray
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_to_dict
+from distributed_il.core.errors import UserError
+from distributed_il.core.run_files import read_run_file, to_json, write_run_file
+from distributed_il.data.dataset import filesystem
+from distributed_il.runtime.capacity import worker_resources
+from distributed_il.runtime.environment import environment
+from distributed_il.runtime.launch import with_absolute_paths
+from distributed_il.runtime.preflight import check_cluster, check_run
+from distributed_il.runtime.sweep.config import SweepConfig
+from distributed_il.runtime.sweep.outcome import Trial, best_of, read_trial
+from distributed_il.runtime.sweep.space import Domain, Settings, draw, read_space, with_settings
+from distributed_il.runtime.sweep.sweep_page import sweep_page
+from distributed_il.runtime.sweep.trial import FAILED, LOSS, ROUND, finish_run, run_trial
+
+ATTEMPTS = 3
+"""A trial whose node is lost goes on elsewhere this often."""
+_TUNE = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer output is not silent when it is told to be
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials have TensorBoard files of their own
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the sweep like any command
+}
+
+
+def sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, dict[str, Any]]:
+    """Runs a sweep to its end; the same call goes on where one was stopped, and with more trials adds to it.
+
+    A trial is a run with one worker and the global batch of the base, which gives what more workers would. It lies in
+    `run.dir`/trials, a run directory like any other.
+
+    Args:
+        config: What to try.
+        base: The run that all trials share; `run.dir` is the sweep's directory, `run.seed` draws the trials too.
+
+    Returns:
+        All trials, the best by validation loss, and what the best one's metrics.json holds.
+
+    Raises:
+        UserError: Something is wrong that the user can cure, or no trial has a model.
+    """
+    base = with_absolute_paths(base)
+    space = read_space(config.space)
+    drawn = draw(space, base, trials=config.trials)
+    if base.run.max_rounds <= config.grace_rounds:
+        _say(
+            f"no trial will be stopped early: run.max_rounds is {base.run.max_rounds}, the grace {config.grace_rounds}"
+        )
+    if len(drawn) < config.trials:
+        _say(f"the space holds no more than {len(drawn)} different settings, so that there are as many trials")
+    runs = {f"{number:03d}": _run_of(base, settings, f"{number:03d}") for number, settings in enumerate(drawn)}
+    datasets = [check_run(run) for run in runs.values()]
+    with environment(_TUNE), ray_session(cpus=base.run.threads_per_worker):
+        check_cluster(base, datasets[0])
+        _run_trials(config, base, runs)
+        trials = [read_trial(name, settings, run) for (name, run), settings in zip(runs.items(), drawn, strict=True)]
+        best = best_of(trials)
+        _say(f"trial {best.name} has the lowest validation log loss, {best.best_loss:.4f}; it is measured on test")
+        result: dict[str, Any] = ray.get(_task(base, finish_run).remote(best.config))
+    best = read_trial(best.name, best.settings, best.config)  # it may have gone on to its end
+    trials = [best if trial.name == best.name else trial for trial in trials]
+    _write(base.run.dir, space, trials, best, result)
+    return trials, best, result
+
+
+def _run_of(base: TrainConfig, settings: Settings, name: str) -> TrainConfig:
+    config = with_settings(base, settings)
+    run = dataclasses.replace(
+        config.run,
+        dir=f"{base.run.dir}/trials/{name}",
+        workers=1,
+        min_workers=None,
+        batch_size=config.run.global_batch_size,
+    )
+    return dataclasses.replace(config, run=run)
+
+
+def _run_trials(config: SweepConfig, base: TrainConfig, runs: dict[str, TrainConfig]) -> None:
+    for run in runs.values():
+        fs, root = filesystem(run.run.dir)
+        if fs.get_file_info(f"{root}/{FAILED}").is_file:
+            fs.delete_file(f"{root}/{FAILED}")  # it is tried again
+    scheduler = ASHAScheduler(
+        time_attr=ROUND,
+        max_t=base.run.max_rounds,
+        grace_period=min(config.grace_rounds, base.run.max_rounds),
+        reduction_factor=config.reduction_factor,
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(lambda given: run_trial(runs[given["trial"]]), worker_resources(base.run)),
+        param_space={"trial": tune.grid_search(list(runs))},
+        tune_config=tune.TuneConfig(metric=LOSS, mode="min", scheduler=scheduler, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=f"{base.run.dir}/ray",
+            failure_config=tune.FailureConfig(max_failures=ATTEMPTS),
+            callbacks=[_Lines(runs)],
+            verbose=0,
+        ),
+    )
+    lost = tuner.fit().errors
+    if lost:
+        raise UserError(
+            f"the processes of {len(lost)} trials were lost {ATTEMPTS + 1} times "
+            f"({str(lost[0]).strip().splitlines()[-1]}); "
+            "the same command goes on with them once the cluster is well"
+        )
+
+
+class _Lines(tune.Callback):
+    """A line for each trial that has ended."""
+
+    def __init__(self, runs: dict[str, TrainConfig]) -> None:
+        self._runs, self._left = runs, len(runs)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name, last = trial.config["trial"], trial.last_result or {}
+        self._left -= 1
+        failed = read_run_file(self._runs[name].run.dir, FAILED)
+        told = f"{last[ROUND]} rounds, valid log loss {last[LOSS]:.4f}" if LOSS in last else "no round finished"
+        _say(f"trial {name}: {told if failed is None else failed}; {self._left} to go")
+
+
+def _task(base: TrainConfig, function: Any) -> Any:
+    resources = worker_resources(base.run)
+    return ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0.0))(function)
+
+
+def _write(run_dir: str, space: Sequence[Domain], trials: Sequence[Trial], best: Trial, result: dict[str, Any]) -> None:
+    facts = {
+        "space": {domain.key: {domain.kind: list(domain.values)} for domain in space},
+        "best": best.name,
+        "test": result["test"],
+        "trivial": result["trivial"],
+        "trials": [
+            {
+                "name": trial.name,
+                "settings": trial.settings,
+                "valid_losses": trial.losses,
+                "best_round": trial.best_round,
+                "ended": trial.ended,
+                "failed": trial.failed,
+                "config": config_to_dict(trial.config),
+            }
+            for trial in trials
+        ],
+    }
+    write_run_file(run_dir, "sweep.json", to_json(facts))
+    write_run_file(run_dir, "sweep.html", sweep_page(space, trials, best, result))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

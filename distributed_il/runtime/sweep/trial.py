@@ -1,0 +1,79 @@
+"""One trial: an ordinary run in one process, which tells Ray Tune the validation loss of each round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from ray import tune
+
+from distributed_il.core.collectives import LocalCollectives
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.run_files import write_run_file
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.runtime.worker import run_monitor
+from distributed_il.training.monitor import TensorBoardMonitor
+from distributed_il.training.trainer import Trainer
+
+FAILED = "failed.txt"
+"""Why a trial ended without a model, in its directory."""
+LOSS, ROUND = "valid_loss", "round"
+
+
+def run_trial(config: TrainConfig) -> None:
+    """Runs within Ray Tune, until the run's own stop rule or until Tune ends it, always after a checkpoint.
+
+    Rounds that an earlier attempt has in its checkpoint are told first, so that the scheduler of a sweep that goes on
+    knows them; then the run goes on.
+
+    Args:
+        config: The run, with one worker.
+    """
+    try:
+        with run_monitor(config.run.dir) as monitor:
+            trainer = _trainer(config, monitor, on_round=_tell)
+            for entry in trainer.course.history:
+                _tell(entry)
+            trainer.fit()
+    except UserError as error:  # such as a learning rate at which training diverges: no reason to end the sweep
+        write_run_file(config.run.dir, FAILED, str(error))
+    except Exception as error:  # what settings that nobody would choose bring to light; another attempt would too
+        write_run_file(config.run.dir, FAILED, f"{type(error).__name__}: {error}")
+
+
+def finish_run(config: TrainConfig) -> dict[str, Any]:
+    """Trains a trial to its end, where Tune ended it before, and measures it on the test split.
+
+    Args:
+        config: The run, with one worker.
+
+    Returns:
+        What metrics.json holds.
+    """
+    with run_monitor(config.run.dir) as monitor:
+        return _trainer(config, monitor, on_round=lambda entry: None).run()
+
+
+def _tell(entry: dict[str, Any]) -> None:
+    # Where Tune wants the trial to end, this does not return.
+    if math.isfinite(entry["logloss"]):
+        tune.report({ROUND: entry["round"], LOSS: entry["logloss"]})
+
+
+def _trainer(config: TrainConfig, monitor: TensorBoardMonitor, on_round: Callable[[dict[str, Any]], None]) -> Trainer:
+    torch.set_num_threads(config.run.threads_per_worker)
+    dataset = Dataset.open(config.data.path)
+    return Trainer(
+        config,
+        dataset,
+        reader=LocalBlockReader(dataset),
+        collectives=LocalCollectives(),
+        monitor=monitor,
+        on_progress=lambda progress: None,
+        should_stop=lambda: False,
+        device=torch.device("cuda" if config.run.use_gpu else "cpu"),
+        on_round=on_round,
+    )

@@ -1,0 +1,77 @@
+"""What one Ray Train worker runs: Ray's context in, a trainer's rank out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.shared_memory import join_ranks
+from distributed_il.data.dataset import Dataset
+from distributed_il.runtime.ray_data import RayBlockReader
+from distributed_il.runtime.run_channel import Mailbox
+from distributed_il.runtime.supervision import leave_notice
+from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor
+from distributed_il.training.run_state import Stopped
+from distributed_il.training.trainer import Trainer
+
+_MISTAKES = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
+"""Errors of a program, not of a machine: they would come again after a restart."""
+
+
+def train_loop(arguments: dict[str, Any]) -> None:
+    """Runs one rank to its end, which is the run's end, a stop that was asked for, or an error.
+
+    Args:
+        arguments: `config`, a `TrainConfig` with absolute paths, and `mailbox`, the run's `Mailbox`.
+
+    Raises:
+        UserError: As the trainer raises it, after its message has gone to the mailbox.
+        Leaving: A node of the run will go away; the controller starts workers on others.
+        Exception: As it came; those that a restart can't cure after the mailbox has been told so.
+    """
+    mailbox: Mailbox = arguments["mailbox"]
+    try:
+        result = _train(arguments["config"], mailbox)
+    except Stopped:
+        return  # all ranks stop at the same step, so none is left waiting
+    except UserError as error:
+        mailbox.refuse(str(error))
+        raise
+    except _MISTAKES:
+        mailbox.give_up()
+        raise
+    if ray.train.get_context().get_world_rank() == 0:
+        mailbox.finish(result)
+
+
+def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
+    torch.set_num_threads(config.run.threads_per_worker)
+    dataset = Dataset.open(config.data.path)
+    collectives = join_ranks(config.run.collective_timeout_s)
+    with run_monitor(config.run.dir) if collectives.rank == 0 else NullMonitor() as monitor:
+        trainer = Trainer(
+            config,
+            dataset,
+            reader=RayBlockReader(dataset),
+            collectives=collectives,
+            monitor=monitor,
+            on_progress=mailbox.tell,
+            should_stop=mailbox.should_stop,
+            should_save=mailbox.should_save,
+            should_leave=leave_notice,
+            device=ray.train.torch.get_device() if config.run.use_gpu else torch.device("cpu"),
+            on_note=mailbox.note,
+        )
+        return trainer.run()
+
+
+def run_monitor(run_dir: str) -> TensorBoardMonitor:
+    """TensorBoard files of a run; what was written after its last checkpoint will be written again, so it is hidden."""
+    last = CheckpointStore(run_dir).manifest("last")
+    return TensorBoardMonitor(f"{run_dir}/tensorboard", purge_step=0 if last is None else last["step"] + 1)

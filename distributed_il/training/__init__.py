@@ -1,0 +1,1 @@
+"""A run without its cluster: rounds, checkpoints, telemetry."""

@@ -1,0 +1,283 @@
+"""Checkpoints: model, optimiser and position of a run; safetensors and JSON, readable without Ray, never pickle.
+
+RUN/checkpoints/000012-00003456/   round and optimiser step
+    users-00000.safetensors …      packed rows [w|m|v] and last_step, in parts; part k is written by rank k mod W
+    items-00000.safetensors …
+    tower.safetensors              parameters and their moments
+    state.safetensors              arrays of the run's state
+    manifest.json                  written last; says which rows each part holds
+RUN/checkpoints/names.json         which checkpoint is `last` and which `best`; both are replaced in one move
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pyarrow import fs
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import filesystem
+from distributed_il.core.run_files import write_aside
+from distributed_il.models.learner import Learner
+from distributed_il.training.checkpoint_shards import TablePart, file_name, read_table, read_tensors, write_parts
+
+FORMAT_VERSION = 3
+NAMES_FILE = "names.json"
+_OLD_NAME_FILE = "last.json"
+Name = Literal["last", "best"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a run needs besides the model to go on.
+
+    Attributes:
+        facts: JSON values: position, best round, history, totals of the round.
+        arrays: Larger numbers: decision history, histograms.
+    """
+
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[np.generic]]
+
+
+class CheckpointStore:
+    """The checkpoints of one run."""
+
+    def __init__(self, run_dir: str) -> None:
+        """Names the place; nothing is touched yet.
+
+        Args:
+            run_dir: Directory or pyarrow URI of the run.
+        """
+        self._fs, root = filesystem(run_dir)
+        self.root = f"{root.rstrip('/')}/checkpoints"
+
+    def save(
+        self, learner: Learner, state: RunState, *, round: int, about: Mapping[str, Any], names: tuple[Name, ...]
+    ) -> None:
+        """Writes a checkpoint, then lets the names point to it, then removes checkpoints without a name.
+
+        All ranks call it together, and each writes its share of the rows. It is there for all of them or, if a rank
+        can't write, for none: then the names stay with the checkpoint before.
+
+        Args:
+            learner: The rank's learner.
+            state: The run's state; rank 0 writes its own.
+            round: Rounds finished, for the directory's name.
+            about: What the checkpoint belongs to: config, dataset fingerprint, sizes.
+            names: Names that it gets.
+
+        Raises:
+            UserError: This rank's disk is full.
+            RuntimeError: Another rank could not write.
+        """
+        name, rank = f"{round:06d}-{learner.step:08d}", learner.collectives.rank
+        place = f"{self.root}/{name}"
+        with _together(learner, place):
+            if rank == 0:
+                self._make(place)
+        files: dict[str, int] = {}
+        parts: list[TablePart] = []
+        with _together(learner, place):
+            parts = self._write_rows(place, learner)
+            if rank == 0:
+                tower, arrays = save_tensors(_on_cpu(learner.tower.state())), save_arrays(_contiguous(state.arrays))
+                files = {stem: self._write(place, stem, data) for stem, data in (("tower", tower), ("state", arrays))}
+        parts = _gather_parts(learner, parts)
+        with _together(learner, place):
+            if rank == 0:
+                manifest = {
+                    "format_version": FORMAT_VERSION,
+                    "step": learner.step,
+                    **about,
+                    "facts": state.facts,
+                    "files": files | {part.file: part.bytes for part in parts},
+                    "parts": [asdict(part) for part in parts],
+                }
+                write_aside(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
+                named = self._names() | dict.fromkeys(names, name)
+                # In one file: a kill between two would leave a `best` of a round that `last` has yet to run.
+                write_aside(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(named).encode())
+                self._remove_all_but(named.values())
+
+    def manifest(self, name: Name) -> dict[str, Any] | None:
+        """The manifest of a named checkpoint, with its directory under `place`; None where there is none.
+
+        Args:
+            name: `last` or `best`.
+
+        Raises:
+            UserError: It is damaged, or of another format version.
+        """
+        named = self._names().get(name)
+        if named is None:
+            return None
+        return self.manifest_of(named)
+
+    def manifest_of(self, directory: str) -> dict[str, Any]:
+        """The manifest of a checkpoint by its directory's name, as `manifest` gives it.
+
+        Raises:
+            UserError: It is missing or damaged, or of another format version.
+        """
+        place = f"{self.root}/{directory}"
+        try:
+            manifest = json.loads(self._read(f"{place}/manifest.json"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(
+                f"checkpoint {place}/manifest.json can't be read ({error}); restore it, or start under another run.dir"
+            ) from error
+        if manifest["format_version"] != FORMAT_VERSION:
+            raise UserError(
+                f"checkpoint {place} has format version {manifest['format_version']}, this program reads "
+                f"{FORMAT_VERSION}; use the program that wrote it, or start under another run.dir"
+            )
+        paths = [f"{place}/{file_name(stem)}" for stem in manifest["files"]]
+        for found, size in zip(self._fs.get_file_info(paths), manifest["files"].values(), strict=True):
+            if found.type != fs.FileType.File or found.size != size:
+                raise UserError(
+                    f"checkpoint file {found.path} is missing or cut short ({found.size or 0} of {size} bytes); "
+                    "restore it, or start under another run.dir"
+                )
+        return {**manifest, "place": place}
+
+    def newest(self) -> str | None:
+        """The directory of the last checkpoint, which tells one from another; None before the first."""
+        return self._names().get("last")
+
+    def restore(self, manifest: Mapping[str, Any], learner: Learner) -> RunState:
+        """Loads a checkpoint: of the tables the rows that this rank holds, whatever ranks wrote them.
+
+        Args:
+            manifest: From `manifest`.
+            learner: Overwritten: rows, tower, optimiser, step.
+
+        Returns:
+            The run's state.
+
+        Raises:
+            UserError: A file is damaged, or rows are missing.
+        """
+        self._load(manifest, learner)
+        return self.state(manifest)
+
+    def state(self, manifest: Mapping[str, Any]) -> RunState:
+        """The run's state in a checkpoint, without the model.
+
+        Args:
+            manifest: From `manifest`.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        arrays = read_tensors(self._fs, f"{manifest['place']}/{file_name('state')}")
+        return RunState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
+
+    def restore_grown(self, manifest: Mapping[str, Any], learner: Learner) -> None:
+        """Loads the model of a checkpoint into one that may have more rows: what it lacks stays as it is.
+
+        Args:
+            manifest: From `manifest`, with `num_users` and `num_items`.
+            learner: Its first rows are overwritten, and tower, optimiser and step.
+
+        Raises:
+            UserError: A file is damaged, or rows are missing.
+        """
+        self._load(manifest, learner, rows_there=(manifest["num_users"], manifest["num_items"]))
+
+    def _load(
+        self,
+        manifest: Mapping[str, Any],
+        learner: Learner,
+        rows_there: tuple[int | None, int | None] = (None, None),
+    ) -> None:
+        place, parts = manifest["place"], [TablePart(**part) for part in manifest["parts"]]
+        read_table(self._fs, place, "users", learner.users, parts, rows_there=rows_there[0])
+        read_table(self._fs, place, "items", learner.items, parts, rows_there=rows_there[1])
+        learner.step = manifest["step"]
+        tower = read_tensors(self._fs, f"{place}/{file_name('tower')}")
+        for name, tensor in learner.tower.state().items():
+            there = tower[name]
+            # A parameter with a row for each value of a side feature may have grown by some.
+            (tensor if tensor.shape == there.shape else tensor[: len(there)]).copy_(there)
+
+    def _make(self, place: str) -> None:
+        """An empty directory; what an attempt that failed has left there goes."""
+        if self._fs.get_file_info(place).type != fs.FileType.NotFound:
+            self._fs.delete_dir(place)
+        self._fs.create_dir(place, recursive=True)
+
+    def _write_rows(self, place: str, learner: Learner) -> list[TablePart]:
+        rank, world = learner.collectives.rank, learner.collectives.world_size
+        users = write_parts(self._fs, place, "users", learner.users, rank=rank, world_size=world)
+        return users + write_parts(self._fs, place, "items", learner.items, rank=rank, world_size=world)
+
+    def _write(self, place: str, stem: str, content: bytes) -> int:
+        write_aside(self._fs, f"{place}/{file_name(stem)}", content)
+        return len(content)
+
+    def _read(self, path: str) -> bytes:
+        with self._fs.open_input_file(path) as stream:
+            return stream.read()
+
+    def _names(self) -> dict[Name, str]:
+        """The checkpoints' directories by name."""
+        path, old = (f"{self.root}/{file}" for file in (NAMES_FILE, _OLD_NAME_FILE))
+        names, old_name = self._fs.get_file_info([path, old])
+        if names.type != fs.FileType.NotFound:
+            return json.loads(self._read(path))
+        if old_name.type != fs.FileType.NotFound:
+            # Without this the run would begin anew and remove them.
+            raise UserError(
+                f"the checkpoints in {self.root} are named by {_OLD_NAME_FILE}, as an earlier version did; use the "
+                "program that wrote them, or start under another run.dir"
+            )
+        return {}
+
+    def _remove_all_but(self, kept: Collection[str]) -> None:
+        for entry in self._fs.get_file_info(fs.FileSelector(self.root)):
+            if entry.type == fs.FileType.Directory and entry.base_name not in kept:
+                self._fs.delete_dir(entry.path)
+
+
+@contextmanager
+def _together(learner: Learner, place: str) -> Generator[None]:
+    """Ends on all ranks with an error if what it encloses fails on one; no rank leaves it before all are done."""
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    flag = torch.tensor(int(error is not None), device=learner.device)
+    failed = learner.collectives.all_gather(flag).nonzero().flatten().tolist()
+    if error is not None:
+        raise error
+    if failed:
+        raise RuntimeError(f"checkpoint {place} could not be written on ranks {failed}; the one before it stands")
+
+
+def _gather_parts(learner: Learner, parts: Sequence[TablePart]) -> list[TablePart]:
+    """The parts that all ranks have written, in order, on rank 0; elsewhere none."""
+    text = json.dumps([asdict(part) for part in parts]).encode()
+    told = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(learner.device)
+    arrived = learner.collectives.all_to_all([told, *[told[:0]] * (learner.collectives.world_size - 1)])
+    found = [part for one in arrived if one.numel() for part in json.loads(one.cpu().numpy().tobytes())]
+    return sorted((TablePart(**part) for part in found), key=lambda part: (part.table, part.file))
+
+
+def _contiguous(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    # A clone each: safetensors refuses views that share storage.
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,237 @@
+"""Embedding tables as files: each part says which rows it holds, so that any ranks can write and any others read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pyarrow import fs as pafs
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from distributed_il.core.config import OptimizerConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.run_files import write_aside
+from distributed_il.models.embedding.row_adam import Rows, catch_up
+from distributed_il.models.embedding.table import EmbeddingTable
+
+PART_BYTES = 2**26
+"""Rows of a part have no more bytes than this, unless one row has; it bounds what is held beside the table."""
+TableName = Literal["users", "items"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TablePart:
+    """A file of packed rows [w|m|v] and their `last_step`.
+
+    Attributes:
+        file: Its name, without the ending.
+        table: Which table the rows are of.
+        first: Number of the first row in the whole table.
+        stride: Distance of the rows' numbers.
+        rows: How many rows.
+        bytes: Size of the file.
+    """
+
+    file: str
+    table: TableName
+    first: int
+    stride: int
+    rows: int
+    bytes: int
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of the rows in the whole table."""
+        return range(self.first, self.first + self.rows * self.stride, self.stride)
+
+
+def file_name(stem: str) -> str:
+    """Name of a file of tensors."""
+    return f"{stem}.safetensors"
+
+
+def write_parts(
+    fs: pafs.FileSystem, place: str, name: TableName, table: EmbeddingTable, *, rank: int, world_size: int
+) -> list[TablePart]:
+    """Writes this rank's share of a table: the rows that it alone holds, or, of what all hold, every W-th part.
+
+    Args:
+        fs: The filesystem.
+        place: Directory on it.
+        name: Which table it is.
+        table: The rows held here.
+        rank: This rank.
+        world_size: Ranks that write.
+    """
+    held = _numbers(table)
+    row_bytes = table.packed.shape[1] * table.packed.element_size() + table.last_step.element_size()
+    size = max(1, PART_BYTES // row_bytes)
+    starts = list(enumerate(range(0, len(held), size)))
+    # A rank's parts are numbered rank, rank + W, …, whether it holds them alone or not.
+    mine = starts[rank::world_size] if table.stride == 1 else [(rank + k * world_size, start) for k, start in starts]
+    parts: list[TablePart] = []
+    for number, start in mine:
+        rows, stem = held[start : start + size], f"{name}-{number:05d}"
+        tensors = {
+            "packed": table.packed[start : start + size].cpu().contiguous(),
+            "last_step": table.last_step[start : start + size].cpu().contiguous(),
+        }
+        content = save(tensors)
+        write_aside(fs, f"{place}/{file_name(stem)}", content)
+        parts.append(
+            TablePart(file=stem, table=name, first=rows[0], stride=table.stride, rows=len(rows), bytes=len(content))
+        )
+    return parts
+
+
+def read_table(
+    fs: pafs.FileSystem,
+    place: str,
+    name: TableName,
+    table: EmbeddingTable,
+    parts: Iterable[TablePart],
+    *,
+    rows_there: int | None = None,
+) -> None:
+    """Fills the rows held here from the parts that have some of them, whoever wrote those.
+
+    Args:
+        fs: The filesystem.
+        place: Directory of the parts.
+        name: Which table it is.
+        table: Overwritten.
+        parts: All parts of the checkpoint.
+        rows_there: Rows of the whole table in the checkpoint, where this one may have more: those are left alone.
+
+    Raises:
+        UserError: A part is damaged, or rows are missing.
+    """
+    held, found = _numbers(table), 0
+    wanted = held if rows_there is None else range(held.start, min(held.stop, rows_there), held.step)
+    for part in parts:
+        rows = common_numbers(part.numbers, held)
+        if part.table != name or not rows:
+            continue
+        tensors = _read_part(fs, place, part, table.packed.shape[1])
+        source, target = _places(rows, part.numbers), _places(rows, held)
+        table.packed[target] = tensors["packed"][source].to(table.packed.device)
+        table.last_step[target] = tensors["last_step"][source].to(table.packed.device)
+        found += len(rows)
+    _require_all(place, name, found, len(wanted))
+
+
+def read_weights(
+    fs: pafs.FileSystem,
+    place: str,
+    name: TableName,
+    parts: Iterable[TablePart],
+    *,
+    rows: int,
+    dim: int,
+    dtype: torch.dtype,
+    step: int,
+    optimizer: OptimizerConfig,
+) -> Tensor:
+    """Weights of a whole table, every row up to date, without its moments: one part at a time beside the result.
+
+    Args:
+        fs: The filesystem.
+        place: Directory of the parts.
+        name: Which table it is.
+        parts: All parts of the checkpoint.
+        rows: Rows of the table.
+        dim: Width of a row's weights.
+        dtype: Of the weights.
+        step: Optimiser steps of the checkpoint.
+        optimizer: The `optimizer` section of the run.
+
+    Returns:
+        [rows, dim].
+
+    Raises:
+        UserError: A part is damaged, or rows are missing.
+    """
+    own = [part for part in parts if part.table == name]
+    _require_all(place, name, sum(part.rows for part in own), rows)
+    weights = torch.empty((rows, dim), dtype=dtype)
+    for part in own:
+        tensors = _read_part(fs, place, part, 3 * dim)
+        packed = Rows.of(tensors["packed"])
+        if optimizer.missed_steps == "catch_up":
+            catch_up(
+                packed,
+                tensors["last_step"],
+                step=step,
+                learning_rate=optimizer.learning_rate,
+                weight_decay=optimizer.weight_decay,
+            )
+        weights[part.first : part.numbers[-1] + 1 : part.stride] = packed.weight
+    return weights
+
+
+def _read_part(fs: pafs.FileSystem, place: str, part: TablePart, width: int) -> dict[str, Tensor]:
+    path = f"{place}/{file_name(part.file)}"
+    tensors = read_tensors(fs, path)
+    if tensors["packed"].shape != (part.rows, width):
+        raise UserError(
+            f"checkpoint file {path} holds rows {tuple(tensors['packed'].shape)} where {(part.rows, width)} should be; "
+            "restore it, or start under another run.dir"
+        )
+    return tensors
+
+
+def _require_all(place: str, name: TableName, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise UserError(
+            f"checkpoint {place} holds {found:,} of {wanted:,} rows of {name} that belong here; restore its "
+            "manifest.json, or start under another run.dir"
+        )
+
+
+def read_tensors(fs: pafs.FileSystem, path: str) -> dict[str, Tensor]:
+    """Reads a file of tensors.
+
+    Args:
+        fs: The filesystem.
+        path: Path on it.
+
+    Raises:
+        UserError: It is no such file, or a damaged one.
+    """
+    try:
+        with fs.open_input_file(path) as stream:
+            return load(stream.read())
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"checkpoint file {path} can't be read ({error}); restore it, or start under another run.dir"
+        ) from error
+
+
+def common_numbers(one: range, other: range) -> range:
+    """The numbers that two ascending ranges share.
+
+    Args:
+        one: A range of step ≥ 1.
+        other: Another.
+    """
+    skipped = max(0, -((one.start - other.start) // one.step))
+    # Modulo other.step the numbers of `one` repeat after other.step of them at the latest.
+    first = next((number for number in one[skipped : skipped + other.step] if number in other), None)
+    if first is None:
+        return range(0)
+    return range(first, min(one.stop, other.stop), math.lcm(one.step, other.step))
+
+
+def _numbers(table: EmbeddingTable) -> range:
+    """Numbers in the whole table of the rows held here."""
+    return range(table.first, table.first + table.num_rows * table.stride, table.stride)
+
+
+def _places(numbers: range, within: range) -> slice:
+    """Where some of a range's numbers stand in it."""
+    return slice(within.index(numbers[0]), within.index(numbers[-1]) + 1, numbers.step // within.step)

@@ -1,0 +1,161 @@
+"""TensorBoard event files, written by rank 0."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams as hparams_summary
+
+from distributed_il.core.run_files import full_disk_ends_run
+
+P = ParamSpec("P")
+
+
+class Monitor(Protocol):
+    """Where a run's numbers and pictures go."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Writes numbers under their tags; numbers that are not finite are left out."""
+        ...
+
+    def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
+        """Writes counts [n] of the bins between edges [n + 1]."""
+        ...
+
+    def image(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
+        """Writes a picture, RGB uint8 [height, width, 3]."""
+        ...
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Writes Markdown."""
+        ...
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
+        """Writes a flat config and final metrics for the HParams page."""
+        ...
+
+    def flush(self) -> None:
+        """Hands everything to the files."""
+        ...
+
+
+class NullMonitor:
+    """Writes nothing: the monitor of every rank but 0."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Nothing."""
+
+    def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
+        """Nothing."""
+
+    def image(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
+        """Nothing."""
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Nothing."""
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> NullMonitor:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+
+def _told_when_full(
+    method: Callable[Concatenate[TensorBoardMonitor, P], None],
+) -> Callable[Concatenate[TensorBoardMonitor, P], None]:
+    """Whichever call TensorBoard's writing thread lets its error out of, it is told."""
+
+    @functools.wraps(method)
+    def guarded(self: TensorBoardMonitor, /, *arguments: P.args, **named: P.kwargs) -> None:
+        with full_disk_ends_run(self.log_dir):
+            method(self, *arguments, **named)
+
+    return guarded
+
+
+class TensorBoardMonitor:
+    """Writes event files; a context manager that closes them. Each method may raise the `UserError` of a full disk."""
+
+    def __init__(self, log_dir: str, *, purge_step: int | None) -> None:
+        """Opens the files.
+
+        Args:
+            log_dir: Directory or URI that TensorBoard can read.
+            purge_step: First step that this process will write: what an earlier one wrote from there on is hidden, so
+                that a resumed run shows no step twice. None for a new run.
+        """
+        self.log_dir = log_dir
+        with full_disk_ends_run(log_dir):
+            self._writer = SummaryWriter(log_dir, purge_step=purge_step)
+
+    def __enter__(self) -> TensorBoardMonitor:
+        """Itself."""
+        return self
+
+    @_told_when_full
+    def __exit__(self, *_: object) -> None:
+        """Closes the files."""
+        self._writer.close()
+
+    @_told_when_full
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """See `Monitor.scalars`."""
+        for tag, value in values.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(tag, value, step)
+
+    @_told_when_full
+    def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
+        """See `Monitor.histogram`; the sums that TensorBoard wants are taken at the bins' centres."""
+        filled = np.flatnonzero(counts)
+        centres = (edges[:-1] + edges[1:]) / 2
+        self._writer.add_histogram_raw(
+            tag,
+            min=float(edges[filled[0]]) if filled.size else 0.0,
+            max=float(edges[filled[-1] + 1]) if filled.size else 0.0,
+            num=int(counts.sum()),
+            sum=float(counts @ centres),
+            sum_squares=float(counts @ centres**2),
+            bucket_limits=edges[1:].tolist(),
+            bucket_counts=counts.tolist(),
+            global_step=step,
+        )
+
+    @_told_when_full
+    def image(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
+        """See `Monitor.image`."""
+        self._writer.add_image(tag, picture, step, dataformats="HWC")
+
+    @_told_when_full
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """See `Monitor.text`."""
+        self._writer.add_text(tag, markdown, step)
+
+    @_told_when_full
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
+        """See `Monitor.hparams`; kept in this run's own files, where `add_hparams` would open a run beside it."""
+        kinds = bool | int | float | str
+        known = {key: value if isinstance(value, kinds) else str(value) for key, value in config.items()}
+        finite = {tag: value for tag, value in metrics.items() if math.isfinite(value)}
+        for summary in hparams_summary(known, finite):
+            self._writer._get_file_writer().add_summary(summary, step)  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
+        self.scalars(finite, step)
+
+    @_told_when_full
+    def flush(self) -> None:
+        """Hands everything to the files."""
+        self._writer.flush()

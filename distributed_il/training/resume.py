@@ -1,0 +1,83 @@
+"""What a checkpoint says of its run, and whether it may be gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_to_dict, flat
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import Dataset
+from distributed_il.models.side_features import about_features
+
+FREE_TO_CHANGE = {
+    "data.path",
+    "model.tables",
+    "run.dir",
+    "run.max_rounds",
+    "run.patience",
+    "run.workers",
+    "run.min_workers",
+    "run.batch_size",
+    "run.use_gpu",
+    "run.threads_per_worker",
+    "run.checkpoint_every_steps",
+    "run.checkpoint_every_s",
+    "run.collective_timeout_s",
+    "run.max_failures",
+    "run.wait_for_workers_s",
+}
+"""Settings that leave later global batches and what is made of them as they are, while workers × batch_size stays."""
+
+
+def about_run(config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is written into every checkpoint of a run.
+
+    Args:
+        config: The run.
+        dataset: Its data.
+        start: Which other run's model it has started from; None for a model of its own.
+    """
+    return {
+        "config": config_to_dict(config),
+        "dataset": dataset.fingerprint,
+        "num_users": dataset.num_users,
+        "num_items": dataset.num_items,
+        "vocabulary": {
+            "users": dataset.vocabulary_digest("users", dataset.num_users),
+            "items": dataset.vocabulary_digest("items", dataset.num_items),
+        },
+        "start": start,
+        **({"features": features} if (features := about_features(config.model, dataset)) else {}),
+    }
+
+
+def check_same_run(config: TrainConfig, dataset: Dataset, manifest: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint of other data or of settings that would change what comes next.
+
+    Args:
+        config: The run that wants to go on.
+        dataset: Its data.
+        manifest: Of the checkpoint.
+
+    Raises:
+        UserError: The dataset or a setting differs.
+    """
+    if manifest["dataset"] != dataset.fingerprint:
+        raise UserError(
+            f"{dataset.path} has changed since checkpoint {manifest['place']} was written (fingerprint "
+            f"{dataset.fingerprint[:12]} instead of {manifest['dataset'][:12]}); train under another run.dir, or point "
+            "data.path at the dataset of that run"
+        )
+    now, then = flat(config_to_dict(config)), flat(manifest["config"])
+    different = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+    refused = [f"{key} (was {then.get(key)}, is {now.get(key)})" for key in different if key not in FREE_TO_CHANGE]
+    batch = then["run.workers"] * then["run.batch_size"]
+    if batch != config.run.global_batch_size:
+        refused.append(f"run.workers × run.batch_size (was {batch}, is {config.run.global_batch_size})")
+    if refused:
+        raise UserError(
+            f"checkpoint {manifest['place']} belongs to a run with other settings: {'; '.join(refused)}; set them "
+            "back to go on with that run, or start under another run.dir"
+        )

@@ -1,0 +1,118 @@
+"""What a run leaves for people: config.yaml, metrics.json, and the texts, figures and hparams of TensorBoard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_to_dict, config_to_yaml, flat
+from distributed_il.core.run_files import read_run_file, to_json, write_run_file
+from distributed_il.data.dataset import Dataset
+from distributed_il.training.monitor import Monitor, WeightHistogram, decision_curve_figure, weight_distribution_figure
+from distributed_il.training.telemetry import Telemetry
+
+TABLE_METRICS = ("auc", "gauc", "ndcg@10", "ndcg@20", "mrr", "logloss", "ece")
+
+
+def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, resumed: bool) -> None:
+    """Saves the resolved config and shows it, with the dataset, in TensorBoard.
+
+    Args:
+        config: The run.
+        dataset: Its data.
+        monitor: TensorBoard.
+        resumed: Whether the run goes on from a checkpoint, so that TensorBoard has the texts.
+    """
+    text = config_to_yaml(config)
+    write_run_file(config.run.dir, "config.yaml", text)
+    if resumed:
+        return
+    manifest = dataset.manifest
+    lines = [
+        f"* **{name}**: {split.rows:,} rows, {split.positives:,} positives" for name, split in manifest.splits.items()
+    ]
+    lines += [
+        f"* **users**: {manifest.num_users:,}",
+        f"* **items**: {manifest.num_items:,}",
+        f"* **lanes**: {manifest.lanes}",
+        f"* **fingerprint**: `{manifest.fingerprint}`",
+    ]
+    monitor.text("config", f"```yaml\n{text}```", 0)
+    monitor.text("dataset", f"**{manifest.name}** at `{dataset.path}`\n\n" + "\n".join(lines), 0)
+
+
+def write_weights(weights: WeightHistogram, step: int, monitor: Monitor) -> None:
+    """Shows how the unlabelled pairs of a round were annotated, if it had any.
+
+    Args:
+        weights: w1 of the pairs.
+        step: The optimiser step.
+        monitor: TensorBoard.
+    """
+    if weights.counts.sum():
+        monitor.histogram("weights/w1", weights.counts, weights.edges, step)
+
+
+def write_end(
+    config: TrainConfig,
+    result: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    telemetry: Telemetry,
+    monitor: Monitor,
+) -> None:
+    """Writes metrics.json and the run's last words to TensorBoard.
+
+    Args:
+        config: The run.
+        result: What metrics.json holds.
+        history: Validation metrics of each round.
+        telemetry: Decisions and weight distributions of the run.
+        monitor: TensorBoard.
+    """
+    # One past the last step that a checkpoint covers: a process that dies in here is followed by one that hides all
+    # from there on and writes it again, and so no value comes twice.
+    step = history[-1]["step"] + 1 if history else 0
+    test = {f"test/{name}": float(value) for name, value in result["test"].items()}
+    monitor.scalars(test, step)
+    first, last = telemetry.first_weights, telemetry.weights
+    if len(history) > 1:
+        write_weights(last, step, monitor)
+    if first.counts.sum():
+        _show(monitor, "weights/w1_distribution", weight_distribution_figure(first, last), step)
+    if telemetry.decisions.total:
+        steps, losses, choices = telemetry.decisions.curve()
+        shares = telemetry.decisions.shares()
+        _show(monitor, "decisions/test_loss", decision_curve_figure(steps, losses, choices, shares=shares), step)
+    monitor.text("result", result_table(result), step)
+    known = {key: value for key, value in flat(config_to_dict(config)).items() if value is not None}
+    monitor.hparams(known, {f"hparam/{name}": value for name, value in test.items()}, step)
+    monitor.flush()
+    # Last, because it says that the run is finished.
+    write_run_file(config.run.dir, "metrics.json", to_json({**result, "history": list(history)}))
+
+
+def finished_metrics(run_dir: str) -> str | None:
+    """The text of a finished run's metrics.json; None where the run is not finished."""
+    return read_run_file(run_dir, "metrics.json")
+
+
+def result_table(result: Mapping[str, Any]) -> str:
+    """A Markdown table of the model's test metrics beside the trivial predictors."""
+    rows = {"model": result["test"], **result["trivial"]}
+    lines = ["| test | " + " | ".join(TABLE_METRICS) + " |", "|---" * (len(TABLE_METRICS) + 1) + "|"]
+    for name, metrics in rows.items():
+        lines.append(
+            f"| {name.replace('_', ' ')} | " + " | ".join(_number(metrics[key]) for key in TABLE_METRICS) + " |"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def _show(monitor: Monitor, tag: str, picture: Any, step: int) -> None:
+    if picture is not None:  # None: drawn without the `plots` extra
+        monitor.image(tag, picture, step)

@@ -1,0 +1,319 @@
+"""A run: rounds of passes, validation, the stop rule, checkpoints, and the final metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from distributed_il.core.collectives import Collectives
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.config_file import config_to_dict
+from distributed_il.core.prefetch import Prefetcher
+from distributed_il.core.progress import Progress
+from distributed_il.data.dataset import BlockReader, Dataset
+from distributed_il.data.lanes import Schedule
+from distributed_il.data.loading.batch import Batch, Phase
+from distributed_il.data.loading.loader import TrainingRows
+from distributed_il.data.sampling import UnlabelledSampler
+from distributed_il.evaluation.split_scores import SplitReader, score_split
+from distributed_il.methods import make_method
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
+from distributed_il.models.side_features import features_for
+from distributed_il.training.agreement import check_agreement
+from distributed_il.training.cadence import Cadence
+from distributed_il.training.checkpoint import CheckpointStore, Name, RunState
+from distributed_il.training.consistency import check_replicas
+from distributed_il.training.monitor import Monitor
+from distributed_il.training.resume import about_run, check_same_run
+from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
+from distributed_il.training.run_state import Course, Leaving, Stopped
+from distributed_il.training.start import start_from
+from distributed_il.training.telemetry import Telemetry
+from distributed_il.training.wishes import Wishes
+
+PREFETCHED_WINDOWS = 1
+"""Besides the one that is being made."""
+MOST_STEPS_BETWEEN_REPORTS = 100
+REPORTS_PER_PASS = 20
+
+
+class Trainer:
+    """One rank of a run. All ranks build it with the same arguments and call `run` together."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        *,
+        reader: BlockReader,
+        collectives: Collectives,
+        monitor: Monitor,
+        on_progress: Callable[[Progress], None],
+        should_stop: Callable[[], bool],
+        device: torch.device,
+        should_save: Callable[[], bool] = lambda: False,
+        should_leave: Callable[[], bool] = lambda: False,
+        on_note: Callable[[str], None] = lambda message: None,
+        on_round: Callable[[dict[str, Any]], None] = lambda entry: None,
+    ) -> None:
+        """Builds the model, or loads it from the run's last checkpoint, or from that which the run is to start from.
+
+        Args:
+            config: The run.
+            dataset: Its data.
+            reader: How blocks are read.
+            collectives: The ranks.
+            monitor: TensorBoard on rank 0, nothing elsewhere.
+            on_progress: Told on rank 0 what the progress line shows.
+            should_stop: Asked at each report; one rank's yes stops all after a checkpoint.
+            device: Where the model lives.
+            should_save: Asked likewise; a yes is a checkpoint.
+            should_leave: Asked likewise; a yes ends these workers after a checkpoint, not the run.
+            on_note: Told what a person should know and nothing else shows.
+            on_round: Given each round's entry of the history once the round is in a checkpoint; it may end the run by
+                an exception.
+
+        Raises:
+            UserError: A checkpoint belongs to other data or settings, or is damaged.
+        """
+        self.config, self.dataset, self.collectives, self.monitor = config, dataset, collectives, monitor
+        rank, world = collectives.rank, collectives.world_size
+        self.method = make_method(config.method)
+        self.learner = Learner(
+            config.model,
+            config.optimizer,
+            num_users=dataset.num_users,
+            num_items=dataset.num_items,
+            seed=config.run.seed,
+            collectives=collectives,
+            device=device,
+            features=features_for(config.model, dataset),
+        )
+        self.executor = StepExecutor(self.learner)
+        if config.run.compile:
+            self.executor.compile(on_note, batch_size=config.run.batch_size)
+        self.rows = TrainingRows(
+            dataset,
+            reader,
+            self._sampler(),
+            seed=config.run.seed,
+            test_share=self.method.test_share,
+            global_batch=config.run.global_batch_size,
+            rank=rank,
+            world_size=world,
+            dtype=getattr(torch, config.model.dtype),
+            device=device,
+        )
+        self.splits = {
+            name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
+        }
+        self.telemetry = Telemetry(config, self.learner, collectives, monitor, on_progress)
+        self.store, self.cadence = CheckpointStore(config.run.dir), Cadence(config.run)
+        self._should_save, self._should_stop, self._should_leave = should_save, should_stop, should_leave
+        self.course = Course()
+        self._fingerprint = json.dumps(config_to_dict(config), sort_keys=True)
+        self._on_round = on_round
+        self._ahead: Prefetcher[list[Batch]] | None = None
+        self._resumed, self._start = self._resume()
+        self._about = about_run(config, dataset, self._start) if rank == 0 else {}
+
+    def run(self) -> dict[str, Any]:
+        """Trains until the stop rule, then tests the best round.
+
+        Returns:
+            What metrics.json holds; the same dictionary on rank 0 only, elsewhere empty.
+
+        Raises:
+            Stopped: The run was asked to stop.
+            Leaving: These workers were asked to make place.
+            UserError: A loss is not finite.
+        """
+        self.fit()
+        return self._finish()
+
+    def fit(self) -> dict[str, Any]:
+        """Trains until the stop rule and leaves the test split unread, for a choice among settings.
+
+        Returns:
+            `valid`, the metrics of the best round, and `run`, as in metrics.json; on rank 0 only, elsewhere empty.
+
+        Raises:
+            Stopped, Leaving: As in `run`.
+            UserError: A loss is not finite.
+        """
+        if self.collectives.rank == 0:
+            write_beginning(self.config, self.dataset, self.monitor, resumed=self._resumed)
+        try:
+            if not self.course.finished(self.config.run):
+                # The first reading starts whatever it needs; the rates of the passes are without that.
+                self._ahead = self._reading(self.course.round, self.course.phase, self.course.step)
+                self._ahead.wait()
+            while not self.course.finished(self.config.run):
+                self._round()
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+        if self.collectives.rank:
+            return {}
+        best = self.course.history[self.course.best_round - 1]
+        valid = {name: value for name, value in best.items() if name not in ("round", "step", "train_loss")}
+        return {"valid": valid, "run": self._facts()}
+
+    def _round(self) -> None:
+        course = self.course
+        if course.phase == 0 and course.step == 0:
+            self.telemetry.start_round()
+        while course.phase < len(self.method.phases):
+            self._pass(self.method.phases[course.phase])
+            course.phase, course.step = course.phase + 1, 0
+        if course.round == 0:
+            self.telemetry.first_weights = self.telemetry.weights
+            write_weights(self.telemetry.weights, self.learner.step, self.monitor)
+        if course.round + 1 < self.config.run.max_rounds:
+            # What it takes to start reading is hidden behind the validation.
+            self._ahead = self._reading(course.round + 1, phase=0, step=0)
+        improved = self._validate()
+        course.round, course.phase = course.round + 1, 0
+        self._checkpoint(("last", "best") if improved else ("last",))
+        self._on_round(course.history[-1])
+
+    def _pass(self, phase: Phase) -> None:
+        course, schedule = self.course, self.rows.schedule(phase.subset)
+        report_every = min(MOST_STEPS_BETWEEN_REPORTS, max(1, schedule.steps // REPORTS_PER_PASS))
+        # This also lets every rank start the pass together, whatever reading or validation took it.
+        self._agree_on(schedule)
+        self.telemetry.start_pass()
+        reading, self._ahead = self._ahead or self._reading(course.round, course.phase, course.step), None
+        with reading as ready:
+            for window in ready:
+                self.learner.rows.announce([plan for batch in window for plan in batch.plans])
+                for batch in window:
+                    self.telemetry.add(batch, self.method.step(self.executor, batch))
+                    course.step += 1
+                    self._after_step(phase, schedule, report_every, ready.waited_s)
+
+    def _agree_on(self, schedule: Schedule) -> None:
+        """Makes sure that all ranks are about to run the same pass."""
+        course = self.course
+        position = {"round": course.round, "pass": course.phase, "step of the pass": course.step}
+        sizes = {"optimiser step": self.learner.step, "number of steps": schedule.steps, "rows": schedule.total}
+        fingerprints = {"configuration": self._fingerprint, "dataset": self.dataset.fingerprint}
+        check_agreement(self.collectives, {**fingerprints, **position, **sizes}, self.learner.device)
+
+    def _reading(self, round: int, phase: int, step: int) -> Prefetcher[list[Batch]]:
+        """Begins to make the windows of a pass from one of its steps on."""
+        windows = self.rows.batches(self.method.phases[phase], round=round, start_step=step)
+        return Prefetcher(windows, depth=PREFETCHED_WINDOWS)
+
+    def _after_step(self, phase: Phase, schedule: Schedule, report_every: int, waited_s: float) -> None:
+        course = self.course
+        save = self.cadence.falls_on(self.learner.step) and course.step < schedule.steps
+        if save or course.step % report_every == 0 or course.step == schedule.steps:
+            wishes = self.telemetry.flush(phase, waited_s=waited_s, wishes=self._wishes())
+            if save or any(wishes):
+                self._checkpoint(("last",))
+            if wishes.stop:
+                raise Stopped
+            if wishes.leave:
+                raise Leaving
+        self.telemetry.tell(phase, round=course.round, step=course.step, steps=schedule.steps)
+
+    def _wishes(self) -> Wishes:
+        save = self.cadence.is_due() or self._should_save()
+        return Wishes(save=save, stop=self._should_stop(), leave=self._should_leave())
+
+    def _validate(self) -> bool:
+        """Measures the validation split; returns whether its loss is the lowest so far."""
+        self.learner.settle()
+        course = self.course
+        scores = score_split(self.learner, self.splits["valid"], self.collectives)
+        loss, metrics = scores.loss, scores.metrics()
+        loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
+        train_loss = loss_sum / rows if rows else math.nan
+        if self.collectives.rank == 0:
+            values = {f"valid/{name}": float(value) for name, value in metrics.items()}
+            self.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
+        course.history.append(
+            {"round": course.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics}
+        )
+        improved = loss < course.best_loss
+        if improved:
+            course.best_round, course.best_loss = course.round + 1, loss
+        self.telemetry.best_loss = course.best_loss
+        return improved
+
+    def _finish(self) -> dict[str, Any]:
+        """Tests the best round and writes the run's results."""
+        best = self.store.manifest("best")
+        assert best is not None
+        self.store.restore(best, self.learner)
+        self.learner.settle()
+        valid = score_split(self.learner, self.splits["valid"], self.collectives).metrics()
+        scores = score_split(self.learner, self.splits["test"], self.collectives)
+        result = {
+            "valid": valid,
+            "test": scores.metrics(),
+            "trivial": scores.trivial_metrics(self.dataset),
+            "run": {**self._facts(), "throughput": self.telemetry.throughput()},
+        }
+        if self.collectives.rank:
+            return {}
+        write_end(self.config, result, self.course.history, self.telemetry, self.monitor)
+        return result
+
+    def _facts(self) -> dict[str, Any]:
+        course, telemetry = self.course, self.telemetry
+        drawn, stand_ins, exhausted = telemetry.pairs.tolist()
+        return {
+            "method": dataclasses.asdict(self.config.method),
+            "backbone": self.config.model.backbone,
+            "dataset": self.dataset.fingerprint,
+            "start": self._start,
+            "rounds": course.round,
+            "best_round": course.best_round,
+            "optimizer_steps": course.history[-1]["step"] if course.history else 0,
+            "decisions": telemetry.decisions.shares() if telemetry.decisions.total else None,
+            "unlabelled_pairs": {"drawn": drawn, "stand_ins": stand_ins, "exhausted": exhausted},
+        }
+
+    def _checkpoint(self, names: tuple[Name, ...]) -> None:
+        """Saves the run's state after making sure that all ranks hold the same model."""
+        check_replicas(self.learner, self.collectives)
+        # Before the checkpoint: what it covers will not be written again, so it must not be lost with this process.
+        self.monitor.flush()
+        facts, arrays = self.telemetry.state()
+        state = RunState({"course": self.course.state(), "telemetry": facts}, arrays)
+        self.store.save(self.learner, state, round=self.course.round, about=self._about, names=names)
+        self.cadence.saved()
+
+    def _resume(self) -> tuple[bool, dict[str, Any] | None]:
+        """Whether the run goes on, and what it has started from, where that was another one's model."""
+        manifest = self.store.manifest("last")
+        if manifest is None:
+            other = self.config.run.start_from
+            return False, None if other is None else start_from(other, self.config, self.dataset, self.learner)
+        check_same_run(self.config, self.dataset, manifest)
+        state = self.store.restore(manifest, self.learner)
+        self.course = Course.from_state(state.facts["course"])
+        self.telemetry.restore(state.facts["telemetry"], state.arrays)
+        self.telemetry.best_loss = self.course.best_loss if self.course.best_round else None
+        return True, manifest.get("start")
+
+    def _sampler(self) -> UnlabelledSampler | None:
+        if not any(phase.unlabelled for phase in self.method.phases):
+            return None
+        wanted = self.config.unlabelled
+        return UnlabelledSampler(
+            self.dataset.observed(),
+            self.dataset.num_items,
+            seed=self.config.run.seed,
+            source=wanted.source,
+            logged=None if wanted.source == "sampled" else self.dataset.logged(),
+            rate=wanted.rate,
+        )

@@ -1,0 +1,460 @@
+"""The command line, through real arguments: what reaches the function behind a command, and what people read."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from distributed_il.cli import main
+from distributed_il.cli.given import collect
+from distributed_il.cli.metric_table import metric_table
+from distributed_il.cli.names import suggestion
+from distributed_il.cli.train import read_train_config
+from distributed_il.core.config import InverseGradientConfig, TrainConfig, TruncatedConfig
+from distributed_il.core.config_file import METHODS, config_to_yaml
+from distributed_il.core.errors import UserError
+from distributed_il.core.stage_line import StageLine
+
+JOBS = Path(__file__).parents[1] / "jobs"
+NEEDED = ["--data.path=data", "--run.dir=run"]
+METRICS = {
+    "auc": 0.84,
+    "gauc": 0.77,
+    "ndcg@10": 0.95,
+    "ndcg@20": 0.96,
+    "mrr": 0.5,
+    "logloss": None,
+    "ece": float("nan"),
+    "rows": 2000,
+    "users": 30,
+    "users_left_out": 3,
+    "positives_share": 0.5,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own environment stays out of the tests."""
+    for name in os.environ:
+        if name.startswith("DISTRIBUTED_IL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """Configurations that reached `launch`, which here trains nothing."""
+    configs: list[TrainConfig] = []
+
+    def launch(config: TrainConfig) -> dict[str, Any]:
+        configs.append(config)
+        return {"valid": METRICS, "test": METRICS, "trivial": {"item_mean": METRICS, "user_item_bias": METRICS}}
+
+    module = types.ModuleType("distributed_il.runtime.launch")
+    module.launch = launch  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "distributed_il.runtime.launch", module)
+    return configs
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The message with which a command line is refused."""
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("distributed-il: ")
+    assert "Traceback" not in err
+    return err
+
+
+# Names and values
+
+
+def test_train_takes_flags_in_both_spellings(launched: list[TrainConfig]) -> None:
+    assert main(["train", *NEEDED, "--run.seed", "3", "--model.dtype=float64", "--run.use_gpu"]) == 0
+    (config,) = launched
+    assert (config.run.seed, config.model.dtype, config.run.use_gpu) == (3, "float64", True)
+
+
+def test_negative_values_are_values(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "run.seed is -1" in refusal(capsys, "train", *NEEDED, "--run.seed", "-1")
+
+
+def test_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "job.yaml", "optimizer: {learning_rate: 1e-4}\nmethod: {dual_learning_rate: 1.0e-5}\n")
+    config = read_train_config([*NEEDED, "--config", path])
+    assert config.optimizer.learning_rate == 1e-4
+    assert config.method == InverseGradientConfig(dual_learning_rate=1e-5)
+
+
+def test_flags_prevail_over_variables_and_these_over_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write(tmp_path / "first.yaml", "run: {seed: 1, workers: 1, patience: 1, max_rounds: 1}")
+    second = write(tmp_path / "second.yaml", "run: {workers: 2, patience: 2, max_rounds: 2}")
+    monkeypatch.setenv("DISTRIBUTED_IL_TRAIN__RUN__PATIENCE", "3")
+    monkeypatch.setenv("DISTRIBUTED_IL_TRAIN__RUN__MAX_ROUNDS", "3")
+    # Where a flag stands makes no difference.
+    run = read_train_config(["--run.max_rounds=4", f"--config={first}", *NEEDED, "--config", second]).run
+    assert (run.seed, run.workers, run.patience, run.max_rounds) == (1, 2, 3, 4)
+
+
+def test_a_variable_may_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTRIBUTED_IL_TRAIN__CONFIG", write(tmp_path / "job.yaml", "run: {seed: 5}"))
+    assert read_train_config(NEEDED).run.seed == 5
+
+
+def test_variables_of_other_commands_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTRIBUTED_IL_PREPARE__SEED", "5")
+    monkeypatch.setenv("DISTRIBUTED_IL_SOMETHING", "5")
+    assert read_train_config(NEEDED).run.seed == 0
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "job.yaml", "# nothing yet\n")
+    assert read_train_config([*NEEDED, "--config", path]) == read_train_config(NEEDED)
+
+
+# The method decides which settings there are
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_can_be_named(method: str) -> None:
+    assert read_train_config([*NEEDED, f"--method.name={method}"]).method == METHODS[method]()
+
+
+def test_the_method_may_come_from_a_file_and_its_settings_from_flags(tmp_path: Path) -> None:
+    path = write(tmp_path / "job.yaml", "method: {name: t_ce, max_drop_rate: 0.2}")
+    config = read_train_config([*NEEDED, "--config", path, "--method.num_gradual_steps=500"])
+    assert config.method == TruncatedConfig(max_drop_rate=0.2, num_gradual_steps=500)
+
+
+def test_a_flag_may_name_another_method_than_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "job.yaml", "method: {name: none}")
+    config = read_train_config([*NEEDED, "--config", path, "--method.name=ig", "--method.direction=sgd"])
+    assert config.method == InverseGradientConfig(direction="sgd")
+
+
+def test_a_setting_of_another_method_is_refused_with_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, "train", *NEEDED, "--method.name=idl", "--method.max_drop_rate=0.1")
+    assert "belongs to t_ce" in message
+    assert "--method.name=t_ce" in message
+
+
+def test_an_unknown_method_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "none, ns, t_ce, r_ce, idl, ig" in refusal(capsys, "train", *NEEDED, "--method.name=igg")
+
+
+# What is wrong is said in words
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("--run.sed=1", "run.seed"),
+        ("--run.batch-size=8", "run.batch_size"),
+        ("--seed=1", "run.seed"),
+        ("--optimiser.learning_rate=1", "optimizer.learning_rate"),
+        ("--method.dual_learnin_rate=1", "method.dual_learning_rate"),
+        ("--confg=job.yaml", "config"),
+    ],
+)
+def test_an_unknown_flag_is_refused_with_the_nearest_right_name(
+    wrong: str, right: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"did you mean '{right}'" in refusal(capsys, "train", *NEEDED, wrong)
+
+
+def test_an_unknown_key_of_a_file_is_refused_with_the_nearest_right_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "job.yaml", "run: {sed: 1}")
+    message = refusal(capsys, "train", *NEEDED, "--config", path)
+    assert path in message
+    assert "did you mean 'run.seed'" in message
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_right_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DISTRIBUTED_IL_TRAIN__RUN__WORKER", "2")
+    message = refusal(capsys, "train", *NEEDED)
+    assert "DISTRIBUTED_IL_TRAIN__RUN__WORKER" in message
+    assert "did you mean 'run.workers'" in message
+
+
+def test_a_name_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean" not in refusal(capsys, "train", *NEEDED, "--qqqq.zzzz=1")
+    assert suggestion("qqqq", ["seed"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--run.seed=1.5", "run.seed is '1.5'; it must be a whole number"),
+        ("--run.seed", "--run.seed needs a value: a whole number"),
+        ("--run.use_gpu=perhaps", "true or false"),
+        ("--optimizer.learning_rate=fast", "it must be a number"),
+        ("--model.dtype=float16", "one of float32, float64"),
+        ("--run.checkpoint_every_steps=often", "a whole number or null"),
+        ("--run=job.yaml", "'run' is a section"),
+        ("job.yaml", "'job.yaml' is not expected here"),
+        ("--optimizer.learning_rate=0", "optimizer.learning_rate"),
+        ("--optimizer.learning_rate=.inf", "finite number above 0"),
+        ("--method.dual_learning_rate=-1e-4", "method.dual_learning_rate"),
+    ],
+)
+def test_wrong_values_are_refused(flag: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert words in refusal(capsys, "train", *NEEDED, flag)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("run: {seed: many}", "run.seed is 'many'; it must be a whole number"),
+        ("run: {dir: 3}", "run.dir is 3; it must be text"),
+        ("run:", "'run' is a section"),
+        ("model: gmf", "'model' is a section"),
+        ("- run", "holds no settings"),
+        ("run: {seed", "is not YAML"),
+    ],
+)
+def test_wrong_files_are_refused_by_name(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "job.yaml", text)
+    message = refusal(capsys, "train", "--data.path=data", "--config", path)
+    assert path in message
+    assert words in message
+
+
+def test_of_two_values_the_wrong_one_is_blamed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "job.yaml", "run: {seed: 2.5}")
+    assert f"{path}: run.seed is 2.5" in refusal(capsys, "train", *NEEDED, "--config", path, "--run.seed=3")
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No such file" in refusal(capsys, "train", "--config", str(tmp_path / "absent.yaml"))
+    assert "directory" in refusal(capsys, "train", "--config", str(tmp_path))
+    (tmp_path / "latin.yaml").write_bytes(b"run: {dir: \xe9}")
+    assert "UTF-8" in refusal(capsys, "train", "--config", str(tmp_path / "latin.yaml"))
+    assert "needs the path" in refusal(capsys, "train", "--config")
+
+
+def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "data.path and run.dir are missing" in refusal(capsys, "train")
+    assert "--run.dir=…" in refusal(capsys, "train", "--data.path=data")
+    assert "source and output" in refusal(capsys, "prepare")
+
+
+# Printing a configuration, and reading it again
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_printed_configuration_reads_the_same(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [*NEEDED, f"--method.name={method}", "--optimizer.learning_rate=1e-5", "--run.checkpoint_every_steps=7"]
+    assert main(["train", *argv, "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["method"]["name"] == method
+    assert read_train_config(["--config", write(tmp_path / "job.yaml", printed)]) == read_train_config(argv)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_saved_configuration_reads_the_same(method: str, tmp_path: Path) -> None:
+    config = read_train_config([*NEEDED, f"--method.name={method}", "--optimizer.learning_rate=1e-5"])
+    assert read_train_config(["--config", write(tmp_path / "config.yaml", config_to_yaml(config))]) == config
+
+
+def test_printing_fills_in_defaults_and_needs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--print_config", "--method.name=r_ce"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["method"] == {"name": "r_ce", "exponent": 0.1, "negatives": "labelled"}
+    assert printed["data"] == {"path": None}
+
+
+@pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_job_names_settings_that_exist(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stem = path.stem
+    command = next((name for name in ("prepare", "simulate") if name in stem), "train")
+    assert main([command, "--config", str(path), "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)
+
+
+# Each command calls its function and prints what came out
+
+
+def test_train_shows_the_model_beside_the_trivial_rows(
+    launched: list[TrainConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *NEEDED]) == 0
+    out = capsys.readouterr().out
+    for words in ("gmf ig", "item mean", "user item bias", "0.8400", "tensorboard --logdir run/tensorboard"):
+        assert words in out
+
+
+def test_prepare_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from distributed_il.data import prepare
+
+    told: list[Any] = []
+    monkeypatch.setattr(prepare, "prepare", lambda config, progress: told.append(config) or "manifest")
+    monkeypatch.setattr(prepare, "summary", lambda manifest: f"summary of {manifest}")
+    assert main(["prepare", "--source=raw", "--output=data", "--positive_above=3", "--delimiter=,"]) == 0
+    assert (told[0].source, told[0].positive_above, told[0].delimiter) == ("raw", 3.0, ",")
+    assert "summary of manifest" in capsys.readouterr().out
+
+
+def test_simulate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from distributed_il.data.prepare.simulate import simulator
+
+    told: list[Any] = []
+
+    def simulate(config: Any, progress: Any) -> Any:
+        told.append(config)
+        return types.SimpleNamespace(summary=lambda: "what there is to learn")
+
+    monkeypatch.setattr(simulator, "simulate", simulate)
+    assert main(["simulate", "--output=data", "--preset=micro-video", "--seed=4"]) == 0
+    assert (told[0].preset, told[0].seed) == ("micro-video", 4)
+    assert "what there is to learn" in capsys.readouterr().out
+
+
+def test_evaluate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from distributed_il.inference import evaluate as evaluation
+
+    told: list[Any] = []
+
+    def evaluate(config: Any) -> dict[str, Any]:
+        told.append(config)
+        return {config.split: METRICS, "trivial": {"item_mean": METRICS}}
+
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    assert main(["evaluate", "--run_dir=run", "--split=valid", "--checkpoint=last"]) == 0
+    assert (told[0].run_dir, told[0].split, told[0].checkpoint) == ("run", "valid", "last")
+    assert "last checkpoint" in capsys.readouterr().out
+
+
+def test_metrics_that_are_not_defined_are_shown_as_such() -> None:
+    header, row, counts = metric_table("test", {"model": METRICS}).splitlines()
+    assert header.split()[0] == "test"
+    assert row.split() == ["model", "0.8400", "0.7700", "0.9500", "0.9600", "0.5000", "–", "–"]
+    assert counts.startswith("2,000 rows, 50.0% positive")
+
+
+def test_stages_are_shown_on_a_terminal_alone() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        with StageLine(stream) as line:
+            line.update("read", 10, 0)
+            line.update("write", 5, 20)
+    assert "read" in terminal.getvalue()
+    assert "write" in terminal.getvalue()
+    assert file.getvalue() == ""
+
+
+# Exit codes and help
+
+
+def test_errors_for_people_end_with_code_2(
+    monkeypatch: pytest.MonkeyPatch, launched: list[TrainConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def launch(config: TrainConfig) -> None:
+        raise UserError("train-00.parquet, row 3: label is 7; it must be 0 or 1")
+
+    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
+    assert refusal(capsys, "train", *NEEDED) == (
+        "distributed-il: train-00.parquet, row 3: label is 7; it must be 0 or 1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143), (SystemExit(None), 0), (SystemExit("x"), 1)]
+)
+def test_a_run_that_was_stopped_says_so_by_its_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, launched: list[TrainConfig]
+) -> None:
+    def launch(config: TrainConfig) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
+    assert main(["train", *NEEDED]) == code
+
+
+def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch, launched: list[TrainConfig]) -> None:
+    def launch(config: TrainConfig) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", *NEEDED])
+
+
+def test_an_unknown_command_is_refused_with_the_nearest_right_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'train'" in refusal(capsys, "trian")
+    assert "a command comes first" in refusal(capsys, "--config=job.yaml", "train")
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"]])
+def test_help_names_every_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    for command in ("prepare", "simulate", "train", "evaluate"):
+        assert command in out
+
+
+@pytest.mark.parametrize("command", ["prepare", "simulate", "train", "evaluate"])
+def test_help_explains_every_setting(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in {
+        "prepare": ["--source", "Column of user ids", f"DISTRIBUTED_IL_{command.upper()}__"],
+        "simulate": ["--preset", "the same seed gives the same dataset"],
+        "train": ["--method.name", "α, the length of a candidate step", "{adam,sgd}"],
+        "evaluate": ["--run_dir", "--split"],
+    }[command]:
+        assert words in out
+
+
+def test_help_shows_the_settings_of_the_method_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--method.name=t_ce", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--method.max_drop_rate" in out
+    assert "--method.dual_learning_rate" not in out
+
+
+def test_help_loads_neither_torch_nor_ray() -> None:
+    program = (
+        "import sys; from distributed_il.cli import main\n"
+        "for argv in (['--help'], ['train', '--help'], ['prepare', '--help'], ['simulate', '--help']): main(argv)\n"
+        "sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "distributed_il", "--version"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("distributed-il ")
+
+
+def test_settings_remember_where_they_were_given() -> None:
+    given = collect("train", ["--run.seed=1"], {"DISTRIBUTED_IL_TRAIN__RUN__SEED": "2", "PATH": "x"})
+    assert [(setting.value, setting.place) for setting in given.settings] == [
+        ("2", "DISTRIBUTED_IL_TRAIN__RUN__SEED"),
+        ("1", "--run.seed"),
+    ]

@@ -1,0 +1,123 @@
+"""Opening a dataset finds what is missing or damaged; blocks, indexes and vocabularies come back as written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from dataset_rows import rows_in_order
+
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import Block, Dataset
+from distributed_il.data.sampling import PairIndex
+
+MakeDataset = Callable[..., Dataset]
+
+
+def test_it_knows_its_sizes(tiny_dataset: Dataset) -> None:
+    assert (tiny_dataset.num_users, tiny_dataset.num_items, tiny_dataset.lanes) == (40, 60, 24)
+    assert [tiny_dataset.rows(split) for split in ("train", "valid", "test", "unclear")] == [600, 150, 200, 100]
+    assert tiny_dataset.rows("other") == 0
+    assert tiny_dataset.fingerprint == tiny_dataset.manifest.fingerprint
+    assert tiny_dataset.vocabulary("users").to_pylist() == list(range(40))
+    assert tiny_dataset.vocabulary("items").to_pylist() == list(range(60))
+
+
+def test_blocks_follow_each_other_within_a_lane(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(train=100, lanes=3, row_group_rows=20)
+    assert dataset.blocks("train", 0) == (
+        Block(path="train/lane-000-00000.parquet", row_group=0, lane=0, start=0, rows=20),
+        Block(path="train/lane-000-00000.parquet", row_group=1, lane=0, start=20, rows=14),
+    )
+    assert [block.rows for block in dataset.blocks("train", 2)] == [20, 13]
+    assert dataset.blocks("nothing", 0) == ()
+    with pytest.raises(ValueError, match="lane 3 is not below 3"):
+        dataset.blocks("train", 3)
+
+
+def test_a_block_is_read_in_the_columns_and_order_asked_for(tiny_dataset: Dataset) -> None:
+    block = tiny_dataset.blocks("train", 5)[0]
+    table = tiny_dataset.read_block(block, ["label", "user_id"])
+    assert table.schema.names == ["label", "user_id"]
+    assert [column.num_chunks for column in table.columns] == [1, 1]
+    assert table.schema.field("label").type == pa.int8()
+    with pytest.raises(UserError, match=r"lane-005-00000\.parquet has no column preference"):
+        tiny_dataset.read_block(block, ["user_id", "preference"])
+
+
+def test_indexes_hold_the_pairs_of_train_and_of_unclear(tiny_dataset: Dataset) -> None:
+    for split, index in (("train", tiny_dataset.observed()), ("unclear", tiny_dataset.logged())):
+        rows = rows_in_order(tiny_dataset, split, ["user_id", "item_id"])
+        expected = PairIndex.from_pairs(rows["user_id"], rows["item_id"], 40)
+        assert index is not None
+        assert np.array_equal(index.indptr, expected.indptr)
+        assert np.array_equal(index.items, expected.items)
+
+
+def test_without_unclear_rows_nothing_is_logged(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(unclear=0)
+    assert dataset.logged() is None
+    assert dataset.rows("unclear") == 0
+
+
+def test_activity_is_that_of_the_training_rows(tiny_dataset: Dataset) -> None:
+    rows = rows_in_order(tiny_dataset, "train", ["user_id", "item_id", "label"])
+    activity = tiny_dataset.activity()
+    for values, name, size in ((activity.user_rows, "user_id", 40), (activity.item_rows, "item_id", 60)):
+        assert np.array_equal(values, np.bincount(rows[name], minlength=size))
+    assert np.array_equal(activity.item_positives, np.bincount(rows["item_id"], weights=rows["label"], minlength=60))
+    assert activity.user_positives.dtype == np.int64
+
+
+def test_a_uri_opens_the_same_dataset(tiny_dataset: Dataset) -> None:
+    other = Dataset.open(f"file://{tiny_dataset.root}")
+    assert other.fingerprint == tiny_dataset.fingerprint
+    assert other.read_block(other.blocks("test", 0)[0], ["label"]).num_rows == 9
+
+
+@pytest.mark.parametrize("path", ["nowhere", ".", "file"])
+def test_what_is_no_dataset_is_told(path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"holds no manifest\.json.*distributed-il prepare"):
+        Dataset.open(str(tmp_path / path))
+
+
+def test_a_missing_file_is_told(tiny_dataset: Dataset) -> None:
+    Path(tiny_dataset.full_path("valid/lane-003-00000.parquet")).unlink()
+    with pytest.raises(UserError, match=r"valid/lane-003-00000\.parquet is missing; prepare the dataset again"):
+        Dataset.open(tiny_dataset.path)
+
+
+@pytest.mark.parametrize("name", ["train/lane-000-00000.parquet", "items.parquet", "observed_items.arrow"])
+def test_a_truncated_file_is_told(name: str, tiny_dataset: Dataset) -> None:
+    path = Path(tiny_dataset.full_path(name))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=f"{name} has .* bytes instead of"):
+        Dataset.open(tiny_dataset.path)
+
+
+def test_a_manifest_that_is_no_text_is_told(tiny_dataset: Dataset) -> None:
+    Path(tiny_dataset.full_path("manifest.json")).write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"manifest\.json can't be read"):
+        Dataset.open(tiny_dataset.path)
+
+
+def test_damage_of_the_same_size_is_told_when_read(tiny_dataset: Dataset) -> None:
+    block = tiny_dataset.blocks("train", 0)[0]
+    for name in (block.path, "users.parquet"):
+        path = Path(tiny_dataset.full_path(name))
+        path.write_bytes(b"\0" * path.stat().st_size)
+    dataset = Dataset.open(tiny_dataset.path)
+    with pytest.raises(UserError, match=r"lane-000-00000\.parquet can't be read as Parquet"):
+        dataset.read_block(block, ["label"])
+    with pytest.raises(UserError, match=r"users\.parquet can't be read as Parquet"):
+        dataset.activity()
+
+
+def test_a_row_group_of_another_size_is_told(tiny_dataset: Dataset) -> None:
+    block = tiny_dataset.blocks("train", 0)[0]
+    with pytest.raises(UserError, match="row group 0: 25 rows instead of 7"):
+        tiny_dataset.read_block(Block(path=block.path, row_group=0, lane=0, start=0, rows=7), ["label"])

@@ -1,0 +1,35 @@
+"""Lines are counted as an editor counts them, wherever the bytes are cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distributed_il.data.prepare.sources import text_lines
+from distributed_il.data.prepare.sources.text_lines import LineCounter, line_numbers
+
+
+@given(st.text("ab\r\n", max_size=30), st.integers(1, 7))
+def test_against_universal_newlines(text: str, size: int) -> None:
+    counter = LineCounter()
+    data = text.encode()
+    for start in range(0, len(data), size):
+        counter.feed(data[start : start + size])
+    counter.finish()
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = lines if lines[-1] else lines[:-1]
+    assert counter.lines == len(lines)
+    assert counter.filled == sum(bool(line) for line in lines)
+
+
+def test_numbers_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_lines, "_CHUNK_BYTES", 5)
+    path = tmp_path / "x.txt"
+    path.write_bytes(b"first\n\n\nsecond\r\n\r\nthird\rfourth\n")
+    assert line_numbers(pafs.LocalFileSystem(), str(path), [1, 2, 3, 4, 5]) == [1, 4, 6, 7, 8]
+    assert line_numbers(pafs.LocalFileSystem(), str(path), [2, 4]) == [4, 7]
+    assert line_numbers(pafs.LocalFileSystem(), str(path), []) == []

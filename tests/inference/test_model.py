@@ -1,0 +1,108 @@
+"""The model in use scores as the trained one does, whoever wrote its checkpoint, and says where it can't."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from random_features import random_features
+from saved_runs import save_run
+from small_datasets import write_dataset
+
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import Dataset
+from distributed_il.inference import model as served
+from distributed_il.inference.model import ANSWERS, ITEM_MEAN, MODEL, OVERALL_MEAN, load_served_model
+from distributed_il.inference.top_k import top_items
+from distributed_il.models.embedding.table import EmbeddingTable
+from distributed_il.training import checkpoint_shards
+
+
+@pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])
+@pytest.mark.parametrize("backbone", ["gmf", "neumf", "bias_mf", "mlp", "deepfm", "backbones:DotProduct"])
+def test_it_scores_as_the_learner_does(
+    backbone: str, missed_steps: str, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_shards, "PART_BYTES", 2000)  # several parts
+    monkeypatch.setattr(served, "CHUNK_PAIRS", 7)
+    learner = save_run(tiny_dataset, tmp_path / "run", backbone=backbone, missed_steps=missed_steps)
+    model, _ = load_served_model(str(tmp_path / "run"), "best", None)
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, tiny_dataset.num_users, 50), rng.integers(0, tiny_dataset.num_items, 50)
+    logits, answered = model.score(users, items)
+    torch.testing.assert_close(logits, learner.score(torch.from_numpy(users), torch.from_numpy(items)))
+    assert (answered == MODEL).all()
+    assert model.score(users[:0], items[:0])[0].shape == (0,)
+
+
+def test_side_features_are_served(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    dataset = make_dataset(features=random_features(40, 60))
+    learner = save_run(dataset, tmp_path / "run", backbone="deepfm")
+    model, _ = load_served_model(str(tmp_path / "run"), "best", None)
+    users, items = np.repeat(np.arange(40), 60), np.tile(np.arange(60), 40)
+    logits, _ = model.score(users, items)
+    torch.testing.assert_close(logits, learner.score(torch.from_numpy(users), torch.from_numpy(items)))
+    assert not torch.allclose(
+        logits, dataclasses.replace(model, codes=(model.codes[0] * 0, model.codes[1])).logits(users, items)
+    )
+    best = top_items(model, np.arange(40), top=60, seen=())
+    torch.testing.assert_close(best.logits, logits.view(40, 60).gather(1, best.item_ids))
+    assert model.nbytes > sum(table.nbytes for table in (model.users, model.items, *model.codes))
+
+
+def test_rows_that_stride_over_parts_find_their_places(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    """As two ranks write sharded tables: rank r the rows r, r + 2, …"""
+    learner = save_run(tiny_dataset, tmp_path / "run")
+    table = learner.users
+    parts = []
+    for rank in range(2):
+        shape = {"std": 1.0, "seed": 0, "dtype": torch.float32, "device": learner.device}
+        part = EmbeddingTable(40, table.dim, **shape, first=rank, stride=2)
+        part.packed, part.last_step = table.packed[rank::2].clone(), table.last_step[rank::2].clone()
+        fs = pa.fs.LocalFileSystem()
+        parts += checkpoint_shards.write_parts(fs, str(tmp_path), "users", part, rank=rank, world_size=2)
+    asked = {"dim": table.dim, "dtype": torch.float32, "step": learner.step, "optimizer": learner.optimizer}
+    weights = checkpoint_shards.read_weights(fs, str(tmp_path), "users", parts, rows=40, **asked)
+    torch.testing.assert_close(weights, table.weight)
+    with pytest.raises(UserError, match="holds 20 of 40 rows of users"):
+        checkpoint_shards.read_weights(fs, str(tmp_path), "users", parts[:1], rows=40, **asked)
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Dataset:
+    """Users 0 and 1 and items 0 and 1 have training rows, item 0 twice, both positive; user 2 and item 2 have none."""
+    train = {"user_id": [0, 1, 1], "item_id": [0, 0, 1], "label": [1, 1, 0]}
+    other = {"user_id": [2], "item_id": [2], "label": [1]}
+    splits = {
+        split: {name: np.array(column, np.int8 if name == "label" else np.int32) for name, column in rows.items()}
+        for split, rows in {"train": train, "valid": other, "test": other}.items()
+    }
+    return write_dataset(tmp_path / "sparse", splits, num_users=3, num_items=3)
+
+
+def test_who_was_never_trained_is_answered_by_means(sparse: Dataset, tmp_path: Path) -> None:
+    """Overall mean 2/3; item 0: (2 + 10 · 2/3) / (2 + 10) = 13/18; item 1: (0 + 10 · 2/3) / (1 + 10) = 20/33."""
+    save_run(sparse, tmp_path / "run", dtype="float64")
+    model, _ = load_served_model(str(tmp_path / "run"), "last", None)
+    pairs = [(0, 1, MODEL), (2, 0, ITEM_MEAN), (-1, 1, ITEM_MEAN), (0, 2, OVERALL_MEAN), (1, -1, OVERALL_MEAN)]
+    users, items, expected = (np.array(column) for column in zip(*pairs, strict=True))
+    logits, answered = model.score(users, items)
+    assert answered.tolist() == expected.tolist()
+    means = [13 / 18, 20 / 33, 2 / 3, 2 / 3]
+    assert logits[1:].tolist() == pytest.approx([math.log(mean / (1 - mean)) for mean in means])
+    assert ANSWERS == ("model", "item_mean", "overall_mean")
+
+
+def test_other_data_are_refused(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    save_run(make_dataset("one"), tmp_path / "run")
+    other = make_dataset("two", seed=1)
+    with pytest.raises(UserError, match="is not the dataset that"):
+        load_served_model(str(tmp_path / "run"), "best", other.path)
+    with pytest.raises(UserError, match="holds no checkpoint named best"):
+        load_served_model(str(tmp_path / "elsewhere"), "best", None)

@@ -1,0 +1,104 @@
+"""Compiled steps against eager ones, and what happens where nothing can be compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from random_batches import random_batch
+from random_features import random_features
+
+from distributed_il.core.collectives import LocalCollectives
+from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.methods import make_method
+from distributed_il.methods.steps import compiling
+from distributed_il.methods.steps.compiled import CompiledPasses
+from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.learner import Learner
+
+USERS, ITEMS = 40, 50
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
+
+
+def make_executor(backbone: str = "gmf", missed_steps: str = "skip") -> StepExecutor:
+    learner = Learner(
+        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
+        OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
+        num_users=USERS,
+        num_items=ITEMS,
+        seed=5,
+        collectives=LocalCollectives(),
+        device=torch.device("cpu"),
+        features=random_features(USERS, ITEMS),
+    )
+    return StepExecutor(learner)
+
+
+def refuse(message: str) -> None:
+    raise AssertionError(message)
+
+
+def train_alike(ours: StepExecutor, theirs: StepExecutor, *, rows: tuple[int, ...]) -> set[int]:
+    """Labelled and inverse steps by turns on both; returns the decisions, which must agree like all else."""
+    method = make_method(InverseGradientConfig(dual_learning_rate=3e-3))
+    rng = np.random.default_rng(3)
+    choices: set[int] = set()
+    for step, count in enumerate(rows):
+        batch = random_batch(rng, rows=count, num_users=USERS, num_items=ITEMS, rate=(0, 1, 2)[step % 3])
+        ours_report, theirs_report = method.step(ours, batch), method.step(theirs, batch)
+        assert float(ours_report.loss_sum) == pytest.approx(float(theirs_report.loss_sum), rel=1e-12)
+        if theirs_report.decision is not None:
+            assert ours_report.decision is not None
+            assert ours_report.decision.choice == theirs_report.decision.choice
+            assert ours_report.decision.losses == pytest.approx(theirs_report.decision.losses, abs=1e-12)
+            assert ours_report.unlabelled_logits is not None
+            assert theirs_report.unlabelled_logits is not None
+            torch.testing.assert_close(ours_report.unlabelled_logits, theirs_report.unlabelled_logits)
+            choices.add(theirs_report.decision.choice)
+    ours, theirs = ours.learner, theirs.learner
+    assert ours.step == theirs.step == len(rows)
+    for name in ("users", "items", "tower"):
+        torch.testing.assert_close(getattr(ours, name).packed, getattr(theirs, name).packed, rtol=0, atol=1e-10)
+    assert torch.equal(ours.users.last_step, theirs.users.last_step)
+    assert torch.equal(ours.items.last_step, theirs.items.last_step)
+    return choices
+
+
+# Batches of one row are taken eagerly in between; all others go through the same compiled functions.
+ROWS = (64, 64, 60, 50, 64, 63, 1, 1, 1, 64, 70, 45, 64, 64, 64, 40, 50, 60)
+
+
+@pytest.mark.parametrize(("backbone", "missed_steps"), [("neumf", "catch_up"), ("deepfm", "skip")])
+def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
+    compiled = make_executor(backbone, missed_steps)
+    compiled.compile(refuse, batch_size=64)
+    assert compiled.fused is not None
+    assert len(train_alike(compiled, make_executor(backbone, missed_steps), rows=ROWS)) >= 2
+
+
+@pytest.mark.parametrize("backbone", ["gmf", "deepfm"])
+def test_compiled_passes_equal_eager_ones(backbone: str) -> None:
+    """What several ranks run between their exchanges."""
+    compiled = make_executor(backbone)
+    compiled.passes = CompiledPasses(refuse, compiled.learner.features)
+    assert len(train_alike(compiled, make_executor(backbone), rows=ROWS)) >= 2
+
+
+@pytest.mark.parametrize("with_ranks", [False, True])
+def test_where_nothing_can_be_compiled_the_step_says_so_once_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, with_ranks: bool
+) -> None:
+    def no_compiler(function: object) -> object:
+        raise compiling.exc.Unsupported("no C++ compiler\nand more lines")
+
+    monkeypatch.setattr(compiling, "_compile", no_compiler)
+    said: list[str] = []
+    executor = make_executor()
+    if with_ranks:
+        executor.passes = CompiledPasses(said.append)
+    else:
+        executor.compile(said.append, batch_size=64)
+    train_alike(executor, make_executor(), rows=ROWS[:6])
+    assert len(said) == 3  # one for each function that could not be compiled
+    assert all(message == "the step is not compiled, and slower for it: no C++ compiler" for message in said)

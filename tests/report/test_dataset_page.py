@@ -1,0 +1,85 @@
+"""The account of a log as JSON and as a page: its figures add up, and it opens without a network."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from distributed_il.data.prepare import PrepareConfig, prepare
+from distributed_il.report.dataset_page import summary_page
+
+
+class Checker(HTMLParser):
+    """Keeps the tags that are open, and texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "rect", "line"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("rect", "line"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def watch_log(path: Path) -> None:
+    plays = [0, 2_999, 3_000, 10_000, 18_000, 59_999, 400_000]
+    rows = [f"{u},{n},{play},{60_000 if n else 0}" for u in range(6) for n, play in enumerate(plays)]
+    rows += [rows[3], "1,1,oops,3"]
+    path.write_text("\n".join(["user_id,item_id,play_time_ms,duration_ms", *rows]) + "\n")
+
+
+def test_figures_add_up(tmp_path: Path) -> None:
+    watch_log(tmp_path / "a <log>.csv")
+    prepare(
+        PrepareConfig(
+            source=str(tmp_path / "a <log>.csv"), output=str(tmp_path / "out"), lanes=2, max_reject_share=0.1, seed=3
+        ),
+        summary_page=summary_page,
+    )
+    facts = json.loads((tmp_path / "out" / "summary.json").read_text())
+    rows = facts["rows"]
+    assert rows["in"] == 44
+    assert rows["in"] == rows["out"] + sum(rows["set_aside"].values())
+    assert rows["set_aside"] == {"rejected_rows": 1, "duplicate_rows": 1}
+    assert (facts["users"], facts["items"]) == (6, 7)
+    assert facts["classes"] == {"positive": 18, "negative": 6, "unclear": 18}
+    assert facts["density"] == 24 / 42
+    watches = facts["watch_time"]
+    assert sum(map(sum, (watches[name] for name in ("positive", "negative", "unclear")))) == 43
+    by_second = dict(zip(watches["from_s"], watches["unclear"], strict=True))
+    assert by_second[3.0] == 6
+    assert by_second[10.0] == 7
+    assert by_second[0.0] == 6
+    assert dict(zip(watches["from_s"], watches["negative"], strict=True))[2.0] == 6
+    assert dict(zip(watches["from_s"], watches["positive"], strict=True))[300.0] == 6
+    assert watches["watches_without_duration"] == 6
+    users = facts["train_rows_per_user"]
+    assert sum(users["count"]) == 6
+    page = (tmp_path / "out" / "summary.html").read_text()
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert "a <log>.csv" in checker.text
+    assert "− 1" in checker.text
+    assert not re.search(r'(src|href)="[^#]|https?://|@import|url\(', page)
+
+
+def test_a_log_without_watch_times_has_no_such_picture(tmp_path: Path) -> None:
+    rows = "".join(f"{u},{i},{(u + i) % 2}\n" for u in range(5) for i in range(5))
+    (tmp_path / "log.csv").write_text("user_id,item_id,label\n" + rows)
+    prepare(
+        PrepareConfig(source=str(tmp_path / "log.csv"), output=str(tmp_path / "out"), lanes=2),
+        summary_page=summary_page,
+    )
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["watch_time"] is None
+    assert "Watch time" not in (tmp_path / "out" / "summary.html").read_text()

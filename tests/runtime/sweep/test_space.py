@@ -1,0 +1,134 @@
+"""Search spaces: what is drawn from them, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from distributed_il.core.config import DataConfig, InverseGradientConfig, NoneConfig, RunConfig, TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.runtime.sweep.outcome import Trial, best_of, trial_table
+from distributed_il.runtime.sweep.space import Domain, draw, read_space, with_settings
+
+BASE = TrainConfig(
+    data=DataConfig(path="data"), run=RunConfig(dir="run"), method=InverseGradientConfig(dual_learning_rate=3e-5)
+)
+SPACE = (
+    Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),
+    Domain("model.backbone", "choice", ("gmf", "neumf")),
+    Domain("model.embedding_dim", "randint", (8, 64)),
+)
+
+
+def write(path: Path, content: Any) -> str:
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return str(path)
+
+
+def test_a_file_becomes_domains(tmp_path: Path) -> None:
+    text = """
+    optimizer.learning_rate: {loguniform: [1e-4, 1.0e-2]}   # YAML reads the first as text
+    model.backbone: {choice: [gmf, neumf]}
+    method.dual_learning_rate: {uniform: [0.1, 1]}
+    run.seed: {randint: [0, 5]}
+    run.batch_size: {choice: [512]}
+    method.test_share: {choice: [0.1, 5e-1]}
+    """
+    assert read_space(write(tmp_path / "space.yaml", text)) == (
+        Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),
+        Domain("model.backbone", "choice", ("gmf", "neumf")),
+        Domain("method.dual_learning_rate", "uniform", (0.1, 1.0)),
+        Domain("run.seed", "randint", (0, 5)),
+        Domain("run.batch_size", "choice", (512,)),
+        Domain("method.test_share", "choice", (0.1, 0.5)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"optimizer.learning_rat": {"choice": [1]}}, r"optimizer\.learning_rat: there is no such setting"),
+        ({"data.path": {"choice": ["a"]}}, r"all trials share this setting; give it to the sweep itself"),
+        ({"run.max_rounds": {"choice": [1]}}, r"all trials share this setting"),
+        ({"model.tables": {"choice": ["torn"]}}, r"'torn' does not fit; the setting takes replicated, sharded"),
+        ({"method.name": {"choice": ["igg"]}}, r"'igg' does not fit; the setting takes none, ns"),
+        ({"model.embedding_dim": {"uniform": [8, 9]}}, r"8\.0 does not fit; the setting takes int"),
+        ({"model.embedding_dim": {"choice": [True]}}, r"True does not fit"),
+        ({"optimizer.learning_rate": {"uniform": [1, "x"]}}, r"'x' does not fit; the setting takes float"),
+        ({"optimizer.learning_rate": {"uniform": [2, 1]}}, r"uniform goes from 2\.0 to 1\.0; it must rise"),
+        ({"optimizer.learning_rate": {"loguniform": [0, 1]}}, r"loguniform from above 0"),
+        ({"optimizer.learning_rate": {"normal": [0, 1]}}, r"there is no domain 'normal'; there are choice"),
+        ({"optimizer.learning_rate": {"uniform": [0, 1, 2]}}, r"uniform needs \[low, high\]"),
+        ({"optimizer.learning_rate": [1, 2]}, r"needs one of choice"),
+        ({}, r"holds no settings"),
+        ("a: [", r"can't be read"),
+    ],
+)
+def test_what_is_no_space_is_refused(content: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read_space(write(tmp_path / "space.yaml", content))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_the_same_seed_draws_the_same_trials_and_more_trials_begin_with_them() -> None:
+    few = draw(SPACE, BASE, trials=5)
+    assert draw(SPACE, BASE, trials=50)[:5] == few
+    # The values of a setting do not depend on the settings beside it.
+    assert [one["optimizer.learning_rate"] for one in draw(SPACE[:1], BASE, trials=5)] == [
+        one["optimizer.learning_rate"] for one in few
+    ]
+    other = TrainConfig(data=BASE.data, run=RunConfig(dir="run", seed=1))
+    assert draw(SPACE, other, trials=5) != few
+
+
+def test_draws_fill_their_domains() -> None:
+    drawn = draw(SPACE, BASE, trials=2_000)
+    rates = np.log10([one["optimizer.learning_rate"] for one in drawn])
+    assert (rates >= -4).all()
+    assert (rates <= -2).all()
+    # Uniform over (-4, -2): mean -3, standard error 2 / √12 / √2000 = 0.013.
+    assert rates.mean() == pytest.approx(-3, abs=0.05)
+    assert {one["model.backbone"] for one in drawn} == {"gmf", "neumf"}
+    assert {one["model.embedding_dim"] for one in drawn} == set(range(8, 64))
+
+
+def test_a_small_space_is_drawn_out_without_repetition() -> None:
+    space = (Domain("model.backbone", "choice", ("gmf", "neumf")), Domain("run.seed", "randint", (0, 3)))
+    drawn = draw(space, BASE, trials=100)
+    assert len(drawn) == 6
+    assert len({(one["model.backbone"], one["run.seed"]) for one in drawn}) == 6
+
+
+def test_a_trial_has_the_settings_of_its_method_alone() -> None:
+    space = (
+        Domain("method.name", "choice", ("ig", "none", "ns")),
+        Domain("method.dual_learning_rate", "uniform", (1e-4, 1e-3)),
+        Domain("method.unlabelled_weight", "uniform", (0.1, 1.0)),
+    )
+    drawn = {one["method.name"]: one for one in draw(space, BASE, trials=30)}
+    assert set(drawn["ig"]) == {"method.name", "method.dual_learning_rate"}
+    assert set(drawn["ns"]) == {"method.name", "method.unlabelled_weight"}
+    assert drawn["none"] == {"method.name": "none"}
+    assert with_settings(BASE, drawn["none"]).method == NoneConfig()
+    # Of the same method it keeps what the base says.
+    assert with_settings(BASE, {"optimizer.learning_rate": 0.5}).method == BASE.method
+    with pytest.raises(UserError, match="must be a finite number above 0"):
+        with_settings(BASE, {"optimizer.learning_rate": -1.0})
+
+
+def test_the_best_trial_is_that_of_lowest_validation_loss() -> None:
+    def trial(name: str, losses: list[float], failed: str | None = None) -> Trial:
+        return Trial(name, {"a": 0.5}, BASE, losses, failed)
+
+    trials = [trial("0", [0.7, 0.6, 0.65]), trial("1", [0.8, 0.5]), trial("2", [], "diverged"), trial("3", [0.5])]
+    assert best_of(trials).name == "1"
+    assert [row[0] for row in trial_table(trials, ["a", "b"])] == ["1", "3", "0", "2"]
+    assert trial_table(trials, ["a", "b"])[0] == ["1", "0.5", "–", "0.5000", "2", "2", "stopped early"]
+    assert trial("", [0.7, 0.8, 0.9, 1.0]).ended == "patience"
+    assert trial("", [0.7] * 30).ended == "all rounds"
+    with pytest.raises(UserError, match="no trial of the sweep has a model: diverged"):
+        best_of(trials[2:3])

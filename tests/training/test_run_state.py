@@ -1,0 +1,149 @@
+"""When a run saves itself, and how it is left: the position that a checkpoint keeps, and wishes of single ranks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_datasets import make_small_dataset
+from thread_ranks import ThreadCollectives, run_on_threads
+
+from distributed_il.core.config import DataConfig, NoneConfig, RunConfig, TrainConfig
+from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.training.cadence import Cadence
+from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.monitor import NullMonitor
+from distributed_il.training.run_state import Course, Leaving, Stopped
+from distributed_il.training.trainer import Trainer
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_checkpoint_is_due_so_long_after_the_last_one() -> None:
+    clock = Clock()
+    cadence = Cadence(RunConfig(dir="run", checkpoint_every_s=60.0), clock)
+    for _ in range(2):
+        clock.now += 59.9
+        assert not cadence.is_due()
+        clock.now += 0.1
+        assert cadence.is_due()
+        cadence.saved()
+        assert not cadence.is_due()
+
+
+def test_without_a_rhythm_nothing_is_due() -> None:
+    clock = Clock()
+    cadence = Cadence(RunConfig(dir="run", checkpoint_every_s=None), clock)
+    clock.now += 1e9
+    assert not cadence.is_due()
+    assert not any(map(cadence.falls_on, range(100)))
+
+
+def test_steps_to_save_after() -> None:
+    cadence = Cadence(RunConfig(dir="run", checkpoint_every_steps=4))
+    assert [step for step in range(1, 13) if cadence.falls_on(step)] == [4, 8, 12]
+
+
+@pytest.mark.parametrize("course", [Course(), Course(2, 1, 7, 1, 0.25, [{"round": 1}, {"round": 2}])])
+def test_a_course_comes_back_from_json(course: Course) -> None:
+    assert Course.from_state(json.loads(json.dumps(course.state(), allow_nan=False))) == course
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_small_dataset(tmp_path_factory.mktemp("course") / "dataset", num_users=80, train=2_000)
+
+
+def trained(
+    dataset: Dataset, run_dir: Path, prepare: Callable[[Trainer, int], None] | None = None, **asked: Any
+) -> Any:
+    """Two ranks of a run of 40 steps and a report every two; how each ends."""
+
+    def run(ranks: ThreadCollectives) -> str:
+        config = TrainConfig(
+            data=DataConfig(path=dataset.path),
+            run=RunConfig(dir=str(run_dir), batch_size=25, workers=2, max_rounds=1),
+            method=NoneConfig(),
+        )
+        trainer = Trainer(
+            config,
+            dataset,
+            reader=LocalBlockReader(dataset),
+            collectives=ranks,
+            monitor=NullMonitor(),
+            on_progress=lambda _: None,
+            device=torch.device("cpu"),
+            **{"should_stop": lambda: False}
+            | {name: lambda ask=ask: ask(trainer, ranks.rank) for name, ask in asked.items()},
+        )
+        if prepare is not None:
+            prepare(trainer, ranks.rank)
+        try:
+            trainer.fit()
+        except (Stopped, Leaving) as ended:
+            return f"{type(ended).__name__} at {trainer.learner.step}"
+        return "finished"
+
+    return run_on_threads(2, run)
+
+
+def at_step(step: int) -> Callable[[Trainer, int], bool]:
+    """Only the last rank has the wish."""
+    return lambda trainer, rank: rank == 1 and trainer.learner.step == step
+
+
+@pytest.mark.parametrize(("wish", "ending"), [("should_stop", "Stopped"), ("should_leave", "Leaving")])
+def test_the_wish_of_one_rank_ends_all_after_a_checkpoint(
+    wish: str, ending: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    assert trained(dataset, tmp_path, **{wish: at_step(12)}) == [f"{ending} at 12"] * 2
+    last = CheckpointStore(str(tmp_path)).manifest("last")
+    assert last is not None
+    assert (last["step"], last["facts"]["course"]["step"]) == (12, 12)
+
+
+def saved_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(rank, step) of every checkpoint to come."""
+    found: list[tuple[int, int]] = []
+    save = CheckpointStore.save
+
+    def noted(self: CheckpointStore, learner: Any, *arguments: Any, **named: Any) -> None:
+        found.append((learner.collectives.rank, learner.step))
+        save(self, learner, *arguments, **named)
+
+    monkeypatch.setattr(CheckpointStore, "save", noted)
+    return found
+
+
+def test_a_checkpoint_that_one_rank_is_asked_for_is_made_by_all(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = saved_steps(monkeypatch)
+    assert trained(dataset, tmp_path, should_save=at_step(8)) == ["finished"] * 2
+    assert sorted(found) == [(0, 8), (0, 40), (1, 8), (1, 40)]
+
+
+def test_the_clock_of_one_rank_is_enough(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = saved_steps(monkeypatch)
+
+    def slow_clock(trainer: Trainer, rank: int) -> None:
+        """A second a step on rank 1, none on rank 0."""
+        trainer.cadence = Cadence(
+            RunConfig(dir="run", checkpoint_every_s=15.0), lambda: float(trainer.learner.step * rank)
+        )
+
+    assert trained(dataset, tmp_path, slow_clock) == ["finished"] * 2
+    assert sorted(step for rank, step in found if rank == 0) == [16, 32, 40]
+    assert sorted(step for rank, step in found if rank == 1) == [16, 32, 40]
