@@ -24,8 +24,7 @@ from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
 from benchmarks.common.training_ranks import Speed, run_way
 from benchmarks.common.worker_memory import WorkerMemory
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 

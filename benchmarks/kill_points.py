@@ -30,8 +30,7 @@ from benchmarks.faults.kill_switch import KillableCollectives, KillPoint, KillSw
 from benchmarks.faults.killable_monitor import KillableMonitor, blank_pictures
 from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.row_ledger import LedgerMethod, RowLedger, unlike_steps
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 from distributed_il.training.checkpoint import CheckpointStore

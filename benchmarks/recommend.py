@@ -32,7 +32,7 @@ from distributed_il.inference.model import ServedModel
 from distributed_il.inference.recommendations import USERS_PER_PART, Recommendations
 from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
 from distributed_il.models.backbones import load_backbone
-from distributed_il.runtime.result_job import run_work
+from distributed_il.runtime.batch_inference import run_work
 
 CPU = torch.device("cpu")
 

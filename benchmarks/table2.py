@@ -32,7 +32,7 @@ from benchmarks.paper.search_space import (
 )
 from benchmarks.paper.table2_report import markdown
 from distributed_il.core.errors import UserError
-from distributed_il.core.run_files import to_json, write_run_file
+from distributed_il.core.files import to_json, write_run_file
 from distributed_il.data.dataset import Dataset
 
 QUESTION = (

@@ -30,8 +30,7 @@ from benchmarks.common.measuring import ratios
 from benchmarks.common.result import Figure, Result
 from benchmarks.common.run_journal import Run, RunJournal
 from benchmarks.common.training_ranks import Speed, Way, run_way
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 

@@ -33,9 +33,9 @@ from distributed_il.core.config import (
     RunConfig,
     TrainConfig,
     UnlabelledConfig,
+    config_to_dict,
 )
-from distributed_il.core.config_file import config_to_dict
-from distributed_il.core.run_files import to_json
+from distributed_il.core.files import to_json
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metrics import evaluate
 from distributed_il.inference.evaluate import load_model

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common.machine import machine_facts, machine_line
+from distributed_il.core.files import to_json, write_run_file
 from distributed_il.core.process import process_environment
-from distributed_il.core.run_files import to_json, write_run_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.common.training_task import TrainingTask, carry_out
+from distributed_il.core.files import to_json, write_run_file
 from distributed_il.core.process import process_environment
-from distributed_il.core.run_files import to_json, write_run_file
 
 GUESSED_SECONDS = {"gmf": 30.0, "neumf": 90.0}
 

@@ -12,8 +12,7 @@ import torch
 
 from benchmarks.paper.search_space import BATCH_SIZE, Setting
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.inference.evaluate import EvaluateConfig, evaluate

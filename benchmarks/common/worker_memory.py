@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from distributed_il.core.process_memory import KINDS, bytes_of_process
+from distributed_il.core.process import KINDS, bytes_of_process
 
 WORKER = b"ray::RayTrainWorker"
 FIELDS = {**KINDS, "data": "VmData"}

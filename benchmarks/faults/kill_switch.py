@@ -16,7 +16,7 @@ import torch
 from pyarrow import fs as pafs
 from torch import Tensor
 
-import distributed_il.core.run_files
+import distributed_il.core.files
 import distributed_il.training.checkpoint
 from distributed_il.core.collectives import check_parts
 
@@ -168,7 +168,7 @@ def killable_files(switch: KillSwitch) -> Generator[None]:
 
     with (
         mock.patch.object(distributed_il.training.checkpoint, "filesystem", filesystem),
-        mock.patch.object(distributed_il.core.run_files, "filesystem", filesystem),
+        mock.patch.object(distributed_il.core.files, "filesystem", filesystem),
     ):
         yield
 

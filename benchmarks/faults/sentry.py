@@ -20,7 +20,7 @@ import distributed_il.methods.steps.executor
 import distributed_il.training.checkpoint
 import distributed_il.training.checkpoint_shards
 from benchmarks.faults.step_log import StepLog
-from distributed_il.core.run_files import write_aside
+from distributed_il.core.files import write_aside
 from distributed_il.data.loading.batch import Batch
 from distributed_il.methods.inverse_gradient import InverseGradient
 from distributed_il.methods.steps.decision import StepReport, decide_together

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.metric_table import metric_table
-from distributed_il.cli.options import read_options
-from distributed_il.cli.own_code import find_own_code
+from distributed_il.cli.options import find_own_code, read_options
 
 if TYPE_CHECKING:
     from distributed_il.inference.evaluate import EvaluateConfig

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -163,3 +164,21 @@ def _flatten(content: Mapping[str, Any], path: str, prefix: str = "") -> Iterato
             yield from _flatten(cast("Mapping[str, Any]", value), path, f"{key}.")
         else:
             yield Setting(key, value, path)
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or nothing where no known name is near.
+
+    A key is compared whole, and where that finds nothing by its last part: `--seed` is meant for `--run.seed`.
+
+    Args:
+        wrong: A name that is not known.
+        known: The names that are.
+    """
+    known = list(known)
+    plain = wrong.replace("-", "_").lower()
+    near = difflib.get_close_matches(plain, known, n=1)
+    if not near:
+        last_parts = {key.rpartition(".")[2]: key for key in known}
+        near = [last_parts[part] for part in difflib.get_close_matches(plain.rpartition(".")[2], last_parts, n=1)]
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from distributed_il import __version__
-from distributed_il.cli.names import suggestion
+from distributed_il.cli.given import suggestion
 from distributed_il.core.errors import UserError
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from distributed_il.cli.given import Given, Setting, collect, variable_prefix
-from distributed_il.cli.names import suggestion
+from distributed_il.cli.given import Given, Setting, collect, suggestion, variable_prefix
 from distributed_il.core.errors import UserError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -164,3 +165,8 @@ def _describe(kind: Any) -> str:
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join("null" if part is type(None) else _describe(part) for part in get_args(kind))
     return _TYPE_NAMES.get(kind, str(kind))
+
+
+def find_own_code() -> None:
+    """Lets a module that lies where the command is given be imported; Ray hands this path on to its workers."""
+    sys.path.insert(0, os.getcwd())

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.options import read_options
-from distributed_il.core.stage_line import StageLine
+from distributed_il.core.progress import StageLine
 
 if TYPE_CHECKING:
     import pyarrow as pa

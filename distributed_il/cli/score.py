@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distributed_il.cli.answer_line import answer_line
-from distributed_il.cli.options import read_options
-from distributed_il.cli.own_code import find_own_code
-from distributed_il.core.stage_line import StageLine
+from distributed_il.cli.metric_table import answer_line
+from distributed_il.cli.options import find_own_code, read_options
+from distributed_il.core.progress import StageLine
 
 if TYPE_CHECKING:
     from distributed_il.inference.config import ScoreConfig

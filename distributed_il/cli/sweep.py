@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from distributed_il.cli.given import Given
 from distributed_il.cli.metric_table import metric_table
-from distributed_il.cli.options import Sections, read_options
-from distributed_il.cli.own_code import find_own_code
+from distributed_il.cli.options import Sections, find_own_code, read_options
 from distributed_il.cli.train import belongs_to_method, train_sections
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import METHODS, config_from_dict
-from distributed_il.runtime.sweep.config import SweepConfig
+from distributed_il.core.config import METHODS, TrainConfig, config_from_dict
+from distributed_il.runtime.sweep.space import SweepConfig
 
 ABOUT = (
     "Tries settings of a run on Ray Tune, drawn from the ranges in a file, each trial on one worker; those that fall "

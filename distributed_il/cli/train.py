@@ -12,10 +12,8 @@ from pathlib import Path
 
 from distributed_il.cli.given import Given
 from distributed_il.cli.metric_table import metric_table
-from distributed_il.cli.options import Sections, read_options
-from distributed_il.cli.own_code import find_own_code
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import METHODS, SECTIONS, config_from_dict, method_class
+from distributed_il.cli.options import Sections, find_own_code, read_options
+from distributed_il.core.config import METHODS, SECTIONS, TrainConfig, config_from_dict, method_class
 
 ABOUT = (
     f"Trains a recommender on a prepared dataset, by one of the methods {', '.join(METHODS)}. "

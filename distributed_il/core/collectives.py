@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 # torch 2.13 gave it a new name, and warns under the old one.
@@ -148,3 +151,99 @@ def sum_over_ranks(collectives: Collectives, values: Tensor) -> Tensor:
     if values.dtype != torch.float64 or values.dim() != 1:
         raise ValueError(f"values must be float64 [k], not {values.dtype} {tuple(values.shape)}")
     return collectives.all_gather(values).cpu().sum(dim=0)
+
+
+class FirstError:
+    """The first error of this rank's own work.
+
+    Attributes:
+        error: The error; None as long as all went well.
+    """
+
+    def __init__(self) -> None:
+        """All is well."""
+        self.error: Exception | None = None
+
+    @contextmanager
+    def kept(self) -> Generator[None]:
+        """Keeps an error of what it encloses, which must hold no collective."""
+        try:
+            yield
+        except Exception as raised:
+            self.error = self.error or raised
+
+    def raise_together(self, what: str, collectives: Collectives, device: torch.device) -> None:
+        """Ends on all ranks if one of them has kept an error; all call it together.
+
+        Args:
+            what: What could not be done, for the ranks where all went well.
+            collectives: The ranks.
+            device: Where collectives work.
+
+        Raises:
+            Exception: The error that this rank has kept.
+            RuntimeError: Another rank has kept one.
+        """
+        flag = torch.tensor(int(self.error is not None), device=device)
+        failed = collectives.all_gather(flag).nonzero().flatten().tolist()
+        if self.error is not None:
+            raise self.error
+        if failed:
+            raise RuntimeError(f"{what} on ranks {failed}")
+
+
+def records_of(columns: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Joins columns into packed records, so that one exchange carries them all.
+
+    Args:
+        columns: Arrays [n] by name.
+
+    Returns:
+        A structured array [n].
+    """
+    dtype = np.dtype([(name, values.dtype) for name, values in columns.items()])
+    records = np.empty(next(iter(columns.values())).size, dtype)
+    for name, values in columns.items():
+        records[name] = values
+    return records
+
+
+def send_to_owners(
+    records: NDArray[Any], owners: NDArray[Any], *, collectives: Collectives, device: torch.device
+) -> NDArray[Any]:
+    """Sends each record to its owner; all ranks call it together.
+
+    Args:
+        records: Structured array [n], of one dtype on all ranks.
+        owners: Integers [n], the rank of each record.
+        collectives: The ranks; up to 2**16 of them.
+        device: Where collectives work.
+
+    Returns:
+        The records that this rank owns, by sender and, of one sender, in the order sent.
+    """
+    if collectives.world_size == 1:
+        return records
+    # 16 bits, because numpy sorts these by radix.
+    order = np.argsort(owners.astype(np.uint16), kind="stable")
+    borders = np.append(0, np.cumsum(np.bincount(owners, minlength=collectives.world_size)))
+    return send_slices(records[order], borders, collectives=collectives, device=device)
+
+
+def send_slices(
+    records: NDArray[Any], borders: NDArray[np.int64], *, collectives: Collectives, device: torch.device
+) -> NDArray[Any]:
+    """Sends `records[borders[r] : borders[r + 1]]` to rank r; all ranks call it together.
+
+    Args:
+        records: Structured array [n], of one dtype on all ranks.
+        borders: int64 [world_size + 1], ascending from 0 to n.
+        collectives: The ranks.
+        device: Where collectives work.
+
+    Returns:
+        The records that have arrived here, by sender.
+    """
+    rows = torch.from_numpy(records.view(np.uint8).reshape(records.size, records.dtype.itemsize)).to(device)
+    arrived = collectives.all_to_all(rows.split(np.diff(borders).tolist()))
+    return torch.cat(arrived).cpu().numpy().reshape(-1).view(records.dtype)

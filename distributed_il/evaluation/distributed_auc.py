@@ -16,9 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distributed_il.core.collectives import Collectives
-from distributed_il.core.first_error import FirstError
-from distributed_il.core.record_exchange import records_of, send_slices
+from distributed_il.core.collectives import Collectives, FirstError, records_of, send_slices
 from distributed_il.core.record_file import RecordFile
 from distributed_il.evaluation.metrics import class_counts, half_pairs
 

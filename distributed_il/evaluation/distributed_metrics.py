@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distributed_il.core.collectives import Collectives, sum_over_ranks
-from distributed_il.core.first_error import FirstError
+from distributed_il.core.collectives import Collectives, FirstError, sum_over_ranks
 from distributed_il.evaluation.distributed_auc import ScoreRanges
 from distributed_il.evaluation.metrics import check_columns, descending_ranks, evaluate, metrics_of, tally
 

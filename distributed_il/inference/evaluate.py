@@ -12,7 +12,7 @@ from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.inference.trained_run import open_run
 from distributed_il.models.learner import Learner
-from distributed_il.models.side_features import features_for
+from distributed_il.training.side_features import features_for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,9 +14,9 @@ from distributed_il.data.features import Features
 from distributed_il.evaluation.baselines import item_mean
 from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.backbones import Backbone, load_backbone
-from distributed_il.models.side_features import features_for
 from distributed_il.training.checkpoint import Name
 from distributed_il.training.checkpoint_shards import TableName, TablePart, file_name, read_tensors, read_weights
+from distributed_il.training.side_features import features_for
 
 ANSWERS = ("model", "item_mean", "overall_mean")
 """Who answers for a pair: the model, where user and item have labelled training rows; else the smoothed share of

@@ -14,7 +14,7 @@ from torch import Tensor
 from distributed_il.inference.id_lookup import Vocabulary
 from distributed_il.inference.model import ANSWERS, ServedModel
 from distributed_il.inference.pair_sources import PairSource
-from distributed_il.inference.work import CountedTable
+from distributed_il.inference.result_parts import CountedTable
 from distributed_il.methods.losses import inverse_dual_weights
 
 ANSWERED_BY = pa.dictionary(pa.int8(), pa.string())

@@ -16,8 +16,8 @@ from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_files import PairFiles
 from distributed_il.inference.pair_results import ANSWERED_BY, answer_counts, answers_column, probabilities
 from distributed_il.inference.pair_sources import read_ids
+from distributed_il.inference.result_parts import CountedTable
 from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
-from distributed_il.inference.work import CountedTable
 
 USERS_PER_PART = 4096
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import filesystem, is_local, told_when_full
-from distributed_il.core.run_files import read_run_file, to_json, write_run_file
+from distributed_il.core.files import filesystem, is_local, read_run_file, to_json, told_when_full, write_run_file
 
 MANIFEST = "_manifest.json"
 """Readers of Parquet leave files alone that begin with an underscore."""
@@ -140,3 +139,39 @@ def _require_same(output: str, before: Mapping[str, Any], now: Mapping[str, Any]
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+CountedTable = tuple[pa.Table, Mapping[str, int]]
+"""Rows of a result, and how many of them were answered by whom."""
+
+
+class Work(Protocol):
+    """A result in parts. It is sent to the processes that make them, its arrays shared by those of one machine."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the result."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Rows of each part that are worked on, for progress; 0 where unknown."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that are shared."""
+        ...
+
+    @property
+    def made_from(self) -> Mapping[str, Any]:
+        """Everything that decides the result, as plain values."""
+        ...
+
+    def tables(self, part: int) -> Iterator[CountedTable]:
+        """Makes a part, some rows at a time.
+
+        Raises:
+            UserError: Its input is damaged, or holds what can't be read.
+        """
+        ...

@@ -11,8 +11,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, filesystem
 from distributed_il.training.checkpoint import CheckpointStore, Name

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from distributed_il.core.config_file import flat
+from distributed_il.core.config import flat
 from distributed_il.core.errors import UserError
-from distributed_il.core.run_files import read_run_file
+from distributed_il.core.files import read_run_file
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import DecisionHistory, WeightHistogram
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from distributed_il import __version__
 from distributed_il.core.errors import UserError
-from distributed_il.core.run_files import write_aside
+from distributed_il.core.files import write_aside
 from distributed_il.data.dataset import filesystem
 from distributed_il.report import curves, data_and_settings, results
 from distributed_il.report.html.html import joined, page

@@ -15,7 +15,7 @@ import ray.data
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.sources.reader import RawReader
-from distributed_il.runtime.ray_data_context import rest, silence
+from distributed_il.runtime.ray_data import rest, silence
 
 # Its functions are made when it is imported, so that no type checker sees them.
 pc: Any = pyarrow.compute

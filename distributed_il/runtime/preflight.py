@@ -18,8 +18,7 @@ from distributed_il.core.files import filesystem
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.lanes import worker_counts
 from distributed_il.training.checkpoint import CheckpointStore
-from distributed_il.training.resume import check_same_run
-from distributed_il.training.start import check_start, find_start
+from distributed_il.training.resume import check_same_run, check_start, find_start
 
 _OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
 _JOB_FILES = "/runtime_resources/working_dir_files/"

@@ -25,8 +25,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import filesystem
-from distributed_il.core.run_files import write_aside
+from distributed_il.core.files import filesystem, write_aside
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint_shards import TablePart, file_name, read_table, read_tensors, write_parts
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.core.errors import UserError
-from distributed_il.core.run_files import write_aside
+from distributed_il.core.files import write_aside
 from distributed_il.models.embedding.row_adam import Rows, catch_up
 from distributed_il.models.embedding.table import EmbeddingTable
 

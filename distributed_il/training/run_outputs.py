@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_to_dict, config_to_yaml, flat
-from distributed_il.core.run_files import read_run_file, to_json, write_run_file
+from distributed_il.core.config import TrainConfig, config_to_dict, config_to_yaml, flat
+from distributed_il.core.files import read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset
 from distributed_il.training.monitor import Monitor, WeightHistogram, decision_curve_figure, weight_distribution_figure
 from distributed_il.training.telemetry import Telemetry

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from distributed_il.core.config import RunConfig
 
@@ -54,3 +55,48 @@ class Course:
         if known["best_loss"] is None:
             known["best_loss"] = math.inf
         return cls(**known)
+
+
+class Cadence:
+    """Two rhythms: every so many steps, the same on all ranks, and by this rank's clock, which all have to agree on."""
+
+    def __init__(self, run: RunConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        """Starts the clock.
+
+        Args:
+            run: Has `checkpoint_every_steps` and `checkpoint_every_s`.
+            clock: Seconds.
+        """
+        self._steps, self._seconds, self._clock = run.checkpoint_every_steps, run.checkpoint_every_s, clock
+        self._saved = clock()
+
+    def falls_on(self, step: int) -> bool:
+        """Whether an optimiser step is one to save after."""
+        return self._steps is not None and step % self._steps == 0
+
+    def is_due(self) -> bool:
+        """Whether so much time has gone by since the last checkpoint that this rank wants another."""
+        return self._seconds is not None and self._clock() - self._saved >= self._seconds
+
+    def saved(self) -> None:
+        """Starts the clock again, after a checkpoint."""
+        self._saved = self._clock()
+
+
+class Wishes(NamedTuple):
+    """Each of them begins with a checkpoint, so that what is done at the same step on every rank is done together.
+
+    Attributes:
+        save: A checkpoint, and on.
+        stop: The end of the run.
+        leave: The end of these workers, because one of their nodes will go away.
+    """
+
+    save: bool = False
+    stop: bool = False
+    leave: bool = False
+
+    @classmethod
+    def of_all(cls, counts: Iterable[float]) -> Wishes:
+        """What follows from the number of ranks that wish for each."""
+        return cls(*(count > 0 for count in counts))

@@ -16,14 +16,14 @@ from torch import Tensor
 from distributed_il.core.collectives import Collectives, sum_over_ranks
 from distributed_il.core.config import InverseGradientConfig, TrainConfig
 from distributed_il.core.errors import UserError
-from distributed_il.core.process_memory import KINDS, resident_bytes
+from distributed_il.core.process import KINDS, resident_bytes
 from distributed_il.core.progress import Progress
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.methods.losses import inverse_dual_weights
 from distributed_il.methods.steps.decision import Decision, StepReport
 from distributed_il.models.learner import Learner
 from distributed_il.training.monitor import DecisionHistory, Monitor, WeightHistogram
-from distributed_il.training.wishes import Wishes
+from distributed_il.training.run_state import Wishes
 
 PROGRESS_EVERY_S = 0.5
 CHOICES = ("direct", "skip", "inverse")

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_to_dict
+from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.core.progress import Progress
 from distributed_il.data.dataset import BlockReader, Dataset
@@ -24,18 +23,14 @@ from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
-from distributed_il.models.side_features import features_for
-from distributed_il.training.agreement import check_agreement
-from distributed_il.training.cadence import Cadence
 from distributed_il.training.checkpoint import CheckpointStore, Name, RunState
-from distributed_il.training.consistency import check_replicas
+from distributed_il.training.consistency import check_agreement, check_replicas
 from distributed_il.training.monitor import Monitor
-from distributed_il.training.resume import about_run, check_same_run
+from distributed_il.training.resume import about_run, check_same_run, start_from
 from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
-from distributed_il.training.run_state import Course, Leaving, Stopped
-from distributed_il.training.start import start_from
+from distributed_il.training.run_state import Cadence, Course, Leaving, Stopped, Wishes
+from distributed_il.training.side_features import features_for
 from distributed_il.training.telemetry import Telemetry
-from distributed_il.training.wishes import Wishes
 
 PREFETCHED_WINDOWS = 1
 """Besides the one that is being made."""

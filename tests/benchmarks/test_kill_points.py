@@ -10,7 +10,7 @@ import pytest
 from benchmarks.faults.kill_switch import KillableCollectives, Killed, KillPoint, KillSwitch, killable_files, run_ranks
 from benchmarks.faults.row_ledger import RowLedger
 from benchmarks.kill_points import Case, hunt
-from distributed_il.core.run_files import write_run_file
+from distributed_il.core.files import write_run_file
 from distributed_il.training.telemetry import Telemetry
 
 CASE = Case("gmf", "ig", "sharded", 2)

@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.common.run_journal import RunJournal
 from benchmarks.common.training_ranks import Speed, Way
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 
 ASKED = {"commit": "abc", "cases": ["gmf_ig"]}

@@ -9,7 +9,7 @@ import yaml
 
 from benchmarks.paper.search_space import BACKBONES, METHODS, candidates, paper_setting
 from benchmarks.table2 import Plan, choose, main
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 

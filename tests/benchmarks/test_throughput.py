@@ -9,8 +9,7 @@ from small_runs import write_small_dataset
 
 from benchmarks.common.training_ranks import Speed, Way, run_way
 from benchmarks.throughput import Case, Kind, Plan, answer, measure
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 
 RATES: dict[Way, float] = {"bare": 1000.0, "torch_distributed": 880.0, "stream": 800.0}
 

@@ -14,14 +14,12 @@ import pytest
 import yaml
 
 from distributed_il.cli import main
-from distributed_il.cli.given import collect
+from distributed_il.cli.given import collect, suggestion
 from distributed_il.cli.metric_table import metric_table
-from distributed_il.cli.names import suggestion
 from distributed_il.cli.train import read_train_config
-from distributed_il.core.config import InverseGradientConfig, TrainConfig, TruncatedConfig
-from distributed_il.core.config_file import METHODS, config_to_yaml
+from distributed_il.core.config import METHODS, InverseGradientConfig, TrainConfig, TruncatedConfig, config_to_yaml
 from distributed_il.core.errors import UserError
-from distributed_il.core.stage_line import StageLine
+from distributed_il.core.progress import StageLine
 
 JOBS = Path(__file__).parents[1] / "jobs"
 NEEDED = ["--data.path=data", "--run.dir=run"]

@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 
 from distributed_il.cli import main
 from distributed_il.cli import submit as command
-from distributed_il.cli.sending import SENT, arguments_there, variables_there
-from distributed_il.cli.submit import job_table, split
+from distributed_il.cli.submit import SENT, arguments_there, job_table, split, variables_there
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.jobs.config import SubmitConfig
-from distributed_il.runtime.jobs.job import Job, JobState
+from distributed_il.runtime.jobs.job import Job, JobState, SubmitConfig
 
 FEATURES = ["--user_features=u.csv", "--user_feature_columns=[age]"]
 TRAIN = ["train", "--data.path=/shared/data", "--run.dir=/shared/run"]

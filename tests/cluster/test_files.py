@@ -18,7 +18,7 @@ from ray.scripts.scripts import cli as ray_cli
 
 from cluster.local.__main__ import parser
 from distributed_il.cli.main import main
-from distributed_il.core.config_file import SECTIONS
+from distributed_il.core.config import SECTIONS
 from distributed_il.data.prepare import PrepareConfig
 
 ROOT = Path(__file__).parents[2]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from distributed_il.core.config import (
+    METHODS,
     DataConfig,
     InverseDualConfig,
     InverseGradientConfig,
@@ -20,8 +21,10 @@ from distributed_il.core.config import (
     TrainConfig,
     TruncatedConfig,
     UnlabelledConfig,
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
 )
-from distributed_il.core.config_file import METHODS, config_from_dict, config_to_dict, config_to_yaml
 from distributed_il.core.errors import UserError
 
 CONFIG = TrainConfig(data=DataConfig(path="data"), run=RunConfig(dir="run"))

@@ -12,7 +12,7 @@ THREADS, MIB = 12, 8
 MEMORY_OF_THREADS = f"""
 import queue, threading
 import numpy as np
-from distributed_il.core.process_memory import resident_bytes
+from distributed_il.core.process import resident_bytes
 
 def serve(orders, done):
     while orders.get():

@@ -7,8 +7,7 @@ import pytest
 import torch
 from thread_ranks import ThreadCollectives, run_on_threads
 
-from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.record_exchange import records_of, send_slices, send_to_owners
+from distributed_il.core.collectives import LocalCollectives, records_of, send_slices, send_to_owners
 
 CPU = torch.device("cpu")
 

@@ -24,8 +24,7 @@ from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation import split_scores
 from distributed_il.evaluation.baselines import user_item_bias
 from distributed_il.evaluation.metrics import evaluate
-from distributed_il.evaluation.split_scores import SplitReader, score_split
-from distributed_il.evaluation.user_parts import UserParts
+from distributed_il.evaluation.split_scores import SplitReader, UserParts, score_split
 from distributed_il.models.learner import Learner
 
 USERS, ITEMS = 30, 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distributed_il.evaluation.user_parts import UserParts
+from distributed_il.evaluation.split_scores import UserParts
 
 ROW = np.dtype([("user_id", np.int32), ("row", np.int64)])
 

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distributed_il.core.errors import UserError
-from distributed_il.inference.result_parts import ResultParts
-from distributed_il.inference.work import CountedTable
+from distributed_il.inference.result_parts import CountedTable, ResultParts
 
 SCHEMA = pa.schema({"n": pa.int64()})
 FROM = {"checkpoint": "a", "sizes": (1, 2)}

@@ -10,14 +10,21 @@ import torch
 from random_batches import random_batch
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
-from distributed_il.core.config import DataConfig, ModelConfig, NoneConfig, OptimizerConfig, RunConfig, TrainConfig
-from distributed_il.core.config_file import config_to_dict
+from distributed_il.core.config import (
+    DataConfig,
+    ModelConfig,
+    NoneConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+    config_to_dict,
+)
 from distributed_il.data.dataset import Dataset
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
-from distributed_il.models.side_features import features_for
 from distributed_il.training.checkpoint import CheckpointStore, RunState
+from distributed_il.training.side_features import features_for
 
 STEPS = 3
 

@@ -14,7 +14,7 @@ from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import DataConfig, NoneConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, LocalBlockReader
-from distributed_il.training.agreement import check_agreement
+from distributed_il.training.consistency import check_agreement
 from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Trainer
 

@@ -18,8 +18,9 @@ from distributed_il.core.config import (
     OptimizerConfig,
     RunConfig,
     TrainConfig,
+    config_to_dict,
+    flat,
 )
-from distributed_il.core.config_file import config_to_dict, flat
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.runtime.preflight import check_run

@@ -14,10 +14,9 @@ from thread_ranks import ThreadCollectives, run_on_threads
 
 from distributed_il.core.config import DataConfig, NoneConfig, RunConfig, TrainConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
-from distributed_il.training.cadence import Cadence
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor
-from distributed_il.training.run_state import Course, Leaving, Stopped
+from distributed_il.training.run_state import Cadence, Course, Leaving, Stopped
 from distributed_il.training.trainer import Trainer
 
 

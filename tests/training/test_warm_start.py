@@ -19,7 +19,7 @@ from rank_cases import whole_table
 from small_datasets import random_rows, write_dataset
 from thread_ranks import run_on_threads
 
-from distributed_il.cli.sending import check_arguments
+from distributed_il.cli.submit import check_arguments
 from distributed_il.cli.train import read_train_config
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import DataConfig, ModelConfig, NoneConfig, OptimizerConfig, RunConfig, TrainConfig

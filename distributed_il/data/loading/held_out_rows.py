@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,43 @@ from numpy.typing import NDArray
 from distributed_il.core.record_file import RecordFile
 from distributed_il.data.dataset import Block
 from distributed_il.data.lanes import key_order, row_keys
-from distributed_il.data.loading.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Labelled rows of one lane.
+
+    Attributes:
+        numbers: Global row numbers, int64 [n].
+        user_ids: int32 or int64 [n].
+        item_ids: int32 or int64 [n].
+        labels: 0 or 1, [n].
+    """
+
+    numbers: NDArray[np.int64]
+    user_ids: NDArray[np.integer]
+    item_ids: NDArray[np.integer]
+    labels: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return self.numbers.size
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Rows:
+        """The rows at some places."""
+        return Rows(self.numbers[index], self.user_ids[index], self.item_ids[index], self.labels[index])
+
+    @classmethod
+    def join(cls, parts: list[Rows]) -> Rows:
+        """One after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.numbers for part in parts]),
+            np.concatenate([part.user_ids for part in parts]),
+            np.concatenate([part.item_ids for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+        )
+
 
 RECORD = np.dtype([("number", np.int64), ("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
 SLICE_ROWS = 65_536

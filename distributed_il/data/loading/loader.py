@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from distributed_il.data.dataset import Block, BlockReader, Dataset
 from distributed_il.data.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
 from distributed_il.data.loading.batch import Batch, Phase, Subset
-from distributed_il.data.loading.held_out_rows import HeldRows
-from distributed_il.data.loading.rows import Rows
+from distributed_il.data.loading.held_out_rows import HeldRows, Rows
 from distributed_il.data.loading.windows import BatchMaker, WindowRows
 from distributed_il.data.sampling import UnlabelledPairs, UnlabelledSampler
 

@@ -14,9 +14,8 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.data.dataset import Dataset, Manifest
 from distributed_il.data.prepare.build.gather import PARENT_ROW
-from distributed_il.data.prepare.build.options import ALL, BuildOptions, Progress
+from distributed_il.data.prepare.build.options import ALL, BuildOptions, Policies, Progress
 from distributed_il.data.prepare.build.pipeline import build_dataset
-from distributed_il.data.prepare.build.resolve import Policies
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.feature_files import open_feature_files
 from distributed_il.data.prepare.sources.feedback import describe

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import StagedDirectory, is_local
-from distributed_il.core.run_files import to_json
+from distributed_il.core.files import StagedDirectory, is_local, to_json
 from distributed_il.inference.export import numpy_model
 from distributed_il.inference.export.onnx_file import load_onnx, save_onnx
 from distributed_il.inference.export.pair_model import CODES, PairModel, trace

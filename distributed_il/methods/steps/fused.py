@@ -19,7 +19,7 @@ from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.features import Codes, Features
 from distributed_il.data.loading.index_plan import Overlap, PairPlan
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
-from distributed_il.methods.steps.compiling import compiled
+from distributed_il.methods.steps.compiled import compiled
 from distributed_il.models.embedding.row_adam import BETA1, BETA2, Rows, adam_arithmetic, catch_up
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.models.tower import Tower

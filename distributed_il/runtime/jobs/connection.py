@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import aiohttp
@@ -17,7 +18,46 @@ from ray.job_submission import JobSubmissionClient
 
 from distributed_il.core.errors import UserError
 from distributed_il.runtime.address import CONNECT_WITHIN_S, reach
-from distributed_il.runtime.jobs.token import authorization
+
+
+def authorization(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The header that carries the token; none where there is no token, or RAY_AUTH_MODE is `disabled`.
+
+    The token is looked for where Ray looks for it: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names,
+    `~/.ray/auth_token`. Where RAY_AUTH_MODE is not set, a token that is there is used.
+
+    Args:
+        environ: Environment variables.
+
+    Raises:
+        UserError: RAY_AUTH_MODE is `token` and there is none, or its file can't be read.
+    """
+    mode = environ.get("RAY_AUTH_MODE", "").lower()
+    if mode == "disabled":
+        return {}
+    token = environ.get("RAY_AUTH_TOKEN", "").strip() or _from_file(environ)
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    if mode == "token":
+        raise UserError(
+            "RAY_AUTH_MODE is token and there is no token here; put the cluster's into ~/.ray/auth_token, or name it "
+            "by RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH (`ray get-auth-token` on the head prints it)"
+        )
+    return {}
+
+
+def _from_file(environ: Mapping[str, str]) -> str:
+    named = environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        if named:
+            raise UserError(f"RAY_AUTH_TOKEN_PATH names {named}, which does not exist") from error
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the token in {path} can't be read: {error}") from error
+
 
 ANSWER_WITHIN_S = 60.0
 _EXAMPLE = "--address=http://HEAD:8265"

@@ -9,7 +9,7 @@ from typing import Any
 
 from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
-from distributed_il.core.run_files import read_run_file
+from distributed_il.core.files import read_run_file
 from distributed_il.runtime.sweep.trial import FAILED
 from distributed_il.training.checkpoint import CheckpointStore
 

@@ -12,8 +12,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 import yaml
 
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import METHODS, SECTIONS, config_from_dict, config_to_dict
+from distributed_il.core.config import METHODS, SECTIONS, TrainConfig, config_from_dict, config_to_dict
 from distributed_il.core.counter_rng import SWEEP, hash_u64
 from distributed_il.core.errors import UserError
 
@@ -176,3 +175,23 @@ def _typed(place: str, value: Any, kind: Any) -> Any:
         return value
     known = ", ".join(map(str, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
     raise UserError(f"{place}: {value!r} does not fit; the setting takes {known}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepConfig:
+    """What a sweep tries; the sections beside it are the run that all trials share."""
+
+    space: str
+    """YAML file of the search space: for each setting `choice: […]`, or `uniform`, `loguniform` or `randint` with
+    `[low, high]`, such as `optimizer.learning_rate: {loguniform: [1e-4, 1e-2]}`."""
+    trials: int = 20
+    """How many settings are tried."""
+    grace_rounds: int = 2
+    """Rounds that every trial may run before it is compared with the others."""
+    reduction_factor: int = 3
+    """Of the trials that reach a comparison one in so many goes on; the next is after so many times the rounds."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("trials", 1), ("grace_rounds", 1), ("reduction_factor", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"sweep.{name} is {getattr(self, name)}; it must be at least {least}")

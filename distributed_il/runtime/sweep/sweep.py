@@ -13,18 +13,16 @@ import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_to_dict
+from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
-from distributed_il.core.run_files import read_run_file, to_json, write_run_file
+from distributed_il.core.files import read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import filesystem
 from distributed_il.runtime.capacity import worker_resources
 from distributed_il.runtime.environment import environment
 from distributed_il.runtime.launch import with_absolute_paths
 from distributed_il.runtime.preflight import check_cluster, check_run
-from distributed_il.runtime.sweep.config import SweepConfig
 from distributed_il.runtime.sweep.outcome import Trial, best_of, read_trial
-from distributed_il.runtime.sweep.space import Domain, Settings, draw, read_space, with_settings
+from distributed_il.runtime.sweep.space import Domain, Settings, SweepConfig, draw, read_space, with_settings
 from distributed_il.runtime.sweep.sweep_page import sweep_page
 from distributed_il.runtime.sweep.trial import FAILED, LOSS, ROUND, finish_run, run_trial
 

@@ -12,7 +12,7 @@ from ray import tune
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
-from distributed_il.core.run_files import write_run_file
+from distributed_il.core.files import write_run_file
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.runtime.worker import run_monitor
 from distributed_il.training.monitor import TensorBoardMonitor

@@ -1,8 +1,7 @@
 """What a run shows: TensorBoard files, figures, and the histories that they are drawn from."""
 
 from distributed_il.training.monitor.figures import decision_curve_figure, weight_distribution_figure
-from distributed_il.training.monitor.histogram import WeightHistogram
-from distributed_il.training.monitor.histories import DecisionHistory
+from distributed_il.training.monitor.histories import DecisionHistory, WeightHistogram
 from distributed_il.training.monitor.tensorboard import Monitor, NullMonitor, TensorBoardMonitor
 
 __all__ = [

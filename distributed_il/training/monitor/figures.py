@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.training.monitor.histogram import WeightHistogram
-from distributed_il.training.monitor.histories import NAMES
+from distributed_il.training.monitor.histories import NAMES, WeightHistogram
 
 Picture = NDArray[np.uint8]
 # Okabe and Ito's colours, told apart by every kind of eye; the markers differ as well.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
-from distributed_il.core.run_files import full_disk_ends_run
+from distributed_il.core.files import full_disk_ends_run
 
 P = ParamSpec("P")
 

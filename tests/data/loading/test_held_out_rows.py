@@ -10,8 +10,7 @@ import pytest
 
 from distributed_il.data.dataset import Block
 from distributed_il.data.lanes import row_order
-from distributed_il.data.loading.held_out_rows import HeldRows
-from distributed_il.data.loading.rows import Rows
+from distributed_il.data.loading.held_out_rows import HeldRows, Rows
 
 LANES = 2
 BLOCKS = {

@@ -11,7 +11,7 @@ from random_features import random_features
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
 from distributed_il.methods import make_method
-from distributed_il.methods.steps import compiling
+from distributed_il.methods.steps import compiled
 from distributed_il.methods.steps.compiled import CompiledPasses
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
@@ -90,9 +90,9 @@ def test_where_nothing_can_be_compiled_the_step_says_so_once_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, with_ranks: bool
 ) -> None:
     def no_compiler(function: object) -> object:
-        raise compiling.exc.Unsupported("no C++ compiler\nand more lines")
+        raise compiled.exc.Unsupported("no C++ compiler\nand more lines")
 
-    monkeypatch.setattr(compiling, "_compile", no_compiler)
+    monkeypatch.setattr(compiled, "_compile", no_compiler)
     said: list[str] = []
     executor = make_executor()
     if with_ranks:

@@ -17,7 +17,7 @@ from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
 from distributed_il.data.loading.index_plan import PairPlan, RowPlan
 from distributed_il.methods import make_method
-from distributed_il.methods.steps import compiling, graphing
+from distributed_il.methods.steps import compiled, cuda_graphs
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps, filled_up
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
@@ -89,9 +89,9 @@ def tensors(results: Any) -> list[Tensor]:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Graphs that need neither CUDA nor a compiler."""
     found = Recorder()
-    monkeypatch.setattr(compiling, "_compile", lambda function: function)
-    monkeypatch.setattr(graphing, "warm_up", lambda function, arguments: function(*arguments))
-    monkeypatch.setattr(graphing, "capture", found.capture)
+    monkeypatch.setattr(compiled, "_compile", lambda function: function)
+    monkeypatch.setattr(cuda_graphs, "warm_up", lambda function, arguments: function(*arguments))
+    monkeypatch.setattr(cuda_graphs, "capture", found.capture)
     return found
 
 
@@ -170,7 +170,7 @@ def test_where_nothing_can_be_recorded_the_step_says_so_once_and_goes_on(
             raise RuntimeError("operation not permitted when stream is capturing\nand more lines")
         return recorder.capture(function, arguments)
 
-    monkeypatch.setattr(graphing, "capture", capture)
+    monkeypatch.setattr(cuda_graphs, "capture", capture)
     said: list[str] = []
     executor = with_graphs(make_learner("neumf", "catch_up"), said.append)
     train_alike(executor, eager("neumf", "catch_up"), ROWS)

@@ -14,9 +14,8 @@ from requests import ReadTimeout
 from distributed_il.core.errors import UserError
 from distributed_il.runtime.jobs import cluster
 from distributed_il.runtime.jobs.cluster import JobCluster
-from distributed_il.runtime.jobs.config import SubmitConfig
 from distributed_il.runtime.jobs.connection import Refused
-from distributed_il.runtime.jobs.job import Job, make_job
+from distributed_il.runtime.jobs.job import Job, SubmitConfig, make_job
 
 
 class OneByOne:

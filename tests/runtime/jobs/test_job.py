@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.jobs.config import SubmitConfig
-from distributed_il.runtime.jobs.job import JobState, make_job
+from distributed_il.runtime.jobs.job import JobState, SubmitConfig, make_job
 
 
 def ended(status: str, code: int | None = None, message: str = "") -> JobState:

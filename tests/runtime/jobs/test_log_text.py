@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distributed_il.runtime.jobs.log_text import LogText
+from distributed_il.runtime.jobs.cluster import LogText
 
 LOG = (
     "2026-11-21 16:10:26,847\tINFO job_manager.py:581 -- Runtime env is setting up.\n"

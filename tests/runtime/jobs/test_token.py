@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.jobs.token import authorization
+from distributed_il.runtime.jobs.connection import authorization
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,7 @@ import pytest
 import ray
 from small_runs import small_run
 
-from distributed_il.core.config import TrainConfig
-from distributed_il.core.config_file import config_to_dict
+from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 from distributed_il.runtime.launch import launch
@@ -27,7 +26,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
 DRIVER = """
 import json, sys
-from distributed_il.core.config_file import config_from_dict
+from distributed_il.core.config import config_from_dict
 from distributed_il.runtime.launch import launch
 launch(config_from_dict(json.loads(sys.argv[1])))
 """

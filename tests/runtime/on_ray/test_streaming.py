@@ -13,7 +13,7 @@ import pytest
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Block, BlockReader, Dataset, LocalBlockReader
-from distributed_il.runtime import ray_data_context
+from distributed_il.runtime import ray_data
 from distributed_il.runtime.ray_data import RayBlockReader
 
 if TYPE_CHECKING:
@@ -111,35 +111,33 @@ def test_a_missing_column_is_named(dataset: Dataset) -> None:
         list(RayBlockReader(dataset).read([dataset.blocks("train", 0)[0]], ["nope"]))
 
 
-@pytest.mark.parametrize(
-    ("ready", "pauses"), [([0], 1), ([3, 2, 1, 0, 0], 4), ([1] * 99, ray_data_context.MOST_PAUSES)]
-)
+@pytest.mark.parametrize(("ready", "pauses"), [([0], 1), ([3, 2, 1, 0, 0], 4), ([1] * 99, ray_data.MOST_PAUSES)])
 def test_the_scheduling_loop_rests_until_all_that_lies_ready_is_taken(
     ready: list[int], pauses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(ray_data_context, "time", SimpleNamespace(sleep=rests.append))
+    monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
     # The executor has ready[n] blocks after n + 1 rests.
     executor = cast("StreamingExecutor", SimpleNamespace(_consumer_idling=lambda: ready[len(rests) - 1] == 0))
-    ray_data_context._Pause().on_execution_step(executor)
-    assert rests == [ray_data_context.PAUSE_S] * pauses
+    ray_data._Pause().on_execution_step(executor)
+    assert rests == [ray_data.PAUSE_S] * pauses
 
 
 def test_the_scheduling_loop_rests_long_once_a_real_reading_is_ahead(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rested_long = threading.Event()
-    on_execution_step = ray_data_context._Pause.on_execution_step
+    on_execution_step = ray_data._Pause.on_execution_step
     rests: list[float] = []
 
-    def turn(pause: ray_data_context._Pause, executor: StreamingExecutor) -> None:
+    def turn(pause: ray_data._Pause, executor: StreamingExecutor) -> None:
         rests.clear()
         on_execution_step(pause, executor)
-        if len(rests) == ray_data_context.MOST_PAUSES:
+        if len(rests) == ray_data.MOST_PAUSES:
             rested_long.set()
 
-    monkeypatch.setattr(ray_data_context, "time", SimpleNamespace(sleep=rests.append))
-    monkeypatch.setattr(ray_data_context._Pause, "on_execution_step", turn)
+    monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
+    monkeypatch.setattr(ray_data._Pause, "on_execution_step", turn)
     with closing(RayBlockReader(dataset, rows_per_task=1).read(interleaved(dataset)[:8], COLUMNS)) as blocks:
         next(blocks)
         assert rested_long.wait(60)
@@ -147,12 +145,12 @@ def test_the_scheduling_loop_rests_long_once_a_real_reading_is_ahead(
 
 def test_the_scheduling_loop_rests_in_every_reading(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(ray_data_context, "time", SimpleNamespace(sleep=rests.append))
+    monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
     reader, blocks = RayBlockReader(dataset), interleaved(dataset)[:4]
     for _ in range(2):
         rests.clear()
         assert_delivers(reader, dataset, blocks)
-        assert set(rests) == {ray_data_context.PAUSE_S}
+        assert set(rests) == {ray_data.PAUSE_S}
         # What one reading sets up is not handed on to the next.
         callbacks = reader._execution(blocks, COLUMNS).context.custom_execution_callback_classes
-        assert callbacks.count(ray_data_context._Pause) == 1
+        assert callbacks.count(ray_data._Pause) == 1

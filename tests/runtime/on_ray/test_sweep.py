@@ -15,7 +15,7 @@ from small_datasets import make_small_dataset
 from distributed_il.cli import main
 from distributed_il.core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.sweep.config import SweepConfig
+from distributed_il.runtime.sweep.space import SweepConfig
 from distributed_il.runtime.sweep.sweep import sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
-from distributed_il.data.prepare.build.resolve import Policies
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, and how many of its rows are done of how many in all; 0 where nobody knows."""
@@ -19,6 +18,16 @@ TRAIN_PART, TEST_PART, UNCLEAR_PART, TO_DEAL = 0, 2, 3, 4
 """Numbers of parts; `TO_DEAL` is where a row stands until it is dealt to one."""
 SplitBy = Literal["random", "time", "last"]
 """How rows are dealt, see `PrepareConfig.split`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policies:
+    """What to do with rows that get in each other's way; see `PrepareConfig`."""
+
+    duplicates: Literal["last", "first", "error"] = "last"
+    contradictions: Literal["last", "first", "drop", "error"] = "last"
+    overlap: Literal["drop", "keep", "error"] = "drop"
+    unseen: Literal["keep", "drop"] = "keep"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

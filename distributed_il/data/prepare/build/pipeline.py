@@ -22,8 +22,7 @@ from distributed_il.data.prepare.build.assign_splits import deal
 from distributed_il.data.prepare.build.deduplicate import clean
 from distributed_il.data.prepare.build.gather import gather
 from distributed_il.data.prepare.build.k_core import keep_active
-from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions, Progress
-from distributed_il.data.prepare.build.resolve import Policies
+from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions, Policies, Progress
 from distributed_il.data.prepare.build.side_features import SideFeatures, code_features
 from distributed_il.data.prepare.build.splitters import splitter
 from distributed_il.data.prepare.build.write_shuffled import place

@@ -7,17 +7,73 @@ on who watches what, so thinning changes no distribution. The whole log is held 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distributed_il.core.counter_rng import SIMULATE
-from distributed_il.data.prepare.simulate.calibration import Levels, calibrate
-from distributed_il.data.prepare.simulate.exposure import draw_distinct_items, spread_counts
-from distributed_il.data.prepare.simulate.population import Population, draw_population, sigmoid
-from distributed_il.data.prepare.simulate.watches import UNCLEAR, draw_durations, draw_watches
+from distributed_il.data.prepare.simulate.population import (
+    Population,
+    draw_distinct_items,
+    draw_population,
+    sigmoid,
+    spread_counts,
+)
+from distributed_il.data.prepare.simulate.watches import UNCLEAR, draw_durations, draw_watches, unclear_probabilities
+
+_PAIRS = 50_000
+"""Pairs that shares are estimated on: they come out right to a quarter of a percent; thinning does the rest."""
+_ROUNDS, _HALVINGS, _BRACKET = 5, 40, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What a simulation adds to every pair.
+
+    Attributes:
+        offset: Log-odds of liking, added to all logits.
+        unclear_level: Log-odds of an unclear watch, see `unclear_probabilities`; −inf where nothing is to be unclear.
+    """
+
+    offset: float
+    unclear_level: float
+
+
+def calibrate(
+    rng: np.random.Generator, population: Population, *, positive_share: float, unclear_share: float
+) -> Levels:
+    """Solves for the levels on a sample of pairs, by bisection in turn: each depends on the other only weakly.
+
+    Args:
+        rng: Draws the sample.
+        population: Users and items, who meet by activity and popularity.
+        positive_share: Positives among the clear watches, above 0 and below 1.
+        unclear_share: Unclear watches among all, from 0 to below 1.
+    """
+    users = rng.choice(len(population.activity), _PAIRS, p=population.activity)
+    items = rng.choice(len(population.popularity), _PAIRS, p=population.popularity)
+    logits = population.logits(users, items)
+    offset, level = 0.0, -math.inf
+    for _ in range(_ROUNDS):
+        preferences = sigmoid(logits + offset)
+        if unclear_share > 0:
+            level = _solve(lambda x, p=preferences: float(unclear_probabilities(p, x).mean()) - unclear_share)
+        clear = 1.0 - unclear_probabilities(preferences, level)
+        clear /= clear.sum()
+        offset = _solve(lambda x, weights=clear: float((weights * sigmoid(logits + x)).sum()) - positive_share)
+    return Levels(offset, level)
+
+
+def _solve(rising: Callable[[float], float]) -> float:
+    """The zero of a rising function."""
+    low, high = -_BRACKET, _BRACKET
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return low
+
 
 CHUNK_ROWS = 1_000_000
 """Watches drawn at a time; part of what a seed means."""
@@ -220,3 +276,58 @@ def _joined(parts: list[WatchLog]) -> WatchLog:
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.preferences for part in parts]),
     )
+
+
+_DIGIT_BITS, _BITS = 16, 64
+_FEW = 1 << 20
+"""So many numbers are sorted instead."""
+
+Pieces = Callable[[], Iterable[NDArray[np.uint64]]]
+"""Yields all numbers, uint64, the same at every call."""
+
+
+def order_statistic(pieces: Pieces, rank: int) -> int:
+    """The number below which exactly `rank` others lie, equal ones counted one by one.
+
+    Args:
+        pieces: The numbers.
+        rank: From 0.
+
+    Returns:
+        It; 2**64 − 1 where there are not more than `rank` numbers.
+    """
+    prefix = 0
+    for shift in range(_BITS - _DIGIT_BITS, -1, -_DIGIT_BITS):
+        counts = np.zeros(1 << _DIGIT_BITS, dtype=np.int64)
+        for numbers in pieces():
+            digits = _within(numbers, prefix, shift + _DIGIT_BITS) >> np.uint64(shift)
+            counts += np.bincount((digits & np.uint64((1 << _DIGIT_BITS) - 1)).astype(np.int64), minlength=counts.size)
+        ends = np.cumsum(counts)
+        if rank >= ends[-1]:
+            return 2**_BITS - 1
+        digit = int(np.searchsorted(ends, rank, side="right"))
+        rank -= int(ends[digit] - counts[digit])
+        prefix = (prefix << _DIGIT_BITS) | digit
+        if counts[digit] <= _FEW:
+            near = [_within(numbers, prefix, shift) for numbers in pieces()]
+            return int(np.sort(np.concatenate(near))[rank])
+    return prefix
+
+
+def _within(numbers: NDArray[np.uint64], prefix: int, shift: int) -> NDArray[np.uint64]:
+    """The numbers that begin with these digits."""
+    return numbers if shift == _BITS else numbers[(numbers >> np.uint64(shift)) == prefix]
+
+
+def sortable(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Finite floats as integers of the same order.
+
+    Args:
+        values: float64 [n].
+
+    Returns:
+        uint64 [n].
+    """
+    bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # −0 becomes 0
+    sign = np.uint64(1 << 63)
+    return np.where(bits & sign, ~bits, bits | sign)

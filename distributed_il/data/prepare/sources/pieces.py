@@ -18,11 +18,11 @@ from distributed_il.data.prepare.sources.delimited import (
     SetAside,
     begins_with_names,
     column_names,
+    line_numbers,
     read_delimited,
 )
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.known_logs import MOVIELENS, is_parquet, known_log, text_layout
-from distributed_il.data.prepare.sources.text_lines import line_numbers
 
 # Its functions are made when it is imported, so that no type checker sees them.
 pc: Any = pyarrow.compute

@@ -31,9 +31,8 @@ from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choi
 from distributed_il.data.prepare.sources.delimited import Piece, SetAside
 from distributed_il.data.prepare.sources.feedback import watch_labels
 from distributed_il.data.prepare.sources.files import RawFile, RawSource
-from distributed_il.data.prepare.sources.findings import Findings
 from distributed_il.data.prepare.sources.pieces import RawPieces
-from distributed_il.data.prepare.sources.rejects import Lines, Rejects
+from distributed_il.data.prepare.sources.rejects import Findings, Lines, Rejects
 
 _FILE_SHIFT = 40
 """A row's number is that of its file, shifted so far, and its own in the file."""

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from distributed_il.core.errors import UserError
+from distributed_il.data.prepare.build.deduplicate import resolve
+from distributed_il.data.prepare.build.options import Policies
 from distributed_il.data.prepare.build.record_buckets import Records, record_type
-from distributed_il.data.prepare.build.resolve import Policies, resolve
 
 Row = tuple[int, int, int, int]
 """User, item, label (−1 unclear), split."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distributed_il.core.counter_rng import SPLIT, hash_u64
-from distributed_il.data.prepare.build.random_split import RandomSplit
+from distributed_il.data.prepare.build.splitters import RandomSplit
 
 
 @pytest.mark.parametrize("rows", [3, 10, 11, 12, 13, 14, 999, 100_000])

@@ -14,7 +14,7 @@ from dataset_rows import pairs_in_order, triples_in_order
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.prepare import BuildOptions, PrepareConfig, build_dataset, prepare
-from distributed_il.data.prepare.simulate.order_statistic import order_statistic, sortable
+from distributed_il.data.prepare.simulate.watch_log import order_statistic, sortable
 
 Rows = list[tuple[int, int, int | None, float]]
 """User, item, label, time."""
@@ -137,7 +137,7 @@ def test_order_statistics(rank: int, expected: float) -> None:
 
 
 def test_order_statistics_of_many_like_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distributed_il.data.prepare.simulate.order_statistic._FEW", 3)
+    monkeypatch.setattr("distributed_il.data.prepare.simulate.watch_log._FEW", 3)
     values = np.random.default_rng(0).integers(1_600_000_000, 1_600_000_999, 5_000).astype(np.float64)
     for rank in (0, 17, 2_500, 4_999):
         found = order_statistic(lambda: [sortable(values[:999]), sortable(values[999:])], rank)

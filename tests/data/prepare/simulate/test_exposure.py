@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distributed_il.data.prepare.simulate.exposure import draw_distinct_items, spread_counts
+from distributed_il.data.prepare.simulate.population import draw_distinct_items, spread_counts
 
 
 def test_counts_follow_the_shares_within_their_limits() -> None:

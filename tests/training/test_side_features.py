@@ -18,9 +18,9 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, DatasetWriter
 from distributed_il.data.features import Features
 from distributed_il.inference.evaluate import EvaluateConfig, evaluate, load_model
-from distributed_il.models.side_features import about_features, features_for
 from distributed_il.runtime.preflight import check_run
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.side_features import about_features, features_for
 
 USERS, ITEMS = 30, 40
 
