@@ -1,4 +1,4 @@
-"""Does any damage to a log get past `prepare`?
+"""Tests robustness, not speed: does any damage to a log get past `prepare`?
 
 Damages small logs of every format, as they are, compressed, and as Parquet, reads them by the package and line by line
 by a slow reader of its own, and compares: a clear error or counted rejects are due, and no row but those that whole

@@ -1,4 +1,4 @@
-"""Kills short runs a thousand times at random points and compares what they end with.
+"""Tests robustness, not speed: kills short runs a thousand times at random points and compares their results.
 
     python -m benchmarks.kill_points
 

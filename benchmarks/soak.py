@@ -1,4 +1,4 @@
-"""Trains with two workers at full speed for a long time and watches every process.
+"""Tests robustness, not speed: trains with two workers for a long time and watches every process for growth.
 
     python -m benchmarks.soak --minutes 30     # or `make soak`
 

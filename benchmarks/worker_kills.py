@@ -1,4 +1,4 @@
-"""Kills workers of real runs at random moments, again and again, and compares what the runs end with.
+"""Tests robustness, not speed: kills workers of real runs at random moments and compares what the runs end with.
 
     python -m benchmarks.worker_kills --kills 30
 

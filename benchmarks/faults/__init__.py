@@ -1,1 +1,1 @@
-"""The fault table: what happens to a run on several nodes when processes, nodes, network or storage fail."""
+"""Tests of robustness, not speed: runs on several nodes while processes, nodes, network or storage fail."""

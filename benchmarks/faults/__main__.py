@@ -1,4 +1,4 @@
-"""Plays every fault of the table on a cluster of real nodes and compares how the runs end.
+"""Tests robustness, not speed: plays every fault of the table on real nodes and compares how the runs end.
 
     python -m benchmarks.faults                    # or `make faults`
     python -m benchmarks.faults --only partition   # some rows

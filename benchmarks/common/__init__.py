@@ -1,0 +1,1 @@
+"""What every benchmark needs: processes, repeats, machines, result files."""

@@ -1,0 +1,1 @@
+"""Parts of the benchmarks that repeat the paper's tables."""

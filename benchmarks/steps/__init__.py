@@ -1,0 +1,1 @@
+"""Parts of the step benchmarks: cases, the dense way, cost model."""
