@@ -1,4 +1,4 @@
-"""Unlabelled pairs, one draw each, without rejection: which pair a row gets does not depend on its batch or rank."""
+"""Draws unlabelled pairs without rejection; the pair that a row gets depends on neither batch nor rank."""
 
 from __future__ import annotations
 
@@ -81,18 +81,18 @@ class UnlabelledPairs:
     """int64 [B · rate]; 0 where not valid."""
     valid: Bool
     """bool [B · rate]; False where the user has observed every item, so that there is nothing to draw."""
-    stood_in: Bool
-    """bool [B · rate]; True for a pair that was to be a logged one, but the user has none, so that a sampled one
-    stands in."""
+    fallback: Bool
+    """bool [B · rate]; True for a sampled pair drawn as a fallback, because a logged one was wanted and the user has
+    none."""
 
     @property
-    def stand_ins(self) -> int:
-        """Number of pairs that stand in for logged ones."""
-        return int(np.count_nonzero(self.stood_in))
+    def fallback_pairs(self) -> int:
+        """Counts the pairs sampled for want of a logged one."""
+        return int(np.count_nonzero(self.fallback))
 
     @property
-    def exhausted(self) -> int:
-        """Number of pairs that are not valid."""
+    def undrawable(self) -> int:
+        """Counts the pairs that could not be drawn."""
         return self.valid.size - int(np.count_nonzero(self.valid))
 
 

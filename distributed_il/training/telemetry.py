@@ -36,7 +36,7 @@ class Telemetry:
         decisions: Every decision of the run so far.
         first_weights: w1 of unlabelled pairs in the first round that had any, over all ranks.
         weights: The same for the current round.
-        pairs: Unlabelled pairs of the run so far over all ranks: drawn, standing in for logged ones, not to be had.
+        pairs: Unlabelled pairs of the run so far over all ranks: drawn, fallback pairs among them, undrawable.
         round_loss: Sum of training losses of the round, and rows, over all ranks.
         rows_per_s: Labelled rows per second over all ranks, since the last flush.
         trained: Of this process's passes: seconds, rows of all ranks, mean seconds that ranks waited for data and spent
@@ -97,7 +97,7 @@ class Telemetry:
         """Takes in one step."""
         if batch.unlabelled is not None:
             drawn = batch.unlabelled
-            self._pairs += (drawn.user_ids.numel(), drawn.stand_ins, drawn.exhausted)
+            self._pairs += (drawn.user_ids.numel(), drawn.fallback_pairs, drawn.undrawable)
         self._loss += report.loss_sum
         self._rows += report.rows
         if report.unlabelled_logits is not None:

@@ -264,7 +264,7 @@ class Trainer:
 
     def _facts(self) -> dict[str, Any]:
         course, telemetry = self.course, self.telemetry
-        drawn, stand_ins, exhausted = telemetry.pairs.tolist()
+        drawn, fallback_pairs, undrawable = telemetry.pairs.tolist()
         return {
             "method": dataclasses.asdict(self.config.method),
             "backbone": self.config.model.backbone,
@@ -274,7 +274,7 @@ class Trainer:
             "best_round": course.best_round,
             "optimizer_steps": course.history[-1]["step"] if course.history else 0,
             "decisions": telemetry.decisions.shares() if telemetry.decisions.total else None,
-            "unlabelled_pairs": {"drawn": drawn, "stand_ins": stand_ins, "exhausted": exhausted},
+            "unlabelled_pairs": {"drawn": drawn, "stand_ins": fallback_pairs, "exhausted": undrawable},
         }
 
     def _checkpoint(self, names: tuple[Name, ...]) -> None:

@@ -128,14 +128,14 @@ def test_a_draw_is_the_hash_of_its_row_times_the_number_of_choices(source: str) 
         choices = LOGGED[user] if wanted and LOGGED[user] else missing(OBSERVED[user])
         assert pairs.valid[row] == bool(choices)
         assert pairs.item_ids[row] == (choices[chosen * len(choices) >> 64] if choices else 0)
-        assert pairs.stood_in[row] == (wanted and not LOGGED[user] and bool(choices))
+        assert pairs.fallback[row] == (wanted and not LOGGED[user] and bool(choices))
 
 
 def test_sampled_items_are_never_observed() -> None:
     users = np.tile(np.array([0, 2, 3, 4]), 500)
     pairs = sampler().draw(users, np.arange(users.size), round=3)
     assert pairs.valid.all()
-    assert pairs.exhausted == pairs.stand_ins == 0
+    assert pairs.undrawable == pairs.fallback_pairs == 0
     assert not any(item in OBSERVED[user] for user, item in zip(pairs.user_ids, pairs.item_ids, strict=True))
 
 
@@ -156,26 +156,26 @@ def test_user_who_observed_everything_is_not_valid_and_counted() -> None:
     pairs = sampler(rate=2).draw(np.array([0, 1, 3]), np.array([10, 11, 12]), round=0)
     assert pairs.valid.tolist() == [True, True, False, False, True, True]
     assert pairs.item_ids[2:].tolist() == [0, 0, 3, 3]
-    assert pairs.exhausted == 2
+    assert pairs.undrawable == 2
 
 
-def test_logged_items_are_uniform_and_stand_ins_counted() -> None:
+def test_logged_items_are_uniform_and_fallback_pairs_counted() -> None:
     assert_uniform(counts(draws_of(0, "logged", 20_000), 0), LOGGED[0])
-    # User 1 has one logged pair and nothing else left; user 2 has none, so a sampled one stands in.
+    # User 1 has one logged pair and nothing else left; user 2 has none and falls back to a sampled one.
     pairs = sampler("logged").draw(np.array([1, 2, 2]), np.array([0, 1, 2]), round=0)
     assert pairs.valid.all()
     assert pairs.item_ids[0] == 3
     assert set(pairs.item_ids[1:].tolist()) <= set(missing(OBSERVED[2]))
-    assert pairs.stand_ins == 2
-    assert pairs.exhausted == 0
+    assert pairs.fallback_pairs == 2
+    assert pairs.undrawable == 0
 
 
-def test_no_stand_in_where_nothing_is_left() -> None:
+def test_no_fallback_where_nothing_is_left() -> None:
     observed, logged = index_of([[0, 1]]), index_of([[]])
     drawing = UnlabelledSampler(observed, 2, seed=0, source="logged", logged=logged)
     pairs = drawing.draw(np.zeros(3, dtype=np.int64), np.arange(3), round=0)
     assert not pairs.valid.any()
-    assert (pairs.stand_ins, pairs.exhausted) == (0, 3)
+    assert (pairs.fallback_pairs, pairs.undrawable) == (0, 3)
 
 
 def test_both_tosses_a_fair_coin() -> None:
@@ -186,12 +186,12 @@ def test_both_tosses_a_fair_coin() -> None:
     assert np.all(np.abs(found - expected) <= 3 * number**0.5)
     # User 1 observed everything: tails leave nothing, heads give the logged item.
     pairs = draws_of(1, "both", number)
-    assert abs(pairs.exhausted - number / 2) <= 3 * number**0.5
-    assert pairs.exhausted == np.count_nonzero(~pairs.valid)
+    assert abs(pairs.undrawable - number / 2) <= 3 * number**0.5
+    assert pairs.undrawable == np.count_nonzero(~pairs.valid)
     # User 2 has no logged item: heads are stood in for.
     pairs = draws_of(2, "both", number)
     assert pairs.valid.all()
-    assert abs(pairs.stand_ins - number / 2) <= 3 * number**0.5
+    assert abs(pairs.fallback_pairs - number / 2) <= 3 * number**0.5
 
 
 @pytest.mark.parametrize("source", ["sampled", "logged", "both"])
@@ -212,8 +212,8 @@ def test_a_row_draws_the_same_in_whatever_batch(
     for name in ("user_ids", "item_ids", "valid"):
         joined = np.concatenate([getattr(pairs, name) for pairs in drawn]).reshape(-1, rate)
         assert joined.tolist() == getattr(whole, name).reshape(-1, rate)[order].tolist()
-    assert sum(pairs.stand_ins for pairs in drawn) == whole.stand_ins
-    assert sum(pairs.exhausted for pairs in drawn) == whole.exhausted
+    assert sum(pairs.fallback_pairs for pairs in drawn) == whole.fallback_pairs
+    assert sum(pairs.undrawable for pairs in drawn) == whole.undrawable
 
 
 def test_pair_0_is_the_same_at_every_rate() -> None:

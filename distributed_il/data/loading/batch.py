@@ -38,8 +38,8 @@ class Unlabelled:
         item_ids: int64 [B·rate].
         weight: 1 for a pair, 0 where the user has observed every item and there was nothing to draw, float [B·rate].
         rate: Pairs for each labelled row.
-        stand_ins: How many of them are sampled pairs that stand in for logged ones.
-        exhausted: How many could not be drawn.
+        fallback_pairs: How many of them were sampled because the user has no logged pair.
+        undrawable: How many could not be drawn.
         plan: Of these pairs, if it was made ahead.
         overlap: Of the labelled rows with these pairs, if it was made ahead.
     """
@@ -48,8 +48,8 @@ class Unlabelled:
     item_ids: Tensor
     weight: Tensor
     rate: int
-    stand_ins: int = 0
-    exhausted: int = 0
+    fallback_pairs: int = 0
+    undrawable: int = 0
     plan: PairPlan | None = None
     overlap: Overlap | None = None
 

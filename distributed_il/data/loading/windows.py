@@ -102,15 +102,15 @@ class BatchMaker:
         bounds = [bound * rows.rate for bound in rows.bounds]
         users, items = self._tensor(pairs.user_ids), self._tensor(pairs.item_ids)
         weight = self._tensor(pairs.valid).to(self._dtype)
-        valid, stood_in = (np.concatenate([[0], np.cumsum(mask)]) for mask in (pairs.valid, pairs.stood_in))
+        valid, fallback = (np.concatenate([[0], np.cumsum(mask)]) for mask in (pairs.valid, pairs.fallback))
         return [
             Unlabelled(
                 users[start:stop],
                 items[start:stop],
                 weight[start:stop],
                 rows.rate,
-                stand_ins=int(stood_in[stop] - stood_in[start]),
-                exhausted=stop - start - int(valid[stop] - valid[start]),
+                fallback_pairs=int(fallback[stop] - fallback[start]),
+                undrawable=stop - start - int(valid[stop] - valid[start]),
                 plan=plans[0][step] if plans else None,
                 overlap=plans[1][step] if plans else None,
             )

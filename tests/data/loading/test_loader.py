@@ -271,7 +271,7 @@ def test_a_phase_of_pairs_needs_a_sampler(dataset: Dataset) -> None:
         flat(training_rows(dataset, sampler=False), TRAINING_TEST)
 
 
-def test_stand_ins_and_exhausted_users_are_counted_by_batch(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_fallback_pairs_and_undrawable_ones_are_counted_by_batch(tmp_path_factory: pytest.TempPathFactory) -> None:
     """28 of the 32 pairs of 4 users and 8 items are in training and one is logged, so some users have nothing left."""
     dataset = make_small_dataset(
         tmp_path_factory.mktemp("full") / "dataset", num_users=4, num_items=8, train=28, valid=2, test=1, unclear=1
@@ -281,16 +281,16 @@ def test_stand_ins_and_exhausted_users_are_counted_by_batch(tmp_path_factory: py
         dataset.observed(), dataset.num_items, seed=1, source="logged", logged=dataset.logged()
     )
     batches = flat(rows, Phase("all", "all", unlabelled=True))
-    stand_ins = exhausted = 0
+    fallback_pairs = undrawable = 0
     for batch in batches:
         pairs = batch.unlabelled
         assert pairs is not None
-        assert pairs.exhausted == int((pairs.weight == 0).sum())
-        stand_ins, exhausted = stand_ins + pairs.stand_ins, exhausted + pairs.exhausted
+        assert pairs.undrawable == int((pairs.weight == 0).sum())
+        fallback_pairs, undrawable = fallback_pairs + pairs.fallback_pairs, undrawable + pairs.undrawable
     observed = dataset.observed()
     logged = dataset.logged()
     assert logged is not None
     users = torch.cat([batch.user_ids for batch in batches]).numpy()
     none_logged, none_missing = logged.degrees(users) == 0, observed.degrees(users) == 8
-    assert exhausted == int((none_logged & none_missing).sum())
-    assert stand_ins == int((none_logged & ~none_missing).sum()) > 0
+    assert undrawable == int((none_logged & none_missing).sum())
+    assert fallback_pairs == int((none_logged & ~none_missing).sum()) > 0
