@@ -44,8 +44,8 @@ def read_with_package(directory: Path, file: str, **options: Any) -> tuple[Found
         integers = (pa.types.is_integer(table["user"].type), pa.types.is_integer(table["item"].type))
         values = (table["user"].to_pylist(), table["item"].to_pylist(), table["label"].to_pylist())
         rows += [(str(user), str(item), label) for user, item, label in zip(*values, strict=True)]
-    reader.findings.rejects.table(reader.lines)
-    return Found(rows, reader.findings.rejects.count), integers
+    reader.stats.rejects.table(reader.lines)
+    return Found(rows, reader.stats.rejects.count), integers
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,13 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         UserError: See `distributed_il.data.prepare.prepare`.
     """
-    from distributed_il.data.prepare import prepare, summary
+    from distributed_il.data.prepare import prepare, summary_text
     from distributed_il.report.dataset_page import summary_page
 
     config = read(argv)
     with StageLine() as line:
         manifest = prepare(config, line.update, summary_page=summary_page, read_in_parallel=_read_side_by_side)
-    print(summary(manifest))
+    print(summary_text(manifest))
     print(f"Pictures: {config.output.rstrip('/')}/summary.html")
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
 

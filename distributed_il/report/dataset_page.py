@@ -1,4 +1,4 @@
-"""The account of a dataset as one HTML page with pictures, which opens without a network."""
+"""Draws the summary of a dataset as one HTML page with pictures, which opens without a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def summary_page(facts: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-        facts: From `account`.
+        facts: From `dataset_summary`.
 
     Returns:
         HTML.

@@ -34,7 +34,7 @@ def read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, p
     is little for a row.
 
     Args:
-        reader: The source; afterwards its findings are those of all files.
+        reader: The source; afterwards its read stats cover all files.
         workers: Files read at the same time.
 
     Yields:
@@ -56,15 +56,15 @@ def read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, p
                         raise UserError(content.as_py().decode())
                     if kind == _FOUND:
                         files += 1
-                        reader.findings.add_json(content.as_py().decode())
+                        reader.stats.add_json(content.as_py().decode())
                     else:
                         with pa.ipc.open_stream(content.as_buffer()) as stream:
                             table = stream.read_all()
                         rows += table.num_rows
                         yield kind, table
-    if (files, rows) != (reader.num_files, reader.findings.rows):
+    if (files, rows) != (reader.num_files, reader.stats.rows):
         raise RuntimeError(
-            f"Ray Data delivered {rows:,} rows of {files} files, where {reader.findings.rows:,} of {reader.num_files} "
+            f"Ray Data delivered {rows:,} rows of {files} files, where {reader.stats.rows:,} of {reader.num_files} "
             "were due"
         )
     reader.check_rejects()
@@ -83,7 +83,7 @@ def _execution(reader: RawReader, workers: int) -> ray.data.Dataset:
         except UserError as error:
             yield _row(_REFUSED, pa.py_buffer(str(error).encode()))
         else:
-            yield _row(_FOUND, pa.py_buffer(here.findings.to_json().encode()))
+            yield _row(_FOUND, pa.py_buffer(here.stats.to_json().encode()))
 
     # A block, and so a task, for each file.
     files = ray.data.range(reader.num_files, override_num_blocks=reader.num_files)

@@ -1,4 +1,4 @@
-"""The account of a log as JSON and as a page: its figures add up, and it opens without a network."""
+"""The summary of a dataset as JSON and as a page: its figures add up, and it opens without a network."""
 
 from __future__ import annotations
 

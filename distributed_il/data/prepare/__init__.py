@@ -4,6 +4,6 @@ from distributed_il.data.prepare.build.options import BuildOptions, Policies, Pr
 from distributed_il.data.prepare.build.pipeline import build_dataset
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.preparation import prepare
-from distributed_il.data.prepare.summary import summary
+from distributed_il.data.prepare.summary import summary_text
 
-__all__ = ["BuildOptions", "Policies", "PrepareConfig", "Progress", "build_dataset", "prepare", "summary"]
+__all__ = ["BuildOptions", "Policies", "PrepareConfig", "Progress", "build_dataset", "prepare", "summary_text"]

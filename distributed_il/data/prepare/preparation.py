@@ -22,14 +22,14 @@ from distributed_il.data.prepare.sources.feedback import describe
 from distributed_il.data.prepare.sources.files import RawSource, find_files
 from distributed_il.data.prepare.sources.reader import RawReader, open_source
 from distributed_il.data.prepare.sources.rejects import REJECTS_NAME
-from distributed_il.data.prepare.summary import account
+from distributed_il.data.prepare.summary import dataset_summary
 
 SUMMARY_JSON, SUMMARY_PAGE = "summary.json", "summary.html"
 """What lies beside a dataset for people and programs."""
 
 
 SummaryPage = Callable[[Mapping[str, Any]], str]
-"""From the account of a dataset to an HTML page."""
+"""Turns what `dataset_summary` returns into an HTML page."""
 ParallelReader = Callable[[RawReader, int], Generator[tuple[str, pa.Table]]]
 """Reads everything once, as `RawReader.tables`, with some workers."""
 
@@ -58,7 +58,7 @@ def prepare(
     parent = None if config.append_to is None else Dataset.open(config.append_to)
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
-    rejects = reader.findings.rejects
+    rejects = reader.stats.rejects
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)
@@ -103,7 +103,7 @@ def prepare(
             progress=progress or (lambda stage, done, total: None),
             late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
             documents=lambda manifest, user_rows, item_rows: _documents(
-                account(manifest, user_rows, item_rows, reader.findings.watch_times), reader, summary_page
+                dataset_summary(manifest, user_rows, item_rows, reader.stats.watch_times), reader, summary_page
             ),
         )
 
@@ -124,7 +124,7 @@ def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Generator[tuple[str, 
 
 
 def _documents(facts: Mapping[str, Any], reader: RawReader, summary_page: SummaryPage | None) -> dict[str, str]:
-    rejects = reader.findings.rejects
+    rejects = reader.stats.rejects
     texts = {SUMMARY_JSON: json.dumps(facts, indent=2) + "\n"}
     if summary_page is not None:
         texts[SUMMARY_PAGE] = summary_page(facts)

@@ -1,4 +1,4 @@
-"""What became of a log, as plain values: rows in, out and set aside, who is in it, and how long people watched."""
+"""Summarises a prepared dataset: rows in, out and set aside, users and items, and how long people watched."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SET_ASIDE = {
     "unclear_rows_outside_train": "unclear rows of valid and test",
     "unclear_rows_with_label": "unclear rows of pairs with a label in train",
 }
-"""Counts of rows that do not reach a split, and why; a policy's name in braces stands for the policy."""
+"""Counts of rows that reach no split, and why; a policy's name in braces stands for its value."""
 
 
-def account(
+def dataset_summary(
     manifest: Manifest, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64], watch_times: WatchTimes
 ) -> dict[str, Any]:
-    """Everything that the summaries tell.
+    """Summarises a dataset for summary.json and the page.
 
     Args:
         manifest: Of the dataset.
@@ -36,10 +36,10 @@ def account(
         watch_times: Of all good rows read; empty where the log has none.
 
     Returns:
-        Plain values, as they stand in summary.json.
+        Plain values that JSON can hold.
     """
     splits = {name: {"rows": split.rows, "positives": split.positives} for name, split in manifest.splits.items()}
-    labelled = sum(split.rows for name, split in manifest.splits.items() if name != UNCLEAR)
+    labelled = _labelled_rows(manifest)
     positives = sum(split.positives for split in manifest.splits.values())
     unclear = manifest.splits[UNCLEAR].rows if UNCLEAR in manifest.splits else 0
     counts = manifest.counts
@@ -75,6 +75,10 @@ def account(
     }
 
 
+def _labelled_rows(manifest: Manifest) -> int:
+    return sum(split.rows for name, split in manifest.splits.items() if name != UNCLEAR)
+
+
 def _watch_time(watch_times: WatchTimes) -> dict[str, Any] | None:
     if not watch_times.counts.any():
         return None
@@ -83,24 +87,24 @@ def _watch_time(watch_times: WatchTimes) -> dict[str, Any] | None:
 
 
 def _activity(rows: NDArray[np.int64]) -> dict[str, Any]:
-    """How many have 0, 1, 2 to 3, 4 to 7, … rows."""
+    """Counts who has 0, 1, 2 to 3, 4 to 7, … rows."""
     top = int(rows.max(initial=0))
     edges = [0, *(2**power for power in range(math.floor(math.log2(top)) + 1 if top else 0))]
     bins = np.searchsorted(edges, rows, side="right") - 1
     return {"from": edges, "count": np.bincount(bins, minlength=len(edges)).tolist(), "most": top}
 
 
-def summary(manifest: Manifest) -> str:
-    """A readable account of a dataset.
+def summary_text(manifest: Manifest) -> str:
+    """Summarises a dataset in some lines of text.
 
     Args:
         manifest: Its manifest.
 
     Returns:
-        Some lines: rows and positives of each split, users, items, density, and what was set aside.
+        Rows and positives of each split, users, items, density, and what was set aside.
     """
     lines = [f"{manifest.name}: {manifest.num_users:,} users, {manifest.num_items:,} items"]
-    labelled = sum(split.rows for name, split in manifest.splits.items() if name != UNCLEAR)
+    labelled = _labelled_rows(manifest)
     density = labelled / (manifest.num_users * manifest.num_items)
     lines[0] += f", {labelled:,} labelled rows ({density:.4%} of all pairs)"
     for name, split in manifest.splits.items():

@@ -11,7 +11,7 @@ from dataset_rows import pairs_in_order, triples_in_order
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
-from distributed_il.data.prepare import PrepareConfig, prepare, summary
+from distributed_il.data.prepare import PrepareConfig, prepare, summary_text
 
 Rows = list[tuple[Any, Any, Any]]
 
@@ -58,7 +58,7 @@ def test_a_second_day(prefix: str, tmp_path: Path) -> None:
     assert counts["overlapping_rows"] == sum(1 for _, _, y in second if y) - len(fresh)
     unclear = {*pairs_in_order(before, "unclear"), *((kind(u), int(i)) for u, i, y in second if not y)}
     assert set(pairs_in_order(after, "unclear")) == unclear - {row[:2] for row in new_rows["train"]}
-    assert "rows of the dataset that this one goes on from" in summary(after.manifest)
+    assert "rows of the dataset that this one goes on from" in summary_text(after.manifest)
 
 
 def test_days_on_end_and_another_seed(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from remote_directory import serve_as_remote
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import sha256_of
 from distributed_il.data.dataset import SPLITS, Dataset, Manifest
-from distributed_il.data.prepare import PrepareConfig, prepare, summary
+from distributed_il.data.prepare import PrepareConfig, prepare, summary_text
 
 
 def write(root: Path, **files: str) -> None:
@@ -159,7 +159,7 @@ def test_parquet_in_given_splits_with_unclear_rows_and_preferences(tmp_path: Pat
     assert pairs_in_order(dataset, "unclear") == [(4, "j0")]
     assert dataset.manifest.splits["train"].columns == ("user_id", "item_id", "label", "preference")
     assert dataset.manifest.counts["unclear_rows_outside_train"] == 2
-    text = summary(dataset.manifest)
+    text = summary_text(dataset.manifest)
     assert "2 rows: unclear rows of valid and test" in text
     assert "2 rows of valid and test, kept: 0 users and 2 items are not in train" in text
 

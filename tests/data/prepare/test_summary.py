@@ -1,4 +1,4 @@
-"""The account of a dataset, word by word."""
+"""The summary of a dataset, word by word."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from distributed_il.data.prepare import BuildOptions, build_dataset, summary
+from distributed_il.data.prepare import BuildOptions, build_dataset, summary_text
 
 
 def test_it_tells_what_is_there_and_what_was_set_aside(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_it_tells_what_is_there_and_what_was_set_aside(tmp_path: Path) -> None:
         ],
         BuildOptions(name="films", rule={}),
     )
-    assert summary(manifest).splitlines() == [
+    assert summary_text(manifest).splitlines() == [
         "films: 3 users, 3 items, 7 labelled rows (77.7778% of all pairs)",
         "  train                3 rows, 33.3% positive",
         "  valid                2 rows, 50.0% positive",

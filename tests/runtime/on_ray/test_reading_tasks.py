@@ -20,7 +20,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset, Manifest
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.data.prepare.sources.reader import RawReader
-from distributed_il.data.prepare.sources.rejects import Findings
+from distributed_il.data.prepare.sources.rejects import ReadStats
 from distributed_il.runtime.parallel_reading import read_side_by_side
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
@@ -141,13 +141,13 @@ def test_more_bad_rows_than_allowed_are_refused_with_the_first_of_all_files(logs
 def test_rows_that_ray_loses_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.csv", "b.csv"):
         write_csv(watches(2_000, 3), tmp_path / name)
-    add = Findings.add_json
+    add = ReadStats.add_json
 
-    def add_and_one_more(findings: Findings, text: str) -> None:
-        add(findings, text)
-        findings.rows += 1  # as if a row of the file had not arrived
+    def add_and_one_more(stats: ReadStats, text: str) -> None:
+        add(stats, text)
+        stats.rows += 1  # as if a row of the file had not arrived
 
-    monkeypatch.setattr(Findings, "add_json", add_and_one_more)
+    monkeypatch.setattr(ReadStats, "add_json", add_and_one_more)
     with pytest.raises(RuntimeError, match="delivered 4,000 rows of 2 files, where 4,002 of 2 were due"):
         run(tmp_path, tmp_path / "out", 2)
     assert not (tmp_path / "out").exists()

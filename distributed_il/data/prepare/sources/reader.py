@@ -32,7 +32,7 @@ from distributed_il.data.prepare.sources.delimited import Piece, SetAside
 from distributed_il.data.prepare.sources.feedback import watch_labels
 from distributed_il.data.prepare.sources.files import RawFile, RawSource
 from distributed_il.data.prepare.sources.pieces import RawPieces
-from distributed_il.data.prepare.sources.rejects import Findings, Lines, Rejects
+from distributed_il.data.prepare.sources.rejects import Lines, ReadStats, Rejects
 
 _FILE_SHIFT = 40
 """A row's number is that of its file, shifted so far, and its own in the file."""
@@ -59,8 +59,8 @@ class RawReader:
     num_rows: int
     """Rows in all; 0 where it takes reading the files to know."""
     _files: list[_File]
-    findings: Findings
-    """What has been found so far beside the rows."""
+    stats: ReadStats
+    """Rows, rejects and watch times so far."""
     id_types: dict[str, IdType]
     """How ids of users and items are read; the first piece decides what is `auto`."""
 
@@ -95,8 +95,8 @@ class RawReader:
                 next(tables, None)
 
     def afresh(self) -> RawReader:
-        """A reader of the same files that has found nothing yet; how ids are read is settled for both."""
-        return replace(self, findings=Findings(Rejects(self.config.max_reject_share)))
+        """Returns a reader of the same files and id types, with empty stats."""
+        return replace(self, stats=ReadStats(Rejects(self.config.max_reject_share)))
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
         """Reads everything once.
@@ -125,7 +125,7 @@ class RawReader:
             UserError: The file can't be read, holds no rows, or holds a bad value, with its line or row.
         """
         file = self._files[number]
-        found = self.findings
+        found = self.stats
         rows_before = found.rows + found.rejects.count
         for piece in file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file)):
             for split, table in self._tables(file, piece, number << _FILE_SHIFT):
@@ -140,7 +140,7 @@ class RawReader:
         Raises:
             UserError: More rows are bad than may be.
         """
-        self.findings.rejects.check(self.findings.rows, self.lines)
+        self.stats.rejects.check(self.stats.rows, self.lines)
 
     def require_here(self, number: int) -> None:
         """Refuses a file that this machine does not see.
@@ -164,9 +164,9 @@ class RawReader:
             yield from self.file_tables(number)
 
     def _set_aside(self, file: _File) -> SetAside | None:
-        if not self.findings.rejects.allowed:
+        if not self.stats.rejects.allowed:
             return None
-        return lambda row, text, problem: self.findings.rejects.add(file.file.name, row, "", text, problem)
+        return lambda row, text, problem: self.stats.rejects.add(file.file.name, row, "", text, problem)
 
     def _tables(self, file: _File, piece: Piece, first: int) -> Iterator[tuple[str, pa.Table]]:
         columns, rows = self._converted(file, piece)
@@ -174,7 +174,7 @@ class RawReader:
             return
         labels = self._labels(columns)
         if "play" in columns:
-            self.findings.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
+            self.stats.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
         kept = {name: columns[name] for name in ("user", "item", "time", "preference") if name in columns}
         table = pa.table({**kept, "label": labels, "row": first + rows})
         random = columns.get("random")
@@ -211,13 +211,13 @@ class RawReader:
                 piece = self._without(file, piece, file.choice.columns[name], error)
 
     def _without(self, file: _File, piece: Piece, raw: str, error: BadValueError) -> Piece:
-        if not self.findings.rejects.allowed or error.all_rows is None:
+        if not self.stats.rejects.allowed or error.all_rows is None:
             place = file.pieces.place(int(piece.rows[error.row]))
             raise UserError(f"{place}, column {raw}: {error.value!r}: {error.problem}") from error
         bad = error.all_rows()
         values = piece.batch.column(raw).take(pa.array(bad)).to_pylist()
         for row, value in zip(piece.rows[bad].tolist(), values, strict=True):
-            self.findings.rejects.add(file.file.name, row, raw, value, error.problem)
+            self.stats.rejects.add(file.file.name, row, raw, value, error.problem)
         good = np.ones(piece.num_rows, dtype=np.bool_)
         good[bad] = False
         return Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
@@ -275,4 +275,4 @@ def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | Non
     id_types: dict[str, IdType] = dict.fromkeys(("user", "item"), config.id_type)
     if parent is not None and config.id_type == "auto":
         id_types = {name: "integer" if kind == "int64" else "string" for name, kind in parent.id_type.items()}
-    return RawReader(config, rule, left_aside, total, files, Findings(Rejects(config.max_reject_share)), id_types)
+    return RawReader(config, rule, left_aside, total, files, ReadStats(Rejects(config.max_reject_share)), id_types)

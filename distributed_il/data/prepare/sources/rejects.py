@@ -111,8 +111,8 @@ class Rejects:
 
 
 @dataclass(slots=True)
-class Findings:
-    """Counts of a source, or of one file of it."""
+class ReadStats:
+    """What has been read of a source, or of one file of it."""
 
     rejects: Rejects
     """Bad rows so far."""
@@ -122,7 +122,7 @@ class Findings:
     """Of the good rows."""
 
     def to_json(self) -> str:
-        """All of it, as another process takes it over."""
+        """Serialises the stats for another process."""
         times = self.watch_times
         return json.dumps(
             {
@@ -134,7 +134,7 @@ class Findings:
         )
 
     def add_json(self, text: str) -> None:
-        """Takes over what another process has found in files that this one has not read."""
+        """Adds the stats of files that another process has read."""
         found = json.loads(text)
         self.rows += found["rows"]
         for entry in found["rejects"]:

@@ -13,7 +13,7 @@ from dataset_rows import pairs_in_order, triples_in_order
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
-from distributed_il.data.prepare import BuildOptions, build_dataset, summary
+from distributed_il.data.prepare import BuildOptions, build_dataset, summary_text
 
 Rows = list[tuple[int, int, int | None]]
 
@@ -54,7 +54,9 @@ def test_the_core_is_that_of_a_plain_loop(seed: int, tmp_path: Path) -> None:
     labelled = sum(label is not None for _, _, label in rows)
     assert counts["inactive_rows"] == labelled - len(expected)
     assert counts["inactive_unclear_rows"] == len(rows) - labelled - len(unclear)
-    assert f"{counts['inactive_users']:,} users and {counts['inactive_items']:,} items" in summary(dataset.manifest)
+    assert f"{counts['inactive_users']:,} users and {counts['inactive_items']:,} items" in summary_text(
+        dataset.manifest
+    )
 
 
 def test_nothing_left_is_told(tmp_path: Path) -> None:

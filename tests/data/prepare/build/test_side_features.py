@@ -12,7 +12,7 @@ import pytest
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
-from distributed_il.data.prepare import PrepareConfig, prepare, summary
+from distributed_il.data.prepare import PrepareConfig, prepare, summary_text
 from distributed_il.data.prepare.sources.column_types import BadValueError, read_categories
 from distributed_il.report.dataset_page import summary_page
 
@@ -66,7 +66,7 @@ def test_codes_by_hand(tmp_path: Path) -> None:
     assert (
         "  features             4 users have some: gender (2 values), age (2 values); 1 users of the file are not in "
         "the log"
-    ) in summary(dataset.manifest).splitlines()
+    ) in summary_text(dataset.manifest).splitlines()
     page = (tmp_path / "data" / "summary.html").read_text()
     assert "users</th><td>6</td><td>4</td><td>1</td>" in page
 

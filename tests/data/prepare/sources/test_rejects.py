@@ -11,7 +11,7 @@ from dataset_rows import triples_in_order
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
-from distributed_il.data.prepare import PrepareConfig, prepare, summary
+from distributed_il.data.prepare import PrepareConfig, prepare, summary_text
 
 GOOD = [f"{u},{i},{(u + i) % 2}" for u in range(5) for i in range(6)]
 BAD = ["x,1,1", "1,,1", "2,3", "4,3,2,1", "3,4,7", "", "5,\udcff,0"]
@@ -44,7 +44,7 @@ def test_they_are_told_and_the_others_kept(tmp_path: Path) -> None:
     assert rows[3][4] == "2 fields instead of 3"
     assert dataset.manifest.counts["rejected_rows"] == 6
     assert dataset.manifest.counts["rows_read"] == 30
-    assert "6 rows: bad rows, listed in rejects.csv" in summary(dataset.manifest)
+    assert "6 rows: bad rows, listed in rejects.csv" in summary_text(dataset.manifest)
 
 
 def test_the_same_from_parquet(tmp_path: Path) -> None:
