@@ -305,7 +305,7 @@ def test_prepare_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     from distributed_il.data import prepare
 
     told: list[Any] = []
-    monkeypatch.setattr(prepare, "prepare", lambda config, progress: told.append(config) or "manifest")
+    monkeypatch.setattr(prepare, "prepare", lambda config, progress, **_: told.append(config) or "manifest")
     monkeypatch.setattr(prepare, "summary_text", lambda manifest: f"summary of {manifest}")
     assert main(["prepare", "--source=raw", "--output=data", "--positive_above=3", "--delimiter=,"]) == 0
     assert (told[0].source, told[0].positive_above, told[0].delimiter) == ("raw", 3.0, ",")
