@@ -13,7 +13,7 @@ from torch import Tensor
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
 from distributed_il.data.loading.batch import Batch, Unlabelled
-from distributed_il.data.loading.index_plan import Overlap, plan_pairs
+from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 from distributed_il.data.loading.loader import window_steps
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
@@ -82,10 +82,10 @@ def make_window(catalogue: Catalogue, case: Case, rank: int, world_size: int, se
 def _make_batch(catalogue: Catalogue, case: Case, world_size: int, generator: torch.Generator) -> Batch:
     users, items = catalogue.draw(case.batch, generator)
     labels = torch.randint(2, (case.batch,), generator=generator).float()
-    plan, pairs = plan_pairs(users, items), None
+    plan, pairs = IndexPlan.of(users, items), None
     if case.phase == "inverse":
         others = catalogue.any_items(case.batch, generator)
-        drawn = plan_pairs(users, others)
+        drawn = IndexPlan.of(users, others)
         pairs = Unlabelled(users, others, torch.ones(case.batch), 1, plan=drawn, overlap=Overlap.of(plan, drawn))
     numbers = torch.arange(case.batch)
     return Batch(users, items, labels, numbers, pairs, case.batch * world_size, case.batch, plan)

@@ -16,7 +16,7 @@ from distributed_il.core.config import (
     TruncatedConfig,
 )
 from distributed_il.data.loading.batch import Batch, Phase, Unlabelled
-from distributed_il.data.loading.index_plan import PairPlan, plan_pairs
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.methods.losses import (
     inverse_dual_loss,
     log_loss,
@@ -141,11 +141,11 @@ class Supervised:
         return (losses * pairs.weight).sum() * (self.config.unlabelled_weight * world_size / count)
 
 
-def _joined_plan(batch: Batch) -> PairPlan:
+def _joined_plan(batch: Batch) -> IndexPlan:
     """The plan of the rows, followed by their unlabelled pairs."""
     if batch.plan is not None:
         return batch.plan
     pairs = batch.unlabelled
     if pairs is None:
-        return plan_pairs(batch.user_ids, batch.item_ids)
-    return plan_pairs(torch.cat([batch.user_ids, pairs.user_ids]), torch.cat([batch.item_ids, pairs.item_ids]))
+        return IndexPlan.of(batch.user_ids, batch.item_ids)
+    return IndexPlan.of(torch.cat([batch.user_ids, pairs.user_ids]), torch.cat([batch.item_ids, pairs.item_ids]))

@@ -11,7 +11,7 @@ from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.counter_rng import INIT, hash_u64
 from distributed_il.data.features import Features
-from distributed_il.data.loading.index_plan import PairPlan
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.backbones import load_backbone
 from distributed_il.models.embedding.embedding_store import Gradients, RowStore, Tiles
 from distributed_il.models.embedding.replicated import ReplicatedRows
@@ -104,7 +104,7 @@ class Learner:
         """The item rows held here."""
         return self.rows.items
 
-    def tiles(self, plan: PairPlan, *, whole: bool = True) -> Tiles:
+    def tiles(self, plan: IndexPlan, *, whole: bool = True) -> Tiles:
         """Gathers the rows of some pairs as leaves for autograd.
 
         Args:

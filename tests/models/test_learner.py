@@ -11,7 +11,7 @@ from thread_ranks import run_on_threads
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import ModelConfig, NoneConfig, OptimizerConfig
-from distributed_il.data.loading.index_plan import plan_pairs
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
@@ -96,7 +96,7 @@ def test_rows_and_tower_take_one_adam(backbone: str) -> None:
         torch.nn.functional.binary_cross_entropy_with_logits(dense(users, items), labels).backward()
         adam.step()
         for learner in learners:
-            tiles = learner.tiles(plan_pairs(users, items))
+            tiles = learner.tiles(IndexPlan.of(users, items))
             logits = learner.logits(tiles)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
             learner.descend(loss, tiles, capacity=60)

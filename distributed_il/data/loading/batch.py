@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from distributed_il.data.loading.index_plan import Overlap, PairPlan
+from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 
 Subset = Literal["all", "train", "test"]
 
@@ -50,7 +50,7 @@ class Unlabelled:
     rate: int
     fallback_pairs: int = 0
     undrawable: int = 0
-    plan: PairPlan | None = None
+    plan: IndexPlan | None = None
     overlap: Overlap | None = None
 
 
@@ -76,10 +76,10 @@ class Batch:
     unlabelled: Unlabelled | None
     global_count: int
     capacity: int
-    plan: PairPlan | None = None
+    plan: IndexPlan | None = None
 
     @property
-    def plans(self) -> list[PairPlan]:
+    def plans(self) -> list[IndexPlan]:
         """The plans that were made ahead, of its rows and of its pairs."""
         made = (self.plan, self.unlabelled and self.unlabelled.plan)
         return [plan for plan in made if plan is not None]

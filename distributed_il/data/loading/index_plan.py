@@ -1,9 +1,10 @@
-"""Index plans: which distinct rows a batch touches, and which of them each pair uses. Made ahead of the step."""
+"""Index plans: the distinct rows that a batch touches, and which of them each pair uses. Made ahead of the step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,86 +16,90 @@ from distributed_il.core.radix_sort import argsort_below
 Int64 = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class RowPlan:
-    """The rows of one table that a batch touches.
+class UniqueIds(NamedTuple):
+    """The distinct rows of one table that a batch touches.
 
     Attributes:
         ids: Distinct row numbers, ascending, int64 [U].
-        inverse: Position in `ids` of each pair's row, int64 [B].
+        inverse: Index into `ids` of each pair's row, int64 [B].
     """
 
     ids: Tensor
     inverse: Tensor
 
+    @classmethod
+    def of(cls, row_numbers: Tensor) -> UniqueIds:
+        """Finds the distinct rows of a batch.
 
-@dataclass(frozen=True, slots=True)
-class PairPlan:
-    """The user rows and the item rows that some pairs touch."""
-
-    users: RowPlan
-    items: RowPlan
-
-
-def plan_pairs(user_ids: Tensor, item_ids: Tensor) -> PairPlan:
-    """Makes the plan of one batch.
-
-    Args:
-        user_ids: int64 [B].
-        item_ids: int64 [B].
-    """
-    return PairPlan(
-        RowPlan(*torch.unique(user_ids, return_inverse=True)), RowPlan(*torch.unique(item_ids, return_inverse=True))
-    )
+        Args:
+            row_numbers: int64 [B].
+        """
+        return cls(*torch.unique(row_numbers, return_inverse=True))
 
 
-def places_among(ids: Tensor, others: Tensor) -> Tensor:
-    """Place of each id among others, −1 where it is not there.
+class IndexPlan(NamedTuple):
+    """The user rows and the item rows that a batch touches."""
+
+    users: UniqueIds
+    items: UniqueIds
+
+    @classmethod
+    def of(cls, user_ids: Tensor, item_ids: Tensor) -> IndexPlan:
+        """Makes the plan of one batch.
+
+        Args:
+            user_ids: int64 [B].
+            item_ids: int64 [B].
+        """
+        return cls(UniqueIds.of(user_ids), UniqueIds.of(item_ids))
+
+
+def positions_among(ids: Tensor, others: Tensor) -> Tensor:
+    """Finds the position of each id among others.
 
     Args:
         ids: int64 [U].
         others: Distinct, ascending, int64 [V].
 
     Returns:
-        int64 [U].
+        Positions, −1 for an id that is absent, int64 [U].
     """
     if not others.numel():
         return torch.full_like(ids, -1)
-    place = torch.searchsorted(others, ids).clamp_(max=others.numel() - 1)
-    return torch.where(others.index_select(0, place) == ids, place, -1)
+    position = torch.searchsorted(others, ids).clamp_(max=others.numel() - 1)
+    return torch.where(others.index_select(0, position) == ids, position, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """Where a batch's distinct rows stand among those of its unlabelled pairs.
+class Overlap(NamedTuple):
+    """Positions of a batch's distinct rows among those of its unlabelled pairs, −1 where no pair has a row.
 
     Attributes:
-        users: Place of each user row, −1 where no pair has it, int64 [U].
-        items: The same for items.
+        users: Of each user row, int64 [U].
+        items: Of each item row, int64 [U'].
     """
 
     users: Tensor
     items: Tensor
 
     @classmethod
-    def of(cls, plan: PairPlan, pairs: PairPlan) -> Overlap:
-        """The overlap of one batch.
+    def of(cls, plan: IndexPlan, pairs: IndexPlan) -> Overlap:
+        """Finds the overlap of one batch.
 
         Args:
-            plan: Of the batch's rows.
+            plan: Of the batch's labelled rows.
             pairs: Of its unlabelled pairs.
         """
-        return cls(places_among(plan.users.ids, pairs.users.ids), places_among(plan.items.ids, pairs.items.ids))
+        return cls(positions_among(plan.users.ids, pairs.users.ids), positions_among(plan.items.ids, pairs.items.ids))
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """The plans of one table for consecutive batches, laid end to end.
+    """The distinct rows of one table in consecutive batches, laid end to end.
 
     Attributes:
         ids: Distinct row numbers of each batch, ascending within it, int64.
         id_bounds: Where each batch begins in `ids`, int64 [S + 1].
-        inverse: Position of each row within its own batch's ids, int64 [n].
+        inverse: Index of each pair's row into its own batch's ids, int64 [n].
     """
 
     ids: Int64
@@ -126,8 +131,8 @@ def plan_window(row_numbers: Int64, bounds: Sequence[int], num_rows: int) -> Win
     return WindowPlan(distinct - np.repeat(starts[:-1], np.diff(id_bounds)), id_bounds, inverse)
 
 
-def window_places(plan: WindowPlan, others: WindowPlan, num_rows: int) -> Int64:
-    """Place of each distinct row among the other plan's of the same batch, −1 where it is not there.
+def window_positions(plan: WindowPlan, others: WindowPlan, num_rows: int) -> Int64:
+    """Finds the position of each distinct row among the same batch's rows of another plan; see `positions_among`.
 
     Args:
         plan: Of several batches.
@@ -135,13 +140,13 @@ def window_places(plan: WindowPlan, others: WindowPlan, num_rows: int) -> Int64:
         num_rows: Rows of the table.
 
     Returns:
-        int64, end to end like `plan.ids`.
+        Positions, −1 for a row that is absent, int64, end to end like `plan.ids`.
     """
     starts = np.arange(plan.id_bounds.size - 1, dtype=np.int64) * num_rows
     keys = plan.ids + np.repeat(starts, np.diff(plan.id_bounds))
     known = others.ids + np.repeat(starts, np.diff(others.id_bounds))
     if not known.size:
         return np.full_like(keys, -1)
-    place = np.minimum(np.searchsorted(known, keys), known.size - 1)
-    local = place - np.repeat(others.id_bounds[:-1], np.diff(plan.id_bounds))
-    return np.where(known[place] == keys, local, -1)
+    position = np.minimum(np.searchsorted(known, keys), known.size - 1)
+    local = position - np.repeat(others.id_bounds[:-1], np.diff(plan.id_bounds))
+    return np.where(known[position] == keys, local, -1)

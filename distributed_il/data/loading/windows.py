@@ -13,7 +13,14 @@ from torch import Tensor
 
 from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase, Unlabelled
-from distributed_il.data.loading.index_plan import Overlap, PairPlan, RowPlan, WindowPlan, plan_window, window_places
+from distributed_il.data.loading.index_plan import (
+    IndexPlan,
+    Overlap,
+    UniqueIds,
+    WindowPlan,
+    plan_window,
+    window_positions,
+)
 from distributed_il.data.sampling import UnlabelledPairs
 
 Int64 = NDArray[np.int64]
@@ -97,7 +104,7 @@ class BatchMaker:
         rows: WindowRows,
         pairs: UnlabelledPairs,
         *,
-        plans: tuple[Sequence[PairPlan], Sequence[Overlap]] | None,
+        plans: tuple[Sequence[IndexPlan], Sequence[Overlap]] | None,
     ) -> list[Unlabelled]:
         bounds = [bound * rows.rate for bound in rows.bounds]
         users, items = self._tensor(pairs.user_ids), self._tensor(pairs.item_ids)
@@ -147,20 +154,20 @@ class _WindowPlans:
     bounds: Sequence[int]
     device: torch.device
 
-    def cut(self) -> list[PairPlan]:
+    def cut(self) -> list[IndexPlan]:
         """The plan of each batch."""
-        users, items = (self._row_plans(side) for side in self.sides)
-        return [PairPlan(*plans) for plans in zip(users, items, strict=True)]
+        users, items = (self._unique_ids(side) for side in self.sides)
+        return [IndexPlan(*plans) for plans in zip(users, items, strict=True)]
 
     def overlaps(self, pairs: _WindowPlans) -> list[Overlap]:
         """The overlap of each batch with its pairs."""
         columns: list[list[Tensor]] = []
         for side, other, size in zip(self.sides, pairs.sides, self.sizes, strict=True):
-            places = torch.from_numpy(window_places(side, other, size)).to(self.device)
+            places = torch.from_numpy(window_positions(side, other, size)).to(self.device)
             columns.append(list(places.split(np.diff(side.id_bounds).tolist())))
         return [Overlap(*tensors) for tensors in zip(*columns, strict=True)]
 
-    def _row_plans(self, side: WindowPlan) -> list[RowPlan]:
+    def _unique_ids(self, side: WindowPlan) -> list[UniqueIds]:
         ids, places = (torch.from_numpy(array).to(self.device) for array in (side.ids, side.inverse))
         by_batch = ids.split(np.diff(side.id_bounds).tolist()), places.split(np.diff(self.bounds).tolist())
-        return [RowPlan(*tensors) for tensors in zip(*by_batch, strict=True)]
+        return [UniqueIds(*tensors) for tensors in zip(*by_batch, strict=True)]

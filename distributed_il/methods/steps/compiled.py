@@ -84,7 +84,7 @@ def _compile(function: F) -> F:
     )
 
 
-_ROWS = ("users", "items", "user_places", "item_places", "codes")
+_ROWS = ("users", "items", "user_inverse", "item_inverse", "codes")
 FEWEST = 2
 """Lengths of 0 and 1 would each be compiled apart; such batches run eagerly."""
 

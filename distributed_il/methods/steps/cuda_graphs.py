@@ -17,7 +17,7 @@ from torch import Tensor
 
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.features import Features
-from distributed_il.data.loading.index_plan import Overlap, PairPlan, RowPlan
+from distributed_il.data.loading.index_plan import IndexPlan, Overlap, UniqueIds
 from distributed_il.methods.steps.fused import STATE, FusedSteps, Look
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.models.tower import Tower
@@ -139,7 +139,7 @@ class FullLook(Look):
         pairs: The unlabelled pairs, filled up as δ is.
     """
 
-    pairs: PairPlan
+    pairs: IndexPlan
 
 
 class GraphedSteps:
@@ -173,11 +173,11 @@ class GraphedSteps:
         self._batch_size, self._spares = batch_size, (users.num_rows, items.num_rows)
 
     @staticmethod
-    def fits(*plans: PairPlan) -> bool:
+    def fits(*plans: IndexPlan) -> bool:
         """See `FusedSteps.fits`."""
         return FusedSteps.fits(*plans)
 
-    def plain(self, plan: PairPlan, labels: Tensor, scale: float, step: int) -> Tensor:
+    def plain(self, plan: IndexPlan, labels: Tensor, scale: float, step: int) -> Tensor:
         """See `FusedSteps.plain`."""
         if not self._is_full(labels):
             return self._any.plain(plan, labels, scale, step)
@@ -185,10 +185,10 @@ class GraphedSteps:
 
     def look(
         self,
-        pairs: PairPlan,
+        pairs: IndexPlan,
         weight: Tensor,
         pair_scale: float,
-        plan: PairPlan,
+        plan: IndexPlan,
         overlap: Overlap,
         labels: Tensor,
         direction: Callable[[Tensor], Tensor],
@@ -202,7 +202,7 @@ class GraphedSteps:
         look = self._full.look(pairs, weight, pair_scale, plan, overlap, labels, direction, step)
         return FullLook(look.logits.clone(), look.sums, look.deltas, pairs)
 
-    def shift(self, look: Look, sign: float, pairs: PairPlan, step: int) -> None:
+    def shift(self, look: Look, sign: float, pairs: IndexPlan, step: int) -> None:
         """See `FusedSteps.shift`."""
         if isinstance(look, FullLook):
             self._full.shift(look, sign, look.pairs, step)
@@ -213,7 +213,7 @@ class GraphedSteps:
         return len(labels) == self._batch_size and not self._graphs.failed
 
 
-def filled_up(plan: PairPlan, spares: tuple[int, int]) -> PairPlan:
+def filled_up(plan: IndexPlan, spares: tuple[int, int]) -> IndexPlan:
     """A plan with as many row numbers as pairs.
 
     Args:
@@ -221,7 +221,9 @@ def filled_up(plan: PairPlan, spares: tuple[int, int]) -> PairPlan:
         spares: The row numbers to fill up with: of users, of items.
     """
     sides = zip((plan.users, plan.items), spares, strict=True)
-    return PairPlan(*(RowPlan(_to_length(side.ids, len(side.inverse), spare), side.inverse) for side, spare in sides))
+    return IndexPlan(
+        *(UniqueIds(_to_length(side.ids, len(side.inverse), spare), side.inverse) for side, spare in sides)
+    )
 
 
 def _to_length(values: Tensor, length: int, value: int) -> Tensor:

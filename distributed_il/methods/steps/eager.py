@@ -20,8 +20,8 @@ def labelled_pass(
     tower: Backbone,
     users: Tensor,
     items: Tensor,
-    user_places: Tensor,
-    item_places: Tensor,
+    user_inverse: Tensor,
+    item_inverse: Tensor,
     labels: Tensor,
     scale: Tensor,
     codes: Codes,
@@ -32,14 +32,14 @@ def labelled_pass(
         tower: The backbone.
         users: Weights of distinct user rows, [U, user_dim].
         items: Weights of distinct item rows, [U', item_dim].
-        user_places: Each pair's place in `users`, int64 [B].
-        item_places: Each pair's place in `items`, int64 [B].
+        user_inverse: Each pair's place in `users`, int64 [B].
+        item_inverse: Each pair's place in `items`, int64 [B].
         labels: 0 or 1, float [B].
         scale: Scalar.
         codes: Side features of each pair, if the backbone takes such.
     """
     users, items = users.detach().requires_grad_(), items.detach().requires_grad_()
-    losses = log_loss(tower(users.index_select(0, user_places), items.index_select(0, item_places), *codes), labels)
+    losses = log_loss(tower(users.index_select(0, user_inverse), items.index_select(0, item_inverse), *codes), labels)
     gradients = torch.autograd.grad(losses.sum() * scale, [users, items, *tower.parameters()])
     return PassResult(losses.detach(), gradients[0], gradients[1], tuple(gradients[2:]))
 
@@ -48,8 +48,8 @@ def dual_pass(
     tower: Backbone,
     users: Tensor,
     items: Tensor,
-    user_places: Tensor,
-    item_places: Tensor,
+    user_inverse: Tensor,
+    item_inverse: Tensor,
     weight: Tensor,
     scale: Tensor,
     codes: Codes,
@@ -60,14 +60,14 @@ def dual_pass(
         tower: The backbone.
         users: Weights of distinct user rows, [U, user_dim].
         items: Weights of distinct item rows, [U', item_dim].
-        user_places: int64 [B].
-        item_places: int64 [B].
+        user_inverse: int64 [B].
+        item_inverse: int64 [B].
         weight: Of each pair, float [B].
         scale: Scalar.
         codes: Side features of each pair, if the backbone takes such.
     """
     users, items = users.detach().requires_grad_(), items.detach().requires_grad_()
-    logits = tower(users.index_select(0, user_places), items.index_select(0, item_places), *codes)
+    logits = tower(users.index_select(0, user_inverse), items.index_select(0, item_inverse), *codes)
     dual = (inverse_dual_loss(logits) * weight).sum() * scale
     gradients = torch.autograd.grad(dual, [users, items, *tower.parameters()])
     return PassResult(logits.detach(), gradients[0], gradients[1], tuple(gradients[2:]))
@@ -93,8 +93,8 @@ def candidate_passes(
     items: Tensor,
     user_shift: Tensor,
     item_shift: Tensor,
-    user_places: Tensor,
-    item_places: Tensor,
+    user_inverse: Tensor,
+    item_inverse: Tensor,
     labels: Tensor,
     codes: Codes,
 ) -> list[Candidate]:
@@ -106,13 +106,13 @@ def candidate_passes(
         items: θ of distinct item rows, [U', item_dim].
         user_shift: δ of the same rows.
         item_shift: δ of the same rows.
-        user_places: int64 [B].
-        item_places: int64 [B].
+        user_inverse: int64 [B].
+        item_inverse: int64 [B].
         labels: 0 or 1, float [B].
         codes: Side features of each pair, if the backbone takes such.
     """
     candidates: list[Candidate] = []
-    rows = _candidate_rows(users, items, user_shift, item_shift, user_places, item_places)
+    rows = _candidate_rows(users, items, user_shift, item_shift, user_inverse, item_inverse)
     for tower, (user, item) in zip(towers, rows, strict=True):
         leaves = user.requires_grad_(), item.requires_grad_()
         candidates.append(Candidate(*leaves, log_loss(tower(*leaves, *codes), labels)))
@@ -125,13 +125,13 @@ def candidate_sums(
     items: Tensor,
     user_shift: Tensor,
     item_shift: Tensor,
-    user_places: Tensor,
-    item_places: Tensor,
+    user_inverse: Tensor,
+    item_inverse: Tensor,
     labels: Tensor,
     codes: Codes,
 ) -> Tensor:
     """Sums of log losses under θ − δ, θ and θ + δ: float64 [3], without a graph; arguments as in `candidate_passes`."""
-    rows = _candidate_rows(users, items, user_shift, item_shift, user_places, item_places)
+    rows = _candidate_rows(users, items, user_shift, item_shift, user_inverse, item_inverse)
     with torch.no_grad():
         losses = [log_loss(tower(user, item, *codes), labels) for tower, (user, item) in zip(towers, rows, strict=True)]
         return torch.stack([part.to(torch.float64).sum() for part in losses])
@@ -140,8 +140,8 @@ def candidate_sums(
 def chosen_pass(
     tower: Backbone,
     chosen: Candidate,
-    user_places: Tensor,
-    item_places: Tensor,
+    user_inverse: Tensor,
+    item_inverse: Tensor,
     scale: Tensor,
     num_rows: tuple[int, int],
 ) -> PassResult:
@@ -150,23 +150,23 @@ def chosen_pass(
     Args:
         tower: Its tower.
         chosen: The candidate.
-        user_places: int64 [B].
-        item_places: int64 [B].
+        user_inverse: int64 [B].
+        item_inverse: int64 [B].
         scale: Scalar.
         num_rows: Distinct user rows and item rows.
     """
     gradients = torch.autograd.grad(chosen.losses.sum() * scale, [chosen.users, chosen.items, *tower.parameters()])
-    users = gradients[0].new_zeros((num_rows[0], gradients[0].shape[1])).index_add_(0, user_places, gradients[0])
-    items = gradients[1].new_zeros((num_rows[1], gradients[1].shape[1])).index_add_(0, item_places, gradients[1])
+    users = gradients[0].new_zeros((num_rows[0], gradients[0].shape[1])).index_add_(0, user_inverse, gradients[0])
+    items = gradients[1].new_zeros((num_rows[1], gradients[1].shape[1])).index_add_(0, item_inverse, gradients[1])
     return PassResult(chosen.losses.detach(), users, items, tuple(gradients[2:]))
 
 
 def _candidate_rows(
-    users: Tensor, items: Tensor, user_shift: Tensor, item_shift: Tensor, user_places: Tensor, item_places: Tensor
+    users: Tensor, items: Tensor, user_shift: Tensor, item_shift: Tensor, user_inverse: Tensor, item_inverse: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
     """Each pair's rows under θ − δ, θ and θ + δ."""
-    user, item = users.detach().index_select(0, user_places), items.detach().index_select(0, item_places)
-    user_delta, item_delta = user_shift.index_select(0, user_places), item_shift.index_select(0, item_places)
+    user, item = users.detach().index_select(0, user_inverse), items.detach().index_select(0, item_inverse)
+    user_delta, item_delta = user_shift.index_select(0, user_inverse), item_shift.index_select(0, item_inverse)
     return [(user - user_delta, item - item_delta), (user, item), (user + user_delta, item + item_delta)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from distributed_il.data.loading.batch import Batch, Unlabelled
-from distributed_il.data.loading.index_plan import Overlap, PairPlan, plan_pairs
+from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 from distributed_il.methods.losses import log_loss
 from distributed_il.methods.steps.compiled import CompiledPasses
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps
@@ -72,7 +72,7 @@ class StepExecutor:
             batch: This rank's part.
         """
         learner, labels = self.learner, batch.labels
-        plan = batch.plan or plan_pairs(batch.user_ids, batch.item_ids)
+        plan = batch.plan or IndexPlan.of(batch.user_ids, batch.item_ids)
         scale = learner.collectives.world_size / batch.global_count
         if self.fused is not None and self.fused.fits(plan):
             learner.step += 1
@@ -90,7 +90,7 @@ class StepExecutor:
         learner.apply(learner.reduce(found, tiles, capacity=batch.capacity), tiles)
         return StepReport(found.values.sum(), labels.numel())
 
-    def minimize(self, plan: PairPlan, loss: Callable[[Tensor], tuple[Tensor, Result]], *, capacity: int) -> Result:
+    def minimize(self, plan: IndexPlan, loss: Callable[[Tensor], tuple[Tensor, Result]], *, capacity: int) -> Result:
         """Takes one Adam step on a loss of some pairs' logits, operation by operation.
 
         Args:
@@ -114,8 +114,8 @@ class StepExecutor:
         """
         learner, pairs = self.learner, batch.unlabelled
         assert pairs is not None
-        pair_plan = pairs.plan or plan_pairs(pairs.user_ids, pairs.item_ids)
-        plan = batch.plan or plan_pairs(batch.user_ids, batch.item_ids)
+        pair_plan = pairs.plan or IndexPlan.of(pairs.user_ids, pairs.item_ids)
+        plan = batch.plan or IndexPlan.of(batch.user_ids, batch.item_ids)
         if self.fused is not None and self.fused.fits(pair_plan, plan):
             return self._fused_inverse(self.fused, batch, (pair_plan, plan), direction)
         rows, step = learner.rows, learner.step
@@ -138,7 +138,7 @@ class StepExecutor:
         return StepReport(found.values.sum(), batch.labels.numel(), unlabelled_logits=dual.values, decision=decision)
 
     def _fused_inverse(
-        self, fused: FusedSteps | GraphedSteps, batch: Batch, plans: tuple[PairPlan, PairPlan], direction: Direction
+        self, fused: FusedSteps | GraphedSteps, batch: Batch, plans: tuple[IndexPlan, IndexPlan], direction: Direction
     ) -> StepReport:
         """The same step of one process, in two compiled functions with the decision between them."""
         learner, pairs, labels, count = self.learner, batch.unlabelled, batch.labels, batch.global_count

@@ -17,14 +17,14 @@ from torch.func import functional_call
 
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.features import Codes, Features
-from distributed_il.data.loading.index_plan import Overlap, PairPlan
+from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
 from distributed_il.methods.steps.compiled import compiled
 from distributed_il.models.embedding.row_adam import BETA1, BETA2, Rows, adam_arithmetic, catch_up
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.models.tower import Tower
 
-_ROWS = ("user_ids", "item_ids", "user_places", "item_places")
+_ROWS = ("user_ids", "item_ids", "user_inverse", "item_inverse")
 ANY_LENGTH = (
     *_ROWS,
     *(f"pair_{name}" for name in _ROWS),
@@ -93,13 +93,13 @@ class FusedSteps:
         return wrapped
 
     @staticmethod
-    def fits(*plans: PairPlan) -> bool:
+    def fits(*plans: IndexPlan) -> bool:
         """Whether batches of these plans are of lengths that the compiled functions take."""
         return all(
             min(len(side.ids), len(side.inverse)) >= FEWEST for plan in plans for side in (plan.users, plan.items)
         )
 
-    def plain(self, plan: PairPlan, labels: Tensor, scale: float, step: int) -> Tensor:
+    def plain(self, plan: IndexPlan, labels: Tensor, scale: float, step: int) -> Tensor:
         """The ordinary labelled step, tables and tower in place.
 
         Args:
@@ -115,10 +115,10 @@ class FusedSteps:
 
     def look(
         self,
-        pairs: PairPlan,
+        pairs: IndexPlan,
         weight: Tensor,
         pair_scale: float,
-        plan: PairPlan,
+        plan: IndexPlan,
         overlap: Overlap,
         labels: Tensor,
         direction: Callable[[Tensor], Tensor],
@@ -150,7 +150,7 @@ class FusedSteps:
         )
         return Look(logits, sums, deltas)
 
-    def shift(self, look: Look, sign: float, pairs: PairPlan, step: int) -> None:
+    def shift(self, look: Look, sign: float, pairs: IndexPlan, step: int) -> None:
         """Makes θ + sign · δ the model, tables and tower in place; moments stay.
 
         Args:
@@ -190,8 +190,8 @@ class _Arithmetic:
         tower: Tensor,
         user_ids: Tensor,
         item_ids: Tensor,
-        user_places: Tensor,
-        item_places: Tensor,
+        user_inverse: Tensor,
+        item_inverse: Tensor,
         labels: Tensor,
         scalars: Tensor,
     ) -> Tensor:
@@ -199,9 +199,9 @@ class _Arithmetic:
         user_rows = self._gather(users, users_last, user_ids, step - 1)
         item_rows = self._gather(items, items_last, item_ids, step - 1)
         parts = _parts(tower)
-        codes = self._codes(user_ids, item_ids, user_places, item_places)
+        codes = self._codes(user_ids, item_ids, user_inverse, item_inverse)
         losses, gradients = self._labelled(
-            (user_rows.weight, item_rows.weight, parts.weight[0]), user_places, item_places, labels, scalars[0], codes
+            (user_rows.weight, item_rows.weight, parts.weight[0]), user_inverse, item_inverse, labels, scalars[0], codes
         )
         self._descend(parts, gradients[2].unsqueeze(0), scalars)
         self._descend(user_rows, gradients[0], scalars)
@@ -220,13 +220,13 @@ class _Arithmetic:
         tower: Tensor,
         pair_user_ids: Tensor,
         pair_item_ids: Tensor,
-        pair_user_places: Tensor,
-        pair_item_places: Tensor,
+        pair_user_inverse: Tensor,
+        pair_item_inverse: Tensor,
         weight: Tensor,
         user_ids: Tensor,
         item_ids: Tensor,
-        user_places: Tensor,
-        item_places: Tensor,
+        user_inverse: Tensor,
+        item_inverse: Tensor,
         user_overlap: Tensor,
         item_overlap: Tensor,
         labels: Tensor,
@@ -243,17 +243,17 @@ class _Arithmetic:
         leaves = tuple(leaf.detach().requires_grad_() for leaf in leaves)
         logits = self._logits(
             leaves[2],
-            leaves[0].index_select(0, pair_user_places),
-            leaves[1].index_select(0, pair_item_places),
-            self._codes(pair_user_ids, pair_item_ids, pair_user_places, pair_item_places),
+            leaves[0].index_select(0, pair_user_inverse),
+            leaves[1].index_select(0, pair_item_inverse),
+            self._codes(pair_user_ids, pair_item_ids, pair_user_inverse, pair_item_inverse),
         )
         dual = (inverse_dual_loss(logits) * weight).sum() * scalars[0]
         user_delta, item_delta, tower_delta = (direction(g) for g in torch.autograd.grad(dual, leaves))
         user_shift, item_shift = _at(user_overlap, user_delta), _at(item_overlap, item_delta)
-        user = self._weight(users, users_last, user_ids, now).index_select(0, user_places)
-        item = self._weight(items, items_last, item_ids, now).index_select(0, item_places)
-        by_user, by_item = user_shift.index_select(0, user_places), item_shift.index_select(0, item_places)
-        codes = self._codes(user_ids, item_ids, user_places, item_places)
+        user = self._weight(users, users_last, user_ids, now).index_select(0, user_inverse)
+        item = self._weight(items, items_last, item_ids, now).index_select(0, item_inverse)
+        by_user, by_item = user_shift.index_select(0, user_inverse), item_shift.index_select(0, item_inverse)
+        codes = self._codes(user_ids, item_ids, user_inverse, item_inverse)
         losses = [
             log_loss(self._logits(flat - tower_delta, user - by_user, item - by_item, codes), labels),
             log_loss(self._logits(flat, user, item, codes), labels),
@@ -296,24 +296,24 @@ class _Arithmetic:
     def _labelled(
         self,
         weights: tuple[Tensor, Tensor, Tensor],
-        user_places: Tensor,
-        item_places: Tensor,
+        user_inverse: Tensor,
+        item_inverse: Tensor,
         labels: Tensor,
         scale: Tensor,
         codes: Codes,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Losses, and gradients of user rows, item rows and tower."""
         leaves = tuple(weight.detach().requires_grad_() for weight in weights)
-        rows = leaves[0].index_select(0, user_places), leaves[1].index_select(0, item_places)
+        rows = leaves[0].index_select(0, user_inverse), leaves[1].index_select(0, item_inverse)
         logits = self._logits(leaves[2], *rows, codes)
         losses = log_loss(logits, labels)
         return losses.detach(), torch.autograd.grad(losses.sum() * scale, leaves)
 
-    def _codes(self, user_ids: Tensor, item_ids: Tensor, user_places: Tensor, item_places: Tensor) -> Codes:
+    def _codes(self, user_ids: Tensor, item_ids: Tensor, user_inverse: Tensor, item_inverse: Tensor) -> Codes:
         """Side features of each pair; a spare row, which no pair uses, has none."""
         if self._features is None:
             return ()
-        return self._features.codes(user_ids.index_select(0, user_places), item_ids.index_select(0, item_places))
+        return self._features.codes(user_ids.index_select(0, user_inverse), item_ids.index_select(0, item_inverse))
 
     def _logits(self, flat: Tensor, user_rows: Tensor, item_rows: Tensor, codes: Codes) -> Tensor:
         weights: dict[str, Tensor] = {}
@@ -364,5 +364,5 @@ def _at(places: Tensor, delta: Tensor) -> Tensor:
     return delta.index_select(0, places.clamp(min=0)) * (places >= 0).unsqueeze(1)
 
 
-def _tensors(plan: PairPlan) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _tensors(plan: IndexPlan) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return plan.users.ids, plan.items.ids, plan.users.inverse, plan.items.inverse

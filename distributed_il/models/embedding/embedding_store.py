@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from distributed_il.data.features import Codes, Features
-from distributed_il.data.loading.index_plan import PairPlan
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.embedding.table import EmbeddingTable, RowGradients, Tile
 
 
@@ -82,7 +82,7 @@ class RowStore(Protocol):
     users: EmbeddingTable
     items: EmbeddingTable
 
-    def announce(self, plans: Sequence[PairPlan]) -> None:
+    def announce(self, plans: Sequence[IndexPlan]) -> None:
         """Says which rows this rank will need, so that ranks need not ask one another in each step.
 
         Args:
@@ -90,7 +90,7 @@ class RowStore(Protocol):
         """
         ...
 
-    def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
+    def tiles(self, plan: IndexPlan, *, step: int, whole: bool) -> Tiles:
         """Gathers the rows of some pairs as leaves for autograd.
 
         Args:
@@ -100,7 +100,7 @@ class RowStore(Protocol):
         """
         ...
 
-    def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+    def tiles_and_shifts(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
         """Gathers the rows of some pairs for an Adam step, with δ, whichever rank's unlabelled batch touched them.
 
         Args:

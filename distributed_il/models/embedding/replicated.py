@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import OptimizerConfig
-from distributed_il.data.loading.index_plan import PairPlan
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.embedding.embedding_store import Gradients, Shifts, Tiles
 from distributed_il.models.embedding.gradient_exchange import exchange_rows
 from distributed_il.models.embedding.table import EmbeddingTable, RowGradients, Tile
@@ -32,10 +32,10 @@ class ReplicatedRows:
         self.users, self.items = users, items
         self._optimizer, self._collectives = optimizer, collectives
 
-    def announce(self, plans: Sequence[PairPlan]) -> None:
+    def announce(self, plans: Sequence[IndexPlan]) -> None:
         return
 
-    def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
+    def tiles(self, plan: IndexPlan, *, step: int, whole: bool) -> Tiles:
         # With several ranks the rows to update are those of all ranks, which are not known yet.
         whole = whole and self._collectives.world_size == 1
         return Tiles(
@@ -48,7 +48,7 @@ class ReplicatedRows:
         (users, items), averaged = exchange_rows(parts, tower, capacity=capacity, collectives=self._collectives)
         return Gradients(users, items, rows[0].new_zeros(0) if averaged is None else averaged)
 
-    def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+    def tiles_and_shifts(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
         tiles = self.tiles(plan, step=step, whole=True)
         return tiles, Shifts(_at(tiles.users, delta.users), _at(tiles.items, delta.items))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.data.loading.index_plan import PairPlan, RowPlan
+from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Route:
         asked: How many requests each rank has made.
     """
 
-    plan: RowPlan
+    plan: UniqueIds
     needed: list[int]
-    kept: RowPlan
+    kept: UniqueIds
     asked: list[int]
 
 
@@ -48,12 +48,12 @@ class Routes:
         return self.users.asked, self.items.asked
 
     @property
-    def kept(self) -> PairPlan:
+    def kept(self) -> IndexPlan:
         """What the ranks need of this one, as a batch of requests."""
-        return PairPlan(self.users.kept, self.items.kept)
+        return IndexPlan(self.users.kept, self.items.kept)
 
 
-def find_routes(plans: Sequence[PairPlan], collectives: Collectives) -> list[Routes]:
+def find_routes(plans: Sequence[IndexPlan], collectives: Collectives) -> list[Routes]:
     """Tells the keepers of rows who needs them in some batches to come; all ranks call it together.
 
     Args:
@@ -69,7 +69,7 @@ def find_routes(plans: Sequence[PairPlan], collectives: Collectives) -> list[Rou
     counts = needed.T.tolist()
     requests = swap_rows([side.ids.unsqueeze(1) // world for side in sides], counts, asked, collectives)
     routes = [
-        Route(side, mine, RowPlan(*torch.unique(torch.cat(parts).flatten(), return_inverse=True)), theirs)
+        Route(side, mine, UniqueIds(*torch.unique(torch.cat(parts).flatten(), return_inverse=True)), theirs)
         for side, mine, parts, theirs in zip(sides, counts, requests, asked, strict=True)
     ]
     return [Routes(*pair) for pair in zip(routes[::2], routes[1::2], strict=True)]
@@ -111,9 +111,9 @@ def swap_rows(
     ]
 
 
-def _by_keeper(plan: RowPlan, world_size: int) -> RowPlan:
+def _by_keeper(plan: UniqueIds, world_size: int) -> UniqueIds:
     """The same rows, grouped by keeper."""
     order = torch.argsort(plan.ids % world_size, stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(order.numel(), device=order.device)
-    return RowPlan(plan.ids.index_select(0, order), place.index_select(0, plan.inverse))
+    return UniqueIds(plan.ids.index_select(0, order), place.index_select(0, plan.inverse))

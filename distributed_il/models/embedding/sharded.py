@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import OptimizerConfig
-from distributed_il.data.loading.index_plan import PairPlan, plan_pairs
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.embedding.embedding_store import Gradients, Shifts, Tiles
 from distributed_il.models.embedding.gradient_exchange import average_dense, goes_with_rows, sum_rows
 from distributed_il.models.embedding.replicated import ReplicatedRows
@@ -64,20 +64,20 @@ class ShardedRows:
         self._collectives = collectives
         # To its keeper a part is a table of its own, and the requests of all ranks are one batch.
         self._part = ReplicatedRows(users, items, optimizer, LocalCollectives())
-        self._ahead: dict[int, tuple[PairPlan, Routes]] = {}
+        self._ahead: dict[int, tuple[IndexPlan, Routes]] = {}
 
-    def announce(self, plans: Sequence[PairPlan]) -> None:
+    def announce(self, plans: Sequence[IndexPlan]) -> None:
         # A plan is known by its place in memory; kept with its routes, it can't make room for another one there.
         found = zip(plans, find_routes(plans, self._collectives), strict=True)
         self._ahead = {id(plan): (plan, routes) for plan, routes in found}
 
-    def tiles(self, plan: PairPlan, *, step: int, whole: bool) -> Tiles:
+    def tiles(self, plan: IndexPlan, *, step: int, whole: bool) -> Tiles:
         routes = self._routes(plan)
         kept = self._part.tiles(routes.kept, step=step, whole=whole)
         users, items = self._deliver(routes, _requested(kept.users), _requested(kept.items))
         return _tiles(routes, kept, users, items)
 
-    def tiles_and_shifts(self, plan: PairPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+    def tiles_and_shifts(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
         routes = self._routes(plan)
         kept, shifts = self._part.tiles_and_shifts(routes.kept, delta, step=step)
         sides = ((kept.users, shifts.users), (kept.items, shifts.items))
@@ -109,12 +109,12 @@ class ShardedRows:
         self._part.adam_step(gradients, step=step, tiles=tiles.kept)
 
     def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        routes = self._routes(plan_pairs(user_ids, item_ids))
+        routes = self._routes(IndexPlan.of(user_ids, item_ids))
         asked = (side.ids.index_select(0, side.inverse) for side in (routes.users.kept, routes.items.kept))
         users, items = self._deliver(routes, *self._part.weights(*asked))
         return users.index_select(0, routes.users.plan.inverse), items.index_select(0, routes.items.plan.inverse)
 
-    def _routes(self, plan: PairPlan) -> Routes:
+    def _routes(self, plan: IndexPlan) -> Routes:
         """The routes of an announced plan, or those that are found now."""
         _, routes = self._ahead.pop(id(plan), (plan, None))
         return routes or find_routes([plan], self._collectives)[0]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.core.errors import UserError
-from distributed_il.data.loading.index_plan import RowPlan
+from distributed_il.data.loading.index_plan import UniqueIds
 from distributed_il.models.embedding.row_adam import Rows, adam_update, catch_up
 
 INIT_CHUNK_ROWS = 65_536
@@ -27,7 +27,7 @@ class Tile:
         packed: The whole rows that `weight` is a view of, [U, 3·dim]; None where only weights were gathered.
     """
 
-    plan: RowPlan
+    plan: UniqueIds
     weight: Tensor
     packed: Tensor | None = None
 
@@ -140,7 +140,7 @@ class EmbeddingTable:
         if optimizer.missed_steps == "catch_up":
             self.last_step.index_fill_(0, ids, step)
 
-    def tile(self, plan: RowPlan, *, step: int, optimizer: OptimizerConfig, whole: bool) -> Tile:
+    def tile(self, plan: UniqueIds, *, step: int, optimizer: OptimizerConfig, whole: bool) -> Tile:
         """Gathers the distinct rows of a batch as a leaf for autograd.
 
         Args:

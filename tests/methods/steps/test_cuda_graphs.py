@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
-from distributed_il.data.loading.index_plan import PairPlan, RowPlan
+from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 from distributed_il.methods import make_method
 from distributed_il.methods.steps import compiled, cuda_graphs
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps, filled_up
@@ -178,9 +178,9 @@ def test_where_nothing_can_be_recorded_the_step_says_so_once_and_goes_on(
 
 
 def test_a_plan_is_filled_up_by_hand() -> None:
-    users = RowPlan(torch.tensor([3, 5]), torch.tensor([1, 0, 1]))
-    items = RowPlan(torch.tensor([1, 2, 4]), torch.tensor([2, 0, 1]))
-    plan = filled_up(PairPlan(users, items), (9, 7))
+    users = UniqueIds(torch.tensor([3, 5]), torch.tensor([1, 0, 1]))
+    items = UniqueIds(torch.tensor([1, 2, 4]), torch.tensor([2, 0, 1]))
+    plan = filled_up(IndexPlan(users, items), (9, 7))
     assert plan.users.ids.tolist() == [3, 5, 9]
     assert plan.items.ids.tolist() == [1, 2, 4]
     assert plan.users.inverse.tolist() == [1, 0, 1]

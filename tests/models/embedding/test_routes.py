@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from thread_ranks import ThreadCollectives, run_on_threads
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.data.loading.index_plan import PairPlan, plan_pairs
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.embedding.routes import Routes, find_routes, swap_rows
 
 
@@ -19,7 +19,7 @@ def ids_of(*numbers: int) -> torch.Tensor:
 
 def test_keepers_learn_who_needs_which_rows() -> None:
     """Rank 0 of 2 needs users 5, 2, 5, 8 and items 1, 1, 0, 1; rank 1 needs user 2 and item 3."""
-    plans = [plan_pairs(ids_of(5, 2, 5, 8), ids_of(1, 1, 0, 1)), plan_pairs(ids_of(2), ids_of(3))]
+    plans = [IndexPlan.of(ids_of(5, 2, 5, 8), ids_of(1, 1, 0, 1)), IndexPlan.of(ids_of(2), ids_of(3))]
     first, second = run_on_threads(2, lambda ranks: find_routes([plans[ranks.rank]], ranks)[0])
     # Even rows are kept by rank 0, odd ones by rank 1.
     assert first.users.plan.ids.tolist() == [2, 8, 5]
@@ -48,8 +48,8 @@ def test_every_rank_is_sent_the_rows_that_it_needs(world_size: int, counts: list
     )
 
     def fetch(ranks: ThreadCollectives) -> tuple[Routes, torch.Tensor, torch.Tensor]:
-        routes = find_routes([plan_pairs(users[ranks.rank], items[ranks.rank])], ranks)[0]
-        kept: PairPlan = routes.kept
+        routes = find_routes([IndexPlan.of(users[ranks.rank], items[ranks.rank])], ranks)[0]
+        kept: IndexPlan = routes.kept
         numbers = [(side.ids[side.inverse] * world_size + ranks.rank).double() for side in (kept.users, kept.items)]
         rows = (torch.stack([numbers[0]] * 2, dim=1), -numbers[1].unsqueeze(1))
         arrived = swap_rows(rows, routes.asked, routes.needed, ranks)
@@ -68,7 +68,7 @@ def test_every_rank_is_sent_the_rows_that_it_needs(world_size: int, counts: list
 def test_routes_of_several_batches_are_found_in_one_go() -> None:
     def find(ranks: ThreadCollectives) -> tuple[list[Routes], list[Routes]]:
         generator = torch.Generator().manual_seed(ranks.rank)
-        plans = [plan_pairs(*torch.randint(0, 20, (2, size), generator=generator)) for size in (5, 0, 9)]
+        plans = [IndexPlan.of(*torch.randint(0, 20, (2, size), generator=generator)) for size in (5, 0, 9)]
         return find_routes(plans, ranks), [find_routes([plan], ranks)[0] for plan in plans]
 
     for together, alone in run_on_threads(3, find):
@@ -96,7 +96,7 @@ def test_ids_and_rows_are_all_that_travels(world_size: int) -> None:
     """Every rank needs users 0 … 5 and item 0."""
 
     def sent(ranks: ThreadCollectives) -> int:
-        routes = find_routes([plan_pairs(torch.arange(6), torch.zeros(6, dtype=torch.int64))], ranks)[0]
+        routes = find_routes([IndexPlan.of(torch.arange(6), torch.zeros(6, dtype=torch.int64))], ranks)[0]
         asked_users, asked_items = (sum(counts) for counts in routes.asked)
         swap_rows((torch.zeros(asked_users, 4), torch.zeros(asked_items, 2)), routes.asked, routes.needed, ranks)
         return ranks.sent_bytes

@@ -17,7 +17,7 @@ from thread_ranks import ThreadCollectives, run_on_threads
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import InverseGradientConfig, MethodConfig, NoneConfig
 from distributed_il.data.loading.batch import Batch
-from distributed_il.data.loading.index_plan import plan_pairs
+from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.embedding import gradient_exchange as exchange
@@ -91,8 +91,8 @@ def planned(batch: Batch) -> Batch:
     """The batch with its plans made ahead."""
     pairs = batch.unlabelled
     if pairs is not None:
-        pairs = dataclasses.replace(pairs, plan=plan_pairs(pairs.user_ids, pairs.item_ids))
-    return dataclasses.replace(batch, unlabelled=pairs, plan=plan_pairs(batch.user_ids, batch.item_ids))
+        pairs = dataclasses.replace(pairs, plan=IndexPlan.of(pairs.user_ids, pairs.item_ids))
+    return dataclasses.replace(batch, unlabelled=pairs, plan=IndexPlan.of(batch.user_ids, batch.item_ids))
 
 
 class Counted(ThreadCollectives):

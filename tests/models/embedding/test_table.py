@@ -9,7 +9,7 @@ import torch
 
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.core.errors import UserError
-from distributed_il.data.loading.index_plan import RowPlan
+from distributed_il.data.loading.index_plan import UniqueIds
 from distributed_il.models.embedding import table as tables
 from distributed_il.models.embedding.table import EmbeddingTable, RowGradients
 
@@ -23,8 +23,8 @@ def make_table(
     return EmbeddingTable(num_rows, dim, std=0.5, seed=seed, dtype=dtype, device=torch.device("cpu"))
 
 
-def row_plan(ids: torch.Tensor) -> RowPlan:
-    return RowPlan(*torch.unique(ids, return_inverse=True))
+def row_plan(ids: torch.Tensor) -> UniqueIds:
+    return UniqueIds(*torch.unique(ids, return_inverse=True))
 
 
 def test_weights_are_normal_by_the_seed_and_moments_are_0() -> None:
