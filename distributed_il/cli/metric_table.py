@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-COLUMNS = ("auc", "gauc", "ndcg@10", "ndcg@20", "mrr", "logloss", "ece")
+from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 
 
 def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str:
@@ -16,11 +15,9 @@ def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str
         split: What the metrics are of.
         predictors: Metrics by name, the model's first.
     """
-    names = {name: name.replace("_", " ") for name in predictors}
-    width = max(len(split), *map(len, names.values()))
-    lines = [f"{split:<{width}}" + "".join(f"{column:>9}" for column in COLUMNS)]
-    for name, metrics in predictors.items():
-        lines.append(f"{names[name]:<{width}}" + "".join(f"{_number(metrics.get(column)):>9}" for column in COLUMNS))
+    rows = [[split, *METRICS], *metric_rows(predictors)]
+    width = max(len(name) for name, *_ in rows)
+    lines = [f"{name:<{width}}" + "".join(f"{value:>9}" for value in values) for name, *values in rows]
     model = next(iter(predictors.values()))
     if "rows" in model:
         lines.append(
@@ -28,10 +25,6 @@ def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str
             f"{model['users_left_out']:,} left out of per-user metrics, whose rows are all of one class"
         )
     return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
 def answer_line(output: str, counts: Mapping[str, int]) -> str:

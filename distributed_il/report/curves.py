@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from distributed_il.evaluation.metric_columns import METRICS, metric_text
 from distributed_il.report.html.charts import bar_chart, line_chart, scatter_chart, share_bar
 from distributed_il.report.html.frame import Series
 from distributed_il.report.html.html import Markup, details, figures, heading, joined, paragraph, table
 from distributed_il.report.records import RunRecord
-from distributed_il.report.results import METRICS, number
 from distributed_il.training.monitor import WeightHistogram
 
 CURVES = {
@@ -56,8 +56,8 @@ def curves(records: Sequence[RunRecord], styles: Mapping[str, int]) -> Markup:
             one.name,
             f"{entry['round']}{' (best)' if entry['round'] == one.best_round else ''}",
             f"{entry['step']:,}",
-            number(entry.get("train_loss")),
-            *(number(entry[key]) for key in METRICS),
+            metric_text(entry.get("train_loss")),
+            *(metric_text(entry[key]) for key in METRICS),
         ]
         for one in records
         for entry in one.history

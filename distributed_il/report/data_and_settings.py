@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from distributed_il.data.dataset import UNCLEAR, Dataset
+from distributed_il.evaluation.metric_columns import metric_text
 from distributed_il.report.html.html import Markup, details, heading, joined, paragraph, table, words
 from distributed_il.report.records import RunRecord
-from distributed_il.report.results import number
 
 
 def data(datasets: Sequence[Dataset]) -> Markup:
@@ -70,7 +70,7 @@ def runs(records: Sequence[RunRecord]) -> Markup:
             f"{one.settings['run.seed']}",
             f"{one.settings['run.workers']}",
             _speed(one),
-            number(one.history[one.best_round - 1]["logloss"]),
+            metric_text(one.history[one.best_round - 1]["logloss"]),
         ]
         for one in records
     ]

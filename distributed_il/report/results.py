@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distributed_il.evaluation.metric_columns import LOWER_IS_BETTER, METRICS, metric_text
 from distributed_il.evaluation.metrics.bootstrap import RESAMPLES, Estimate
 from distributed_il.report.html.charts import Interval, interval_chart, line_chart
 from distributed_il.report.html.frame import Series
@@ -13,16 +14,6 @@ from distributed_il.report.html.html import Markup, details, figures, heading, j
 from distributed_il.report.measurement import Comparison, Predictor
 from distributed_il.report.slices import Slices
 
-METRICS = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "ndcg@10": "NDCG@10",
-    "ndcg@20": "NDCG@20",
-    "mrr": "MRR",
-    "logloss": "log loss",
-    "ece": "ECE",
-}
-LOWER_IS_BETTER = {"logloss", "ece"}
 DRAWN = ("auc", "gauc", "ndcg@20", "logloss")
 SPLITS = {"test": "test split", "valid": "validation split"}
 TRIVIAL_STYLES = (7, 6)
@@ -93,16 +84,6 @@ def slices(comparison: Comparison, styles: Mapping[str, int]) -> Markup:
     return joined(paragraph(text), figures(*charts), details("Metrics of all groups", joined(*tables)))
 
 
-def number(value: float | None, sign: str = "") -> str:
-    """Four digits, or a dash for what is not defined.
-
-    Args:
-        value: The number.
-        sign: `+` for differences, which show theirs.
-    """
-    return "–" if value is None or not math.isfinite(value) else f"{value:{sign}z.4f}".replace("-", "−")
-
-
 def _styles(comparison: Comparison, styles: Mapping[str, int]) -> dict[str, int]:
     names = [one.name for one in comparison.trivial]
     return {**styles, **dict(zip(names, TRIVIAL_STYLES, strict=True))}
@@ -120,13 +101,13 @@ def _metric_table(predictors: Sequence[Predictor], models: int) -> Markup:
 
 def _cell(one: Predictor, name: str, best: float) -> Markup:
     value = float(one.metrics[name])
-    text = f'<span class="best">{number(value)}</span>' if value == best else number(value)
+    text = f'<span class="best">{metric_text(value)}</span>' if value == best else metric_text(value)
     return Markup(text + (_range(one.estimates[name]) if name in one.estimates else ""))
 
 
 def _range(estimate: Estimate, sign: str = "") -> str:
     low, high = estimate.interval()
-    return "" if math.isnan(low) else f"<small>{number(low, sign)} to {number(high, sign)}</small>"
+    return "" if math.isnan(low) else f"<small>{metric_text(low, sign)} to {metric_text(high, sign)}</small>"
 
 
 def _intervals(name: str, predictors: Sequence[Predictor], styles: Mapping[str, int]) -> Markup:
@@ -148,7 +129,7 @@ def _differences(models: Sequence[Predictor], other: Predictor) -> Markup:
         for name in names:
             difference = model.estimates[name].less(other.estimates[name])
             low, high = difference.interval()
-            text = number(difference.value, "+")
+            text = metric_text(difference.value, "+")
             sure = low > 0 or high < 0
             row.append(Markup((f'<span class="best">{text}</span>' if sure else text) + _range(difference, "+")))
         rows.append(row)
@@ -163,6 +144,6 @@ def _slice_table(kind: str, groups: Slices, comparison: Comparison) -> Markup:
         for one in (*comparison.models, comparison.trivial[-1]):
             metrics: Mapping[str, Any] = one.slices[kind][group]
             counts = [f"{metrics['rows']:,}", f"{metrics['users']:,}", f"{metrics['positives_share']:.1%}"]
-            rows.append([name, one.name, *counts, *(number(metrics[key]) for key in shown)])
+            rows.append([name, one.name, *counts, *(metric_text(metrics[key]) for key in shown)])
     columns = [f"rows of the {kind}", "predictor", "rows", "users", "positive", *(METRICS[key] for key in shown)]
     return table(columns, rows, caption=f"By activity of the {kind}", texts=2)

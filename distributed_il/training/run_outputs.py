@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distributed_il.core.config import TrainConfig, config_to_dict, config_to_yaml, flat
 from distributed_il.core.files import read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset
+from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 from distributed_il.training.monitor import Monitor, WeightHistogram, decision_curve_figure, weight_distribution_figure
 from distributed_il.training.telemetry import Telemetry
-
-TABLE_METRICS = ("auc", "gauc", "ndcg@10", "ndcg@20", "mrr", "logloss", "ece")
 
 
 def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, resumed: bool) -> None:
@@ -99,17 +97,12 @@ def finished_metrics(run_dir: str) -> str | None:
 
 def result_table(result: Mapping[str, Any]) -> str:
     """A Markdown table of the model's test metrics beside the trivial predictors."""
-    rows = {"model": result["test"], **result["trivial"]}
-    lines = ["| test | " + " | ".join(TABLE_METRICS) + " |", "|---" * (len(TABLE_METRICS) + 1) + "|"]
-    for name, metrics in rows.items():
-        lines.append(
-            f"| {name.replace('_', ' ')} | " + " | ".join(_number(metrics[key]) for key in TABLE_METRICS) + " |"
-        )
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
+    rows = [
+        ["test", *METRICS],
+        ["---"] * (len(METRICS) + 1),
+        *metric_rows({"model": result["test"], **result["trivial"]}),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _show(monitor: Monitor, tag: str, picture: Any, step: int) -> None:

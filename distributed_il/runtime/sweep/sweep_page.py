@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from distributed_il import __version__
+from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 from distributed_il.report.html.charts import line_chart, scatter_chart
 from distributed_il.report.html.frame import Series
 from distributed_il.report.html.html import Markup, figures, joined, page, paragraph, table
 from distributed_il.runtime.sweep.outcome import TABLE_ENDS, Trial, shown, trial_table
 from distributed_il.runtime.sweep.space import Domain
 
-METRICS = ("auc", "gauc", "ndcg@10", "ndcg@20", "mrr", "logloss", "ece")
 BEST, OTHERS = 0, 7
 
 
@@ -28,17 +28,13 @@ def sweep_page(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, re
         result: What its metrics.json holds.
     """
     keys = [domain.key for domain in space]
-    predictors = {f"trial {best.name}": result["test"], **result["trivial"]}
-    rows = [
-        [name.replace("_", " "), *(f"{metrics[key]:.4f}" if _finite(metrics[key]) else "–" for key in METRICS)]
-        for name, metrics in predictors.items()
-    ]
+    rows = metric_rows({f"trial {best.name}": result["test"], **result["trivial"]})
     text = (
         f"Trial {best.name} has the lowest validation log loss, {best.best_loss:.4f} in round {best.best_round}. It "
         "alone was measured on the test split, after the choice."
     )
     chosen = table(["setting", "value"], [[key, shown(value)] for key, value in best.settings.items()], texts=2)
-    results = table(["test", *METRICS], rows, marked=range(1, len(rows)))
+    results = table(["test", *METRICS.values()], rows, marked=range(1, len(rows)))
     spans = table(["setting", "drawn from"], [[domain.key, _words(domain)] for domain in space], texts=2)
     table_rows = trial_table(trials, keys)
     sections = {
@@ -96,7 +92,3 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Markup:
 def _words(domain: Domain) -> str:
     values = [shown(value) for value in domain.values]
     return f"one of {', '.join(values)}" if domain.kind == "choice" else f"{domain.kind}, {values[0]} to {values[1]}"
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
