@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from distributed_il.cli.metric_table import answer_line
 from distributed_il.cli.options import find_own_code, read_options
-from distributed_il.core.progress import StageLine
+from distributed_il.core.progress import ProgressLine
 
 if TYPE_CHECKING:
     from distributed_il.inference.config import AnnotateConfig
@@ -45,6 +45,6 @@ def run(argv: Sequence[str]) -> None:
     find_own_code()
     from distributed_il.runtime.batch_inference import annotate
 
-    with StageLine() as line:
-        counts = annotate(config, line.update)
+    with ProgressLine() as line:
+        counts = annotate(config, line.update_stage)
     print(answer_line(config.output, counts))

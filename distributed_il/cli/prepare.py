@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.options import read_options
-from distributed_il.core.progress import StageLine
+from distributed_il.core.progress import ProgressLine
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,12 +40,12 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         UserError: See `distributed_il.data.prepare.prepare`.
     """
+    config = read(argv)
     from distributed_il.data.prepare import prepare, summary_text
     from distributed_il.report.dataset_page import summary_page
 
-    config = read(argv)
-    with StageLine() as line:
-        manifest = prepare(config, line.update, summary_page=summary_page, read_in_parallel=_read_side_by_side)
+    with ProgressLine() as line:
+        manifest = prepare(config, line.update_stage, summary_page=summary_page, read_in_parallel=_read_side_by_side)
     print(summary_text(manifest))
     print(f"Pictures: {config.output.rstrip('/')}/summary.html")
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.options import read_options
-from distributed_il.core.progress import StageLine
+from distributed_il.core.progress import ProgressLine
 
 if TYPE_CHECKING:
     from distributed_il.data.prepare.simulate.simulator import SimulateConfig
@@ -41,8 +41,8 @@ def run(argv: Sequence[str]) -> None:
     from distributed_il.evaluation.simulation_oracle import report
 
     config = read(argv)
-    with StageLine() as line:
-        simulation = simulate(config, line.update)
+    with ProgressLine() as line:
+        simulation = simulate(config, line.update_stage)
         shown = report(simulation)
     print(shown.summary())
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 PLAIN_EVERY_S = 30.0
+
+StageProgress = Callable[[str, int, int], None]
+"""Told the stage, and how many of its rows are done of how many in all; 0 where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Progress:
 
 
 class ProgressLine:
-    """Shows progress on a terminal as one moving line, elsewhere as a plain line now and then."""
+    """Shows on a terminal where the work is, as one moving line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Shows nothing yet.
@@ -72,30 +76,45 @@ class ProgressLine:
         self._told = -math.inf
 
     def __enter__(self) -> ProgressLine:
-        """Itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the last line standing."""
         if self._bar is not None:
             self._bar.close()
 
     def update(self, progress: Progress) -> None:
-        """Shows where the run is."""
+        """Shows where a run is; elsewhere than on a terminal as a plain line now and then. The last line stays."""
         if self._stream.isatty():
-            if self._bar is None:
-                self._bar = tqdm(total=0, bar_format="{desc}", file=self._stream, dynamic_ncols=True)
-            self._bar.set_description_str(progress.line())
+            self._moving(total=0, bar_format="{desc}").set_description_str(progress.line())
             return
         now = time.monotonic()
         if progress.round != self._round or now - self._told >= PLAIN_EVERY_S:
             self._round, self._told = progress.round, now
             print(progress.line(), file=self._stream, flush=True)
 
+    def update_stage(self, stage: str, done: int, total: int) -> None:
+        """Shows how far a stage is, on a terminal only; the line goes away in the end. A `StageProgress`.
+
+        Args:
+            stage: What is being done.
+            done: Rows done.
+            total: Rows in all; 0 where nobody knows.
+        """
+        if self._stream.isatty():
+            bar = self._moving(unit=" rows", unit_scale=True, leave=False)
+            bar.set_description(stage, refresh=False)
+            bar.total, bar.n = total or None, done
+            bar.refresh()
+
     def note(self, text: str) -> None:
         """Prints a line that stays, above the moving one."""
         tqdm.write(text, file=self._stream)
         self._stream.flush()
+
+    def _moving(self, **options: Any) -> Any:
+        if self._bar is None:
+            self._bar = tqdm(file=self._stream, dynamic_ncols=True, **options)
+        return self._bar
 
 
 def _short(number: float) -> str:
@@ -103,42 +122,3 @@ def _short(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f}{letter}"
     return f"{number:.0f}"
-
-
-class StageLine:
-    """Shows the present stage and how far it is; on a terminal only."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Shows nothing yet.
-
-        Args:
-            stream: Where to write; standard error by default.
-        """
-        self._stream: TextIO = sys.stderr if stream is None else stream
-        self._bar: Any = None
-
-    def __enter__(self) -> StageLine:
-        """Itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Takes the line away."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, stage: str, done: int, total: int) -> None:
-        """Shows where the work is.
-
-        Args:
-            stage: What is being done.
-            done: Rows done.
-            total: Rows in all; 0 where nobody knows.
-        """
-        if not self._stream.isatty():
-            return
-        if self._bar is None:
-            self._bar = tqdm(file=self._stream, unit=" rows", unit_scale=True, leave=False, dynamic_ncols=True)
-        self._bar.set_description(stage, refresh=False)
-        self._bar.total = total or None
-        self._bar.n = done
-        self._bar.refresh()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from distributed_il.runtime.session import ray_session  # isort: skip  # before Ray
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 import ray.data
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.progress import StageProgress
 from distributed_il.inference.config import AnnotateConfig, RecommendConfig, ScoreConfig
 from distributed_il.inference.id_lookup import Vocabulary
 from distributed_il.inference.model import load_served_model
@@ -22,12 +23,10 @@ from distributed_il.inference.recommendations import Recommendations, read_users
 from distributed_il.inference.result_parts import ResultParts, Work
 from distributed_il.runtime.ray_data import silence
 
-OnProgress = Callable[[str, int, int], None]
-"""Told what is being made, rows done, and rows in all, 0 where nobody knows."""
 _COUNTS, _REFUSED = "counts", "refused"
 
 
-def run_work(work: Work, output: str, *, workers: int | None, on_progress: OnProgress) -> dict[str, int]:
+def run_work(work: Work, output: str, *, workers: int | None, on_progress: StageProgress) -> dict[str, int]:
     """Makes a result.
 
     The model is handed to Ray once: the processes of a machine share one copy of it in memory. Beside it, each holds
@@ -88,7 +87,7 @@ def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | No
         yield json.loads(row[_COUNTS])
 
 
-def score(config: ScoreConfig, on_progress: OnProgress) -> dict[str, int]:
+def score(config: ScoreConfig, on_progress: StageProgress) -> dict[str, int]:
     """Writes ŷ of pairs.
 
     Args:
@@ -104,7 +103,7 @@ def score(config: ScoreConfig, on_progress: OnProgress) -> dict[str, int]:
     return _pairs(config, config.split, weights=False, on_progress=on_progress)
 
 
-def annotate(config: AnnotateConfig, on_progress: OnProgress) -> dict[str, int]:
+def annotate(config: AnnotateConfig, on_progress: StageProgress) -> dict[str, int]:
     """Writes w1, w0 and ŷ of pairs.
 
     Args:
@@ -120,7 +119,7 @@ def annotate(config: AnnotateConfig, on_progress: OnProgress) -> dict[str, int]:
     return _pairs(config, None if config.pairs else "unclear", weights=True, on_progress=on_progress)
 
 
-def recommend(config: RecommendConfig, on_progress: OnProgress) -> dict[str, int]:
+def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, int]:
     """Writes the K best items of users.
 
     Args:
@@ -157,7 +156,7 @@ def recommend(config: RecommendConfig, on_progress: OnProgress) -> dict[str, int
 
 
 def _pairs(
-    config: ScoreConfig | AnnotateConfig, split: str | None, *, weights: bool, on_progress: OnProgress
+    config: ScoreConfig | AnnotateConfig, split: str | None, *, weights: bool, on_progress: StageProgress
 ) -> dict[str, int]:
     # Whether there are pairs shows before the model is read.
     files = find_pairs(config.pairs, (config.user_column, config.item_column)) if config.pairs else None

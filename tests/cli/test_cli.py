@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -19,9 +18,8 @@ from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.train import read_train_config
 from distributed_il.core.config import METHODS, InverseGradientConfig, TrainConfig, TruncatedConfig, config_to_yaml
 from distributed_il.core.errors import UserError
-from distributed_il.core.progress import StageLine
 
-JOBS = Path(__file__).parents[1] / "jobs"
+JOBS = Path(__file__).parents[2] / "jobs"
 NEEDED = ["--data.path=data", "--run.dir=run"]
 METRICS = {
     "auc": 0.84,
@@ -314,14 +312,19 @@ def test_prepare_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_simulate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from distributed_il.data.prepare.simulate import simulator
+    from distributed_il.evaluation import simulation_oracle
 
     told: list[Any] = []
 
     def simulate(config: Any, progress: Any) -> Any:
         told.append(config)
-        return types.SimpleNamespace(summary=lambda: "what there is to learn")
+        return "simulation"
+
+    def report(simulation: str) -> Any:
+        return types.SimpleNamespace(summary=lambda: f"what there is to learn in a {simulation}")
 
     monkeypatch.setattr(simulator, "simulate", simulate)
+    monkeypatch.setattr(simulation_oracle, "report", report)
     assert main(["simulate", "--output=data", "--preset=micro-video", "--seed=4"]) == 0
     assert (told[0].preset, told[0].seed) == ("micro-video", 4)
     assert "what there is to learn" in capsys.readouterr().out
@@ -347,21 +350,6 @@ def test_metrics_that_are_not_defined_are_shown_as_such() -> None:
     assert header.split()[0] == "test"
     assert row.split() == ["model", "0.8400", "0.7700", "0.9500", "0.9600", "0.5000", "–", "–"]
     assert counts.startswith("2,000 rows, 50.0% positive")
-
-
-def test_stages_are_shown_on_a_terminal_alone() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal, file = Terminal(), io.StringIO()
-    for stream in (terminal, file):
-        with StageLine(stream) as line:
-            line.update("read", 10, 0)
-            line.update("write", 5, 20)
-    assert "read" in terminal.getvalue()
-    assert "write" in terminal.getvalue()
-    assert file.getvalue() == ""
 
 
 # Exit codes and help

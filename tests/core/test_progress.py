@@ -145,3 +145,15 @@ def test_standard_error_by_default(clock: Clock, capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert captured.err == f"{FULL.line()}\n"
     assert captured.out == ""
+
+
+def test_stages_are_shown_on_a_terminal_alone() -> None:
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        with ProgressLine(stream) as line:
+            line.update_stage("read", 10, 0)
+            line.update_stage("write", 5, 20)
+    assert "read" in terminal.getvalue()
+    assert "write" in terminal.getvalue()
+    assert not terminal.getvalue().endswith("\n")
+    assert file.getvalue() == ""

@@ -1,9 +1,9 @@
 """Raw feedback, or none at all, becomes a dataset."""
 
-from distributed_il.data.prepare.build.options import BuildOptions, Policies, Progress
+from distributed_il.data.prepare.build.options import BuildOptions, Policies
 from distributed_il.data.prepare.build.pipeline import build_dataset
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.preparation import prepare
 from distributed_il.data.prepare.summary import summary_text
 
-__all__ = ["BuildOptions", "Policies", "PrepareConfig", "Progress", "build_dataset", "prepare", "summary_text"]
+__all__ = ["BuildOptions", "Policies", "PrepareConfig", "build_dataset", "prepare", "summary_text"]

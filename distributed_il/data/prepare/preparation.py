@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import Dataset, Manifest
 from distributed_il.data.prepare.build.gather import PARENT_ROW
-from distributed_il.data.prepare.build.options import ALL, BuildOptions, Policies, Progress
+from distributed_il.data.prepare.build.options import ALL, BuildOptions, Policies
 from distributed_il.data.prepare.build.pipeline import build_dataset
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.feature_files import open_feature_files
@@ -36,7 +37,7 @@ ParallelReader = Callable[[RawReader, int], Generator[tuple[str, pa.Table]]]
 
 def prepare(
     config: PrepareConfig,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     *,
     summary_page: SummaryPage | None = None,
     read_in_parallel: ParallelReader | None = None,

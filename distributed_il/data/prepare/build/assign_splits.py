@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from distributed_il.core.counter_rng import SHUFFLE, hash_u64, uniform_below
 from distributed_il.core.prefetch import Prefetcher
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import UNCLEAR, DatasetWriter
 from distributed_il.data.prepare.build.deduplicate import require_rows
 from distributed_il.data.prepare.build.gather import Gathered
-from distributed_il.data.prepare.build.options import PARTS, TO_DEAL, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
+from distributed_il.data.prepare.build.options import PARTS, TO_DEAL, TRAIN_PART, UNCLEAR_PART, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Buckets, RecordFile, Records, record_type
 from distributed_il.data.prepare.build.splitters import Splitter
 
@@ -42,7 +43,7 @@ def deal(
     options: BuildOptions,
     counts: Counter[str],
     *,
-    progress: Progress,
+    progress: StageProgress,
 ) -> Dealt:
     """Deals all rows and writes both pair indexes.
 
@@ -89,7 +90,7 @@ class _Dealer:
         seed: int,
         counts: Counter[str],
         scratch: Path,
-        progress: Progress,
+        progress: StageProgress,
     ) -> None:
         self._gathered, self._splitter, self._dealt = gathered, splitter, dealt
         self._seed, self._counts, self._progress = seed, counts, progress

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import SPLITS
 from distributed_il.data.prepare.build.gather import Gathered
 from distributed_il.data.prepare.build.options import (
@@ -21,7 +22,6 @@ from distributed_il.data.prepare.build.options import (
     UNCLEAR_PART,
     BuildOptions,
     Policies,
-    Progress,
 )
 from distributed_il.data.prepare.build.record_buckets import RecordFile, Records
 
@@ -153,7 +153,7 @@ def clean(
     counts: Counter[str],
     *,
     locate: Callable[[str, int], str],
-    progress: Progress,
+    progress: StageProgress,
 ) -> list[int]:
     """Resolves the pairs of every bucket, in place.
 

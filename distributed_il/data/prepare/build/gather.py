@@ -13,9 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
 from distributed_il.data.prepare.build.external_ids import IdSpool, Numbering, Vocabulary
-from distributed_il.data.prepare.build.options import ALL, TEST_PART, TO_DEAL, TRAIN_PART, BuildOptions, Progress
+from distributed_il.data.prepare.build.options import ALL, TEST_PART, TO_DEAL, TRAIN_PART, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Buckets, RecordFile, Records, record_type
 
 PARENT_ROW = 1 << 62
@@ -78,7 +79,7 @@ def gather(
     options: BuildOptions,
     *,
     num_rows: int,
-    progress: Progress,
+    progress: StageProgress,
 ) -> Gathered:
     """Reads all rows once and groups them by user.
 
@@ -115,7 +116,9 @@ def gather(
     return _group(spool, scratch, options, test_is_given=mixed and SPLITS[TEST_PART] in spool.numbers, told=progress)
 
 
-def _group(spool: _Spool, scratch: Path, options: BuildOptions, *, test_is_given: bool, told: Progress) -> Gathered:
+def _group(
+    spool: _Spool, scratch: Path, options: BuildOptions, *, test_is_given: bool, told: StageProgress
+) -> Gathered:
     users, items = (spool.ids[name].finish() for name in ("user", "item"))
     bucket_of_user = _buckets_of_users(users, options)
     rows = spool.file.rows + _parent_size(options.parent)

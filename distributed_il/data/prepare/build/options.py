@@ -1,15 +1,13 @@
-"""How a dataset is built, and how the work says where it is."""
+"""How a dataset is built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
 
-Progress = Callable[[str, int, int], None]
-"""Told the stage, and how many of its rows are done of how many in all; 0 where nobody knows."""
 ALL = "all"
 """Stands for a split where the rows are still to be dealt."""
 PARTS = (*SPLITS, UNCLEAR)

@@ -17,12 +17,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.files import told_when_full
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import DatasetWriter, Manifest, SourceFile
 from distributed_il.data.prepare.build.assign_splits import deal
 from distributed_il.data.prepare.build.deduplicate import clean
 from distributed_il.data.prepare.build.gather import gather
 from distributed_il.data.prepare.build.k_core import keep_active
-from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions, Policies, Progress
+from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions, Policies
 from distributed_il.data.prepare.build.side_features import SideFeatures, code_features
 from distributed_il.data.prepare.build.splitters import splitter
 from distributed_il.data.prepare.build.write_shuffled import place
@@ -40,7 +41,7 @@ def build_dataset(
     source: Iterable[SourceFile] = (),
     num_rows: int = 0,
     locate: Callable[[str, int], str] = lambda split, row: f"{split}, row {row + 1}",
-    progress: Progress = lambda stage, done, total: None,
+    progress: StageProgress = lambda stage, done, total: None,
     late_counts: Callable[[], Mapping[str, int]] = dict,
     documents: Documents = lambda manifest, user_rows, item_rows: {},
 ) -> Manifest:

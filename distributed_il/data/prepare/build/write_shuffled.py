@@ -9,14 +9,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.prefetch import Prefetcher
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import UNCLEAR, DatasetWriter
 from distributed_il.data.prepare.build.assign_splits import Dealt
-from distributed_il.data.prepare.build.options import PARTS, TRAIN_PART, UNCLEAR_PART, BuildOptions, Progress
+from distributed_il.data.prepare.build.options import PARTS, TRAIN_PART, UNCLEAR_PART, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import RecordFile, Records
 
 
 def place(
-    dealt: Dealt, writer: DatasetWriter, options: BuildOptions, counts: Counter[str], *, progress: Progress
+    dealt: Dealt, writer: DatasetWriter, options: BuildOptions, counts: Counter[str], *, progress: StageProgress
 ) -> None:
     """Writes all parts in their shuffled order.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.counter_rng import SHUFFLE
 from distributed_il.core.errors import UserError
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import DatasetWriter, Manifest
 from distributed_il.data.prepare.simulate.splits import deal
 from distributed_il.data.prepare.simulate.watch_log import LogSize, WatchLog, draw_log, generator
@@ -26,9 +27,6 @@ gives none. `demo`: a log that a laptop simulates in seconds and learns in a min
 MAX_FILL = 0.25
 """Share of all pairs that may be watched: a user's items are all different, and the popular ones must suffice."""
 _ROWS_AT_ONCE = 1_000_000
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage, and how many of its rows are done of how many in all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +95,7 @@ class Simulation:
     size: LogSize
 
 
-def simulate(config: SimulateConfig, progress: Progress | None = None) -> Simulation:
+def simulate(config: SimulateConfig, progress: StageProgress | None = None) -> Simulation:
     """Draws users, items and watches, and writes them as a dataset.
 
     Columns beside the usual ones, never read by training: `preference` float32, the true probability π(u, i) that the
@@ -170,7 +168,7 @@ def _rule() -> dict[str, Any]:
     }
 
 
-def _counter(progress: Progress | None, stage: str, total: int) -> Callable[[int], None]:
+def _counter(progress: StageProgress | None, stage: str, total: int) -> Callable[[int], None]:
     done = 0
 
     def advance(rows: int) -> None:
