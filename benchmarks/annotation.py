@@ -41,7 +41,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 from distributed_il.evaluation.baselines import item_mean
 from distributed_il.evaluation.metrics import evaluate
-from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import SplitPairs
@@ -83,8 +83,8 @@ def simulated(plan: Plan, place: str) -> Dataset:
 def annotated(run_dir: str, dataset: Dataset) -> NDArray[Any]:
     """w1 of the unclear watches, in the order of `column`."""
     model, run = load_served_model(run_dir, "best", dataset.path)
-    users = Vocabulary("user", dataset.vocabulary("users"))
-    items = Vocabulary("item", dataset.vocabulary("items"))
+    users = IdLookup("user", dataset.vocabulary("users"))
+    items = IdLookup("item", dataset.vocabulary("items"))
     work = PairResults(model, users, items, SplitPairs(dataset, "unclear"), weights=True, checkpoint=run.identity())
     tables = [table for part in range(len(work.rows)) for table, _ in work.tables(part)]
     return np.concatenate([table.column("w1").to_numpy() for table in tables])

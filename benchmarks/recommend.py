@@ -27,7 +27,7 @@ from benchmarks.common.peak_memory import PeakMemory
 from benchmarks.common.result import Figure, Result
 from distributed_il.core.config import ModelConfig
 from distributed_il.data.sampling import PairIndex
-from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.recommendations import USERS_PER_PART, Recommendations
 from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
@@ -139,8 +139,8 @@ def _job(plan: Plan) -> dict[str, Figure]:
     seen = seen_pairs(plan)
     work = Recommendations(
         model=random_model(plan, plan.dot_products[0]),
-        users=Vocabulary("user", pa.array(range(plan.users))),
-        items=Vocabulary("item", pa.array(range(plan.items))),
+        users=IdLookup("user", pa.array(range(plan.users))),
+        items=IdLookup("item", pa.array(range(plan.items))),
         asked=pa.array(range(plan.users)),
         top=plan.top,
         seen=(seen,),

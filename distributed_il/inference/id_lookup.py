@@ -26,7 +26,7 @@ class BadIdError(Exception):
         self.row, self.problem = row, problem
 
 
-class Vocabulary:
+class IdLookup:
     """The external ids of one entity; its arrays may be read-only and shared between processes."""
 
     def __init__(self, entity: str, ids: pa.Array) -> None:

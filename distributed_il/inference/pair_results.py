@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ANSWERS, ServedModel
 from distributed_il.inference.pair_sources import PairSource
 from distributed_il.inference.result_parts import CountedTable
@@ -34,8 +34,8 @@ class PairResults:
     """
 
     model: ServedModel
-    users: Vocabulary
-    items: Vocabulary
+    users: IdLookup
+    items: IdLookup
     source: PairSource
     weights: bool
     checkpoint: Mapping[str, Any]

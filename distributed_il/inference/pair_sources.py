@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import UNCLEAR, Block, Dataset
-from distributed_il.inference.id_lookup import BadIdError, Vocabulary
+from distributed_il.inference.id_lookup import BadIdError, IdLookup
 from distributed_il.inference.pair_files import PairFiles
 
 PIECE_ROWS = 262_144
@@ -53,7 +53,7 @@ class PairSource(Protocol):
         """What the pairs are, as plain values."""
         ...
 
-    def read(self, piece: int, users: Vocabulary, items: Vocabulary) -> Iterator[Pairs]:
+    def read(self, piece: int, users: IdLookup, items: IdLookup) -> Iterator[Pairs]:
         """Reads a piece, some rows at a time.
 
         Raises:
@@ -89,7 +89,7 @@ class SplitPairs:
     def identity(self) -> Mapping[str, Any]:
         return {"split": self._split}
 
-    def read(self, piece: int, users: Vocabulary, items: Vocabulary) -> Iterator[Pairs]:
+    def read(self, piece: int, users: IdLookup, items: IdLookup) -> Iterator[Pairs]:
         for block in self._pieces[piece]:
             table = self._dataset.read_block(block, ["user_id", "item_id", *self.extra])
             dense = [table.column(name).to_numpy().astype(np.int64) for name in ("user_id", "item_id")]
@@ -114,13 +114,13 @@ class GivenPairs:
     def identity(self) -> Mapping[str, Any]:
         return {"pairs": [list(file) for file in self._files.files], "columns": list(self._files.columns)}
 
-    def read(self, piece: int, users: Vocabulary, items: Vocabulary) -> Iterator[Pairs]:
+    def read(self, piece: int, users: IdLookup, items: IdLookup) -> Iterator[Pairs]:
         for user_ids, item_ids in read_ids(self._files, piece, (users, items)):
             columns = {"user_id": user_ids, "item_id": item_ids}
             yield Pairs(users.rows(user_ids), items.rows(item_ids), columns)
 
 
-def read_ids(files: PairFiles, piece: int, vocabularies: Sequence[Vocabulary]) -> Iterator[list[pa.Array]]:
+def read_ids(files: PairFiles, piece: int, vocabularies: Sequence[IdLookup]) -> Iterator[list[pa.Array]]:
     """Reads the columns of a piece as ids of the dataset's types.
 
     Args:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.data.sampling import PairIndex
-from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_files import PairFiles
 from distributed_il.inference.pair_results import ANSWERED_BY, answer_counts, answers_column, probabilities
@@ -37,8 +37,8 @@ class Recommendations:
     """
 
     model: ServedModel
-    users: Vocabulary
-    items: Vocabulary
+    users: IdLookup
+    items: IdLookup
     asked: pa.Array
     top: int
     seen: tuple[PairIndex, ...]
@@ -76,7 +76,7 @@ class Recommendations:
         return pa.table(columns, schema=self.schema), answer_counts(answered)
 
 
-def read_users(files: PairFiles, users: Vocabulary) -> pa.Array:
+def read_users(files: PairFiles, users: IdLookup) -> pa.Array:
     """External ids of given users, each once, in the order of their first row.
 
     Args:

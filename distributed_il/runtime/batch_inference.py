@@ -14,7 +14,7 @@ import ray.data
 from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
 from distributed_il.inference.config import AnnotateConfig, RecommendConfig, ScoreConfig
-from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_files import find_pairs
 from distributed_il.inference.pair_results import PairResults
@@ -134,12 +134,12 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
     """
     files = find_pairs(config.users, (config.user_column,)) if config.users else None
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data)
-    users = Vocabulary("user", run.dataset.vocabulary("users"))
+    users = IdLookup("user", run.dataset.vocabulary("users"))
     indexes = (run.dataset.observed(), run.dataset.logged()) if config.seen == "leave_out" else ()
     work = Recommendations(
         model=model,
         users=users,
-        items=Vocabulary("item", run.dataset.vocabulary("items")),
+        items=IdLookup("item", run.dataset.vocabulary("items")),
         asked=read_users(files, users) if files else users.ids,
         top=config.top,
         seen=tuple(index for index in indexes if index is not None),
@@ -164,8 +164,8 @@ def _pairs(
     source: PairSource = GivenPairs(files) if files else SplitPairs(run.dataset, str(split))
     work = PairResults(
         model=model,
-        users=Vocabulary("user", run.dataset.vocabulary("users")),
-        items=Vocabulary("item", run.dataset.vocabulary("items")),
+        users=IdLookup("user", run.dataset.vocabulary("users")),
+        items=IdLookup("item", run.dataset.vocabulary("items")),
         source=source,
         weights=weights,
         checkpoint=run.identity(),

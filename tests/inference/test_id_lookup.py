@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distributed_il.inference.id_lookup import BadIdError, Vocabulary
+from distributed_il.inference.id_lookup import BadIdError, IdLookup
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,16 @@ from distributed_il.inference.id_lookup import BadIdError, Vocabulary
     ],
 )
 def test_rows_of_ids_and_ids_of_rows(ids: list[Any], given: list[Any]) -> None:
-    vocabulary = Vocabulary("user", pa.array(ids))
-    rows = vocabulary.rows(pa.array(given))
+    lookup = IdLookup("user", pa.array(ids))
+    rows = lookup.rows(pa.array(given))
     assert rows.dtype == np.int64
     assert rows.tolist() == [ids.index(one) if one in ids else -1 for one in given]
-    assert vocabulary.rows(pa.array([], vocabulary.ids.type)).tolist() == []
-    assert vocabulary.external(np.array([len(ids) - 1, 0])).to_pylist() == [ids[-1], ids[0]]
+    assert lookup.rows(pa.array([], lookup.ids.type)).tolist() == []
+    assert lookup.external(np.array([len(ids) - 1, 0])).to_pylist() == [ids[-1], ids[0]]
 
 
-def test_raw_columns_take_the_vocabularys_type() -> None:
-    numbers, words = Vocabulary("user", pa.array([1, 2])), Vocabulary("user", pa.array(["1", "x"]))
+def test_raw_columns_take_the_type_of_the_ids() -> None:
+    numbers, words = IdLookup("user", pa.array([1, 2])), IdLookup("user", pa.array(["1", "x"]))
     assert numbers.read(pa.array(["1", "2"])).to_pylist() == [1, 2]
     assert numbers.read(pa.array([1.0, 2.0])).to_pylist() == [1, 2]
     assert words.read(pa.array([1, 2])).to_pylist() == ["1", "2"]

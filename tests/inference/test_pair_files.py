@@ -11,13 +11,13 @@ import pytest
 
 from distributed_il.core.errors import UserError
 from distributed_il.inference import pair_files
-from distributed_il.inference.id_lookup import Vocabulary
+from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.pair_files import PairFiles, find_pairs
 from distributed_il.inference.pair_sources import read_ids
 
 COLUMNS = ("user_id", "item_id")
 PAIRS = [(str(n), str(n * n)) for n in (1, 22, 333, 4, 55, 6666)]
-NUMBERS = [Vocabulary(entity, pa.array([1, 4], pa.int64())) for entity in ("user", "item")]
+NUMBERS = [IdLookup(entity, pa.array([1, 4], pa.int64())) for entity in ("user", "item")]
 
 
 def rows(files: PairFiles) -> list[tuple[object, ...]]:
