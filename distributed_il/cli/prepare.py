@@ -45,14 +45,14 @@ def run(argv: Sequence[str]) -> None:
     from distributed_il.report.dataset_page import summary_page
 
     with ProgressLine() as line:
-        manifest = prepare(config, line.update_stage, summary_page=summary_page, read_in_parallel=_read_side_by_side)
+        manifest = prepare(config, line.update_stage, summary_page=summary_page, read_in_parallel=_read_in_parallel)
     print(summary_text(manifest))
     print(f"Pictures: {config.output.rstrip('/')}/summary.html")
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
 
 
-def _read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
+def _read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
     # Who reads in this process alone does not wait for Ray to be imported.
-    from distributed_il.runtime.parallel_reading import read_side_by_side
+    from distributed_il.runtime.parallel_reading import read_in_parallel
 
-    return read_side_by_side(reader, workers)
+    return read_in_parallel(reader, workers)

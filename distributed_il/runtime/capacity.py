@@ -1,4 +1,4 @@
-"""Whether a cluster has room for a run's workers, asked as Ray Train will ask."""
+"""Whether a cluster has capacity for a run's workers, asked as Ray Train will ask."""
 
 from __future__ import annotations
 
@@ -13,68 +13,67 @@ from distributed_il.core.config import RunConfig
 from distributed_il.core.errors import UserError
 
 AT_ONCE_S = 5.0
-"""Within this time a cluster that has room gives it."""
-_LOOK_EVERY_S = 1
+"""Within this time a cluster with free capacity hands it out."""
+_POLL_S = 1
 
 
 def worker_resources(run: RunConfig) -> dict[str, float]:
-    """What one worker takes, as Ray counts it."""
+    """Returns what one worker takes, as Ray counts it."""
     return {"CPU": float(run.threads_per_worker)} | ({"GPU": 1.0} if run.use_gpu else {})
 
 
-def wait_for_room(
+def wait_for_capacity(
     run: RunConfig, *, workers: int, limit_s: float | None, note: Callable[[str], None], stopped: Callable[[], bool]
 ) -> None:
-    """Waits until the cluster could take so many workers at once; what it gave is given back.
+    """Waits until the cluster could take that many workers at once; what it reserves is given back.
 
-    Ray Train by itself would wait for ever and say nothing. Asking for the room also tells an autoscaler what is
-    wanted.
+    Ray Train by itself would wait forever and say nothing. Asking also tells an autoscaler what is wanted.
 
     Args:
         run: What a worker takes.
         workers: How many are needed to begin.
         limit_s: Seconds to wait, beyond the few that any cluster takes; None: as long as it takes.
         note: Told once if there is something to wait for.
-        stopped: Asked now and then whether to go on; where not, this returns.
+        stopped: Polled; once it returns True, so does this function.
 
     Raises:
-        UserError: There is no room within the limit.
+        UserError: The capacity did not come within the limit.
     """
     group = placement_group([worker_resources(run)] * workers)
     try:
-        if _given(group, AT_ONCE_S, stopped) or stopped():
+        if _reserved(group, AT_ONCE_S, stopped) or stopped():
             return
         limit_s = math.inf if limit_s is None else limit_s
         if limit_s > AT_ONCE_S:
             within = f" up to {limit_s:.0f} s" if math.isfinite(limit_s) else ""
-            note(f"waiting{within} for room: {_wanted(run, workers)}; {_there()}")
-        if not _given(group, limit_s - AT_ONCE_S, stopped) and not stopped():
+            note(f"waiting{within} for capacity: {_demand(run, workers)}; {_supply()}")
+        if not _reserved(group, limit_s - AT_ONCE_S, stopped) and not stopped():
             raise UserError(
-                f"the cluster has no room for {_wanted(run, workers)}: {_there()}; lower run.workers, add nodes, or "
-                "let the run wait longer with run.wait_for_workers_s (null: as long as it takes)"
+                f"the cluster has no capacity for {_demand(run, workers)}: {_supply()}; lower run.workers, add nodes, "
+                "or let the run wait longer with run.wait_for_workers_s (null: as long as it takes)"
             )
     finally:
         remove_placement_group(group)
 
 
-def _given(group: PlacementGroup, within_s: float, stopped: Callable[[], bool]) -> bool:
+def _reserved(group: PlacementGroup, within_s: float, stopped: Callable[[], bool]) -> bool:
     until = time.monotonic() + within_s
-    while not group.wait(_LOOK_EVERY_S):
+    while not group.wait(_POLL_S):
         if stopped() or time.monotonic() > until:
             return False
     return True
 
 
-def _wanted(run: RunConfig, workers: int) -> str:
+def _demand(run: RunConfig, workers: int) -> str:
     each = " and ".join(_amount(kind, count) for kind, count in worker_resources(run).items())
     return f"{workers} worker{'s' if workers > 1 else ''} of {each} each"
 
 
-def _there() -> str:
-    whole, free = ray.cluster_resources(), ray.available_resources()
-    kinds = ["CPU", *(["GPU"] if "GPU" in whole else [])]
+def _supply() -> str:
+    total, free = ray.cluster_resources(), ray.available_resources()
+    kinds = ["CPU", *(["GPU"] if "GPU" in total else [])]
     nodes = sum(node["Alive"] for node in ray.nodes())
-    amounts = " and ".join(f"{_amount(kind, whole.get(kind, 0.0))} ({free.get(kind, 0.0):g} free)" for kind in kinds)
+    amounts = " and ".join(f"{_amount(kind, total.get(kind, 0.0))} ({free.get(kind, 0.0):g} free)" for kind in kinds)
     return f"it has {amounts} on {nodes} node{'s' if nodes > 1 else ''}"
 
 

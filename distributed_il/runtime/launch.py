@@ -22,9 +22,9 @@ from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.process import process_environment
 from distributed_il.core.progress import ProgressLine
-from distributed_il.runtime.capacity import wait_for_room, worker_resources
+from distributed_il.runtime.capacity import wait_for_capacity, worker_resources
 from distributed_il.runtime.preflight import check_cluster, check_run, possible_workers
-from distributed_il.runtime.run_channel import Mailbox
+from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import StandingGroup, SupervisedTrainer
 from distributed_il.runtime.worker import train_loop
 from distributed_il.training.checkpoint import CheckpointStore
@@ -61,36 +61,38 @@ def launch(config: TrainConfig) -> dict[str, Any]:
     with ProgressLine() as line, ray_session(cpus=cpus) as private, _signals() as received:
         # No node will ever join a private Ray.
         limit_s = 0.0 if private else config.run.wait_for_workers_s
-        wait_for_room(config.run, workers=counts[0], limit_s=limit_s, note=line.note, stopped=lambda: bool(received))
+        wait_for_capacity(
+            config.run, workers=counts[0], limit_s=limit_s, note=line.note, stopped=lambda: bool(received)
+        )
         if received:
             raise _interruption(received)
         check_cluster(config, dataset)
-        mailbox = Mailbox()
-        training = _fit_aside(make_trainer(config, counts, mailbox))
-        _follow(training, mailbox, line, received)
-        result = _result(training, mailbox)
+        channel = RunChannel()
+        training = _fit_aside(make_trainer(config, counts, channel))
+        _follow(training, channel, line, received)
+        result = _result(training, channel)
         if result is not None:
             return result
         line.note(f"stopped; the same command goes on from the last checkpoint in {config.run.dir}")
         raise _interruption(received)
 
 
-def make_trainer(config: TrainConfig, counts: Sequence[int], mailbox: Mailbox) -> SupervisedTrainer:
+def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel) -> SupervisedTrainer:
     """The Ray Train job of a run.
 
     Args:
         config: The run, with absolute paths.
         counts: Numbers of workers that it may have, ascending.
-        mailbox: Where its workers send what the driver shows.
+        channel: Where its workers send what the driver shows.
     """
     run = config.run
     return SupervisedTrainer(
         train_loop,
-        mailbox=mailbox,
+        channel=channel,
         counts=counts,
         store=CheckpointStore(run.dir),
         hung_after_s=run.collective_timeout_s,
-        train_loop_config={"config": config, "mailbox": mailbox},
+        train_loop_config={"config": config, "channel": channel},
         torch_config=StandingGroup(
             backend="nccl" if run.use_gpu else "gloo", timeout_s=math.ceil(run.collective_timeout_s)
         ),
@@ -104,7 +106,7 @@ def make_trainer(config: TrainConfig, counts: Sequence[int], mailbox: Mailbox) -
             failure_config=FailureConfig(max_failures=run.max_failures),
             worker_runtime_env={"env_vars": process_environment(run.threads_per_worker)},
             logging_config=LoggingConfig(log_level="WARNING"),
-            callbacks=[FailureNotes(mailbox)],
+            callbacks=[FailureNotes(channel)],
         ),
     )
 
@@ -112,27 +114,27 @@ def make_trainer(config: TrainConfig, counts: Sequence[int], mailbox: Mailbox) -
 class FailureNotes(UserCallback):
     """Runs in Ray Train's controller: says that workers failed, and ends the run if a restart would not help."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        """Takes the mailbox of the run."""
-        self._mailbox = mailbox
+    def __init__(self, channel: RunChannel) -> None:
+        """Takes the channel of the run."""
+        self._channel = channel
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called by Ray Train with the errors of workers by rank; it does not restart after an error raised here.
 
         Raises:
-            UserError: A worker has left its message in the mailbox.
+            UserError: A worker has left its message in the channel.
             Exception: The first of the errors, if it would come again.
         """
-        refusal = self._mailbox.refusal()
+        refusal = self._channel.refusal()
         if refusal is not None:
             raise UserError(refusal)
         if any(isinstance(error, Leaving) for error in worker_exceptions.values()):
-            self._mailbox.note("notice that a node or worker will go: saved, and on with new workers")
+            self._channel.note("notice that a node or worker will go: saved, and on with new workers")
             return
         rank, first = min(worker_exceptions.items())
-        if self._mailbox.given_up():
+        if self._channel.given_up():
             raise first
-        self._mailbox.note(f"worker {rank} failed: {str(first).strip().splitlines()[-1]}")
+        self._channel.note(f"worker {rank} failed: {str(first).strip().splitlines()[-1]}")
 
 
 def _interruption(received: list[int]) -> BaseException:
@@ -169,19 +171,19 @@ def _fit_aside(trainer: SupervisedTrainer) -> Future[Any]:
     return done
 
 
-def _follow(training: Future[Any], mailbox: Mailbox, line: ProgressLine, received: list[int]) -> None:
-    """Shows what the mailbox brings until the training ends, or until it has to be left."""
+def _follow(training: Future[Any], channel: RunChannel, line: ProgressLine, received: list[int]) -> None:
+    """Shows what the channel brings until the training ends, or until it has to be left."""
     stop_by = math.inf
     while not training.done():
         _wait(training)
-        news = mailbox.news()
-        for note in news.notes:
+        update = channel.update()
+        for note in update.notes:
             line.note(note)
-        if news.progress is not None:
-            line.update(news.progress)
+        if update.progress is not None:
+            line.update(update.progress)
         if received and math.isinf(stop_by):
             stop_by = time.monotonic() + GRACE_S
-            mailbox.stop()
+            channel.stop()
             line.note("stopping after a checkpoint; once more (Ctrl-C or SIGTERM) stops at once")
         if len(received) > 1 or time.monotonic() > stop_by:
             return
@@ -194,14 +196,14 @@ def _wait(training: Future[Any]) -> None:
         return
 
 
-def _result(training: Future[Any], mailbox: Mailbox) -> dict[str, Any] | None:
+def _result(training: Future[Any], channel: RunChannel) -> dict[str, Any] | None:
     """The run's result; None where it was stopped before it had one."""
-    refusal = mailbox.refusal()
+    refusal = channel.refusal()
     if refusal is not None:
         raise UserError(refusal)
     if training.done():
         training.result()
-    return mailbox.result()
+    return channel.result()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ _ROW = pa.schema({"kind": pa.string(), "content": pa.large_binary()})
 _FOUND, _REFUSED = "found", "refused"
 
 
-def read_side_by_side(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
+def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
     """Reads everything once.
 
     A task reads and labels a file, and numbers the ids within each of its pieces, so that what is left for this process

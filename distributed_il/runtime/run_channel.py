@@ -1,4 +1,4 @@
-"""What the workers of a run and the process that started it tell each other: a small Ray actor between them."""
+"""What a run's workers and the process that started it tell each other, through a small Ray actor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distributed_il.core.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Update:
     """What the driver has not seen yet.
 
     Attributes:
@@ -23,31 +23,31 @@ class News:
     notes: tuple[str, ...]
 
 
-class Mailbox:
-    """One process's way to the run's mailbox; it travels to other processes by pickle."""
+class RunChannel:
+    """One process's end of the channel; it travels to other processes by pickle."""
 
     def __init__(self) -> None:
-        """Starts an empty mailbox on this node; it takes no CPU and ends with this process."""
+        """Starts an empty channel on this node; it takes no CPU and ends with this process."""
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-        self._actor: Any = ray.remote(num_cpus=0, label_selector=here)(_Contents).remote()
-        self._answer: Any = None
-        self._asked = _Asked()
+        self._actor: Any = ray.remote(num_cpus=0, label_selector=here)(_ChannelState).remote()
+        self._pending: Any = None
+        self._requests = _Requests()
 
-    def tell(self, progress: Progress) -> None:
-        """Sends progress without waiting; left out while the last one is under way."""
-        self._look()
-        if self._answer is None:
-            self._answer = self._actor.tell.remote(progress)
+    def send_progress(self, progress: Progress) -> None:
+        """Sends progress without waiting; skips it while the last one is under way."""
+        self._receive()
+        if self._pending is None:
+            self._pending = self._actor.send_progress.remote(progress)
 
     def should_stop(self) -> bool:
-        """Whether `stop` had been called when the last progress arrived."""
-        self._look()
-        return self._asked.stop
+        """Returns whether `stop` had been called when the last progress arrived."""
+        self._receive()
+        return self._requests.stop
 
     def should_save(self) -> bool:
-        """Whether `save` had been called when the last progress arrived; says so once."""
-        self._look()
-        save, self._asked = self._asked.save, self._asked._replace(save=False)
+        """Returns, once, whether `save` had been called when the last progress arrived."""
+        self._receive()
+        save, self._requests = self._requests.save, self._requests._replace(save=False)
         return save
 
     def refuse(self, message: str) -> None:
@@ -55,15 +55,15 @@ class Mailbox:
         self._call("refuse", message)
 
     def refusal(self) -> str | None:
-        """The message of the `UserError` that ends the run, if there was one."""
+        """Returns the message of the `UserError` that ends the run, if there was one."""
         return self._call("read", "refusal")
 
     def give_up(self) -> None:
-        """Says that the error to come would come again after a restart."""
+        """Announces an error that would come again after a restart."""
         self._call("give_up")
 
     def given_up(self) -> bool:
-        """Whether a restart is of no use."""
+        """Returns whether a restart is of no use."""
         return self._call("read", "hopeless")
 
     def finish(self, result: dict[str, Any]) -> None:
@@ -71,44 +71,45 @@ class Mailbox:
         self._call("finish", result)
 
     def result(self) -> dict[str, Any] | None:
-        """The run's result, once it is finished."""
+        """Returns the run's result, once it is finished."""
         return self._call("read", "result")
 
     def stop(self) -> None:
         """Asks the run to stop at its next report."""
-        self._call("request_stop")
+        self._call("request", "stop")
 
     def save(self) -> None:
         """Asks the run for a checkpoint at its next report."""
-        self._call("request_save")
+        self._call("request", "save")
 
     def note(self, text: str) -> None:
         """Leaves a line for the console."""
         self._call("note", text)
 
-    def news(self) -> News:
-        """What came since the last call."""
-        return self._call("news")
+    def update(self) -> Update:
+        """Returns what came since the last call."""
+        return self._call("update")
 
     def _call(self, method: str, *arguments: Any) -> Any:
         return ray.get(getattr(self._actor, method).remote(*arguments))
 
-    def _look(self) -> None:
-        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
-            answer: _Asked = ray.get(self._answer)
-            self._asked = _Asked(stop=self._asked.stop or answer.stop, save=self._asked.save or answer.save)
-            self._answer = None
+    def _receive(self) -> None:
+        """Takes the answer to the last progress, if it has come."""
+        if self._pending is not None and ray.wait([self._pending], timeout=0)[0]:
+            answer: _Requests = ray.get(self._pending)
+            self._requests = _Requests(self._requests.stop or answer.stop, self._requests.save or answer.save)
+            self._pending = None
 
 
-class _Asked(NamedTuple):
+class _Requests(NamedTuple):
     """What the workers are asked for."""
 
     stop: bool = False
     save: bool = False
 
 
-class _Contents:
-    """What is in a mailbox; an actor, so one call at a time."""
+class _ChannelState:
+    """What the channel holds; an actor, so one call at a time."""
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
@@ -116,12 +117,12 @@ class _Contents:
         self.refusal: str | None = None
         self.result: dict[str, Any] | None = None
         self.hopeless = False
-        self.asked = _Asked()
+        self.requests = _Requests()
 
-    def tell(self, progress: Progress) -> _Asked:
+    def send_progress(self, progress: Progress) -> _Requests:
         self.progress = progress
-        asked, self.asked = self.asked, self.asked._replace(save=False)
-        return asked
+        requests, self.requests = self.requests, self.requests._replace(save=False)
+        return requests
 
     def refuse(self, message: str) -> None:
         if self.refusal is None:
@@ -133,11 +134,8 @@ class _Contents:
     def finish(self, result: dict[str, Any]) -> None:
         self.result = result
 
-    def request_stop(self) -> None:
-        self.asked = self.asked._replace(stop=True)
-
-    def request_save(self) -> None:
-        self.asked = self.asked._replace(save=True)
+    def request(self, name: str) -> None:
+        self.requests = self.requests._replace(**{name: True})
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -145,8 +143,8 @@ class _Contents:
     def read(self, name: str) -> Any:
         return getattr(self, name)
 
-    def news(self) -> News:
-        news = News(self.progress, tuple(self.notes))
+    def update(self) -> Update:
+        update = Update(self.progress, tuple(self.notes))
         self.progress = None
         self.notes.clear()
-        return news
+        return update

@@ -13,7 +13,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.shared_memory import join_ranks
 from distributed_il.data.dataset import Dataset
 from distributed_il.runtime.ray_data import RayBlockReader
-from distributed_il.runtime.run_channel import Mailbox
+from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import leave_notice
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor
@@ -28,29 +28,29 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """Runs one rank to its end, which is the run's end, a stop that was asked for, or an error.
 
     Args:
-        arguments: `config`, a `TrainConfig` with absolute paths, and `mailbox`, the run's `Mailbox`.
+        arguments: `config`, a `TrainConfig` with absolute paths, and `channel`, the run's `RunChannel`.
 
     Raises:
-        UserError: As the trainer raises it, after its message has gone to the mailbox.
+        UserError: As the trainer raises it, after its message has gone to the channel.
         Leaving: A node of the run will go away; the controller starts workers on others.
-        Exception: As it came; those that a restart can't cure after the mailbox has been told so.
+        Exception: As it came; those that a restart can't cure after the channel has been told so.
     """
-    mailbox: Mailbox = arguments["mailbox"]
+    channel: RunChannel = arguments["channel"]
     try:
-        result = _train(arguments["config"], mailbox)
+        result = _train(arguments["config"], channel)
     except Stopped:
         return  # all ranks stop at the same step, so none is left waiting
     except UserError as error:
-        mailbox.refuse(str(error))
+        channel.refuse(str(error))
         raise
     except _MISTAKES:
-        mailbox.give_up()
+        channel.give_up()
         raise
     if ray.train.get_context().get_world_rank() == 0:
-        mailbox.finish(result)
+        channel.finish(result)
 
 
-def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
+def _train(config: TrainConfig, channel: RunChannel) -> dict[str, Any]:
     torch.set_num_threads(config.run.threads_per_worker)
     dataset = Dataset.open(config.data.path)
     collectives = join_ranks(config.run.collective_timeout_s)
@@ -61,12 +61,12 @@ def _train(config: TrainConfig, mailbox: Mailbox) -> dict[str, Any]:
             reader=RayBlockReader(dataset),
             collectives=collectives,
             monitor=monitor,
-            on_progress=mailbox.tell,
-            should_stop=mailbox.should_stop,
-            should_save=mailbox.should_save,
+            on_progress=channel.send_progress,
+            should_stop=channel.should_stop,
+            should_save=channel.should_save,
             should_leave=leave_notice,
             device=ray.train.torch.get_device() if config.run.use_gpu else torch.device("cpu"),
-            on_note=mailbox.note,
+            on_note=channel.note,
         )
         return trainer.run()
 

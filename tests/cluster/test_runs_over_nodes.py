@@ -120,7 +120,7 @@ def test_a_run_goes_on_with_fewer_workers_and_grows_again(cluster: LocalCluster,
     saved = run.step()
     run.wait_until(lambda: run.step() > saved)
     cluster.add_node()
-    run.wait_for("there is room: from 1 to 2 workers")
+    run.wait_for("there is capacity: from 1 to 2 workers")
     saved = run.step()
     run.wait_until(lambda: run.step() > saved)
     run.stop()

@@ -7,20 +7,20 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, Wor
 from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
-from distributed_il.runtime.run_channel import Mailbox
+from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.training.run_state import Leaving
 
 
 class RestartPolicy(DefaultFailurePolicy):
     """Ray's policy, except that workers which left when asked are no failure, and failed starts are counted.
 
-    To Ray a failed start may be repeated for ever, as it must be where room is lacking; it must not be where workers
-    can't reach each other.
+    Ray repeats a failed start forever, as it must where capacity is lacking; it must not where workers can't reach
+    each other.
     """
 
-    def __init__(self, failure_config: FailureConfig, mailbox: Mailbox) -> None:
+    def __init__(self, failure_config: FailureConfig, channel: RunChannel) -> None:
         super().__init__(failure_config)
-        self._mailbox = mailbox
+        self._channel = channel
         self._failed_starts = 0
         self._waiting = False
 
@@ -40,12 +40,12 @@ class RestartPolicy(DefaultFailurePolicy):
 
     def _note_waiting(self, workers: int) -> None:
         if not self._waiting:
-            self._mailbox.note(f"the cluster has no room for {workers} workers now; the run waits for it")
+            self._channel.note(f"the cluster has no capacity for {workers} workers now; the run waits for it")
         self._waiting = True
 
     def _after_failed_start(self, cause: Exception) -> FailureDecision:
         self._failed_starts += 1
-        self._mailbox.note(f"workers did not start: {str(cause).strip().splitlines()[-1]}")
+        self._channel.note(f"workers did not start: {str(cause).strip().splitlines()[-1]}")
         enough = self._failed_starts > self.failure_config.max_failures
         return FailureDecision.RAISE if enough else FailureDecision.RETRY
 

@@ -12,20 +12,20 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller import TrainController
 
-from distributed_il.runtime.run_channel import Mailbox
+from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision.elastic import ElasticPolicy
 from distributed_il.runtime.supervision.notice import SigtermNotice
 from distributed_il.runtime.supervision.restarts import RestartPolicy
 from distributed_il.runtime.supervision.worker_group import BoundedWorkerGroup
 from distributed_il.training.checkpoint import CheckpointStore
 
-_DRAIN_LOOK_S = 1
+_DRAIN_POLL_S = 1
 _PLACE_WITHIN_S = 15
-"""How long an elastic run waits for room that it has seen free; a lost node is noticed meanwhile."""
+"""How long an elastic run waits for capacity that it has seen free; a lost node is noticed meanwhile."""
 
 
 class Controller(TrainController):
-    """Ray Train's controller over groups whose start is bounded, and who give their room back before it is counted."""
+    """Ray Train's controller over groups that start within a time and free their resources before these are counted."""
 
     worker_group_cls = BoundedWorkerGroup
 
@@ -41,7 +41,7 @@ class SupervisedTrainer(TorchTrainer):
 
     Args:
         arguments: As for `TorchTrainer`; the torch configuration is a `StandingGroup`.
-        mailbox: Where what happens is told.
+        channel: Where what happens is told.
         counts: Numbers of workers that the run may have, ascending; one for a fixed number.
         store: The checkpoints of the run.
         hung_after_s: Seconds without a sign of life after which a worker is given up.
@@ -50,29 +50,29 @@ class SupervisedTrainer(TorchTrainer):
     def __init__(
         self,
         *arguments: Any,
-        mailbox: Mailbox,
+        channel: RunChannel,
         counts: Sequence[int],
         store: CheckpointStore,
         hung_after_s: float,
         **named: Any,
     ) -> None:
         super().__init__(*arguments, **named)
-        self._mailbox, self._counts, self._store, self._hung_after_s = mailbox, counts, store, hung_after_s
+        self._channel, self._counts, self._store, self._hung_after_s = channel, counts, store, hung_after_s
 
     def _create_default_callbacks(self) -> list[Any]:
         return [*super()._create_default_callbacks(), SigtermNotice()]
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Result:
         failures = self.run_config.failure_config or FailureConfig()
-        arguments["failure_policy"] = RestartPolicy(failures, self._mailbox)
+        arguments["failure_policy"] = RestartPolicy(failures, self._channel)
         variables = get_env_vars_to_propagate() | {
             "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(math.ceil(self._hung_after_s)),
-            "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": str(_DRAIN_LOOK_S),
+            "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": str(_DRAIN_POLL_S),
             "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
         }
         if len(self._counts) > 1:
             arguments["scaling_policy"] = ElasticPolicy(
-                self.scaling_config, self._counts, self._mailbox, self._store.newest
+                self.scaling_config, self._counts, self._channel, self._store.newest
             )
             variables["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(_PLACE_WITHIN_S)
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}

@@ -21,8 +21,8 @@ class BoundedWorkerGroup(WorkerGroup):
     """A group whose start succeeds in time or fails so that another one can follow.
 
     Ray 2.60 waits without limit for the processes of workers and for what they set up together. Where a worker dies
-    after that has begun, Ray keeps the group's placement group, so that the next group waits for its room for ever;
-    and where one dies as it is handed its work, Ray takes that for an error of the program and ends the run.
+    after that has begun, Ray keeps the group's placement group, so that the next group waits forever for its
+    resources; and where one dies as it is handed its work, Ray takes that for an error of the program and ends the run.
     """
 
     _placed: PlacementGroupHandle | None = None
@@ -45,7 +45,7 @@ class BoundedWorkerGroup(WorkerGroup):
         return self._placed
 
     def _create_workers(self, *arguments: Any, **named: Any) -> Any:
-        # From here on there is room; what takes long now is hung. Without its room a worker is killed, and whatever
+        # The resources are there; what takes long from here on is hung. Without them a worker is killed, and whatever
         # waits for it is told.
         config = self._train_run_context.backend_config
         assert isinstance(config, StandingGroup)

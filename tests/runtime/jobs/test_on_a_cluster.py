@@ -186,15 +186,15 @@ def test_a_cluster_may_be_named_by_its_own_address(head: Head) -> None:
     assert head.submit("list", f"--address={head.dashboard.removeprefix('http://')}").stdout == ours
 
 
-def test_more_workers_than_there_is_room_for_are_told_after_the_time_given(head: Head, shared: Path) -> None:
+def test_more_workers_than_there_is_capacity_for_are_told_after_the_time_given(head: Head, shared: Path) -> None:
     done = head.submit(
         "--wait", "train", f"--data.path={shared}/data", f"--run.dir={shared}/wide", "--run.workers=2",
         "--run.wait_for_workers_s=6",
     )  # fmt: skip
     assert done.returncode == 2
     waiting, refusal = done.stdout.splitlines()[1:]
-    assert waiting.startswith("waiting up to 6 s for room: 2 workers of 1 CPU each; it has 1 CPU")
-    assert "the cluster has no room for 2 workers of 1 CPU each: it has 1 CPU (1 free) on 1 node" in refusal
+    assert waiting.startswith("waiting up to 6 s for capacity: 2 workers of 1 CPU each; it has 1 CPU")
+    assert "the cluster has no capacity for 2 workers of 1 CPU each: it has 1 CPU (1 free) on 1 node" in refusal
 
 
 def test_a_run_that_is_stopped_saves_itself_and_goes_on_in_the_next_job(head: Head, shared: Path) -> None:

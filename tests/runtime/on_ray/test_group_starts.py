@@ -1,4 +1,4 @@
-"""A worker that dies or hangs while its group starts: the next group starts, and finds room."""
+"""A worker that dies or hangs while its group starts: the next group starts, and finds capacity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
-from distributed_il.runtime.run_channel import Mailbox
+from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import StandingGroup, SupervisedTrainer
 from distributed_il.training.checkpoint import CheckpointStore
 
@@ -57,10 +57,10 @@ def test_the_group_after_it_trains(moment: str, number: signal.Signals, tmp_path
         dist.all_reduce(ranks)
         Path(arguments["done"]).write_text(f"{int(ranks)} ranks")
 
-    mailbox = Mailbox()
+    channel = RunChannel()
     SupervisedTrainer(
         train,
-        mailbox=mailbox,
+        channel=channel,
         counts=[2],
         store=CheckpointStore(str(tmp_path)),
         hung_after_s=10.0,
@@ -75,5 +75,5 @@ def test_the_group_after_it_trains(moment: str, number: signal.Signals, tmp_path
         ),
     ).fit()
     assert (tmp_path / "done").read_text() == "2 ranks"
-    (note,) = mailbox.news().notes
+    (note,) = channel.update().notes
     assert note.startswith("workers did not start: ")

@@ -21,7 +21,7 @@ from distributed_il.data.dataset import SPLITS, Dataset, Manifest
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.data.prepare.sources.reader import RawReader
 from distributed_il.data.prepare.sources.rejects import ReadStats
-from distributed_il.runtime.parallel_reading import read_side_by_side
+from distributed_il.runtime.parallel_reading import read_in_parallel
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
@@ -68,7 +68,7 @@ def run(source: Path, output: Path, workers: int, **options: Any) -> Dataset:
         PrepareConfig(
             source=str(source), output=str(output), item_column="video_id", lanes=4, workers=workers, **options
         ),
-        read_in_parallel=read_side_by_side,
+        read_in_parallel=read_in_parallel,
     )
     return Dataset.open(str(output))
 

@@ -1,4 +1,4 @@
-"""What an error in a worker leaves in the mailbox, and what the controller makes of it."""
+"""What an error in a worker leaves in the channel, and what the controller makes of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.progress import Progress
 from distributed_il.runtime import worker
 from distributed_il.runtime.launch import FailureNotes
-from distributed_il.runtime.run_channel import Mailbox
+from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.training.trainer import Stopped
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
@@ -16,54 +16,54 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 PROGRESS = Progress(1, 2, "train", 3, 4, 5.0, 0.6, None, 7.0, None)
 
 
-def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> Mailbox:
+def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> RunChannel:
     def train(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(worker, "_train", train)
-    mailbox = Mailbox()
+    channel = RunChannel()
     if isinstance(error, Stopped):
-        worker.train_loop({"config": None, "mailbox": mailbox})
+        worker.train_loop({"config": None, "channel": channel})
     else:
         with pytest.raises(type(error)):
-            worker.train_loop({"config": None, "mailbox": mailbox})
-    return mailbox
+            worker.train_loop({"config": None, "channel": channel})
+    return channel
 
 
 def test_an_error_for_people_ends_the_run_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    mailbox = fail_with(UserError("lower the rate"), monkeypatch)
+    channel = fail_with(UserError("lower the rate"), monkeypatch)
     with pytest.raises(UserError, match=r"^lower the rate$"):
-        FailureNotes(mailbox).after_exception(None, {1: RuntimeError("wrapped")})
+        FailureNotes(channel).after_exception(None, {1: RuntimeError("wrapped")})
 
 
 @pytest.mark.parametrize("error", [TypeError("a mistake"), KeyError("a mistake"), AssertionError("a mistake")])
 def test_a_mistake_is_not_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    mailbox = fail_with(error, monkeypatch)
+    channel = fail_with(error, monkeypatch)
     with pytest.raises(type(error)):
-        FailureNotes(mailbox).after_exception(None, {1: error})
+        FailureNotes(channel).after_exception(None, {1: error})
 
 
 @pytest.mark.parametrize("error", [RuntimeError("peer\nis gone"), OSError("no such host")])
 def test_what_a_restart_may_cure_is_told_and_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    mailbox = fail_with(error, monkeypatch)
-    FailureNotes(mailbox).after_exception(None, {1: error})
-    assert mailbox.news().notes == (f"worker 1 failed: {str(error).splitlines()[-1]}",)
+    channel = fail_with(error, monkeypatch)
+    FailureNotes(channel).after_exception(None, {1: error})
+    assert channel.update().notes == (f"worker 1 failed: {str(error).splitlines()[-1]}",)
 
 
 def test_a_stop_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    mailbox = fail_with(Stopped(), monkeypatch)
-    assert mailbox.refusal() is None
-    assert mailbox.result() is None
+    channel = fail_with(Stopped(), monkeypatch)
+    assert channel.refusal() is None
+    assert channel.result() is None
 
 
 def test_progress_arrives_once_and_its_answer_carries_the_stop() -> None:
-    mailbox = Mailbox()
-    mailbox.tell(PROGRESS)
-    while not (news := mailbox.news()).progress:
+    channel = RunChannel()
+    channel.send_progress(PROGRESS)
+    while not (update := channel.update()).progress:
         continue
-    assert news.progress == PROGRESS
-    assert mailbox.news().progress is None
-    assert not mailbox.should_stop()
-    mailbox.stop()
-    while not mailbox.should_stop():
-        mailbox.tell(PROGRESS)
+    assert update.progress == PROGRESS
+    assert channel.update().progress is None
+    assert not channel.should_stop()
+    channel.stop()
+    while not channel.should_stop():
+        channel.send_progress(PROGRESS)

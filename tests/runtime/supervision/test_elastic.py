@@ -1,4 +1,4 @@
-"""How many workers a run takes while room comes and goes; the cluster is made up."""
+"""How many workers a run takes while capacity comes and goes; the cluster is made up."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from ray.train import ScalingConfig
 
 from distributed_il.runtime.supervision import elastic
-from distributed_il.runtime.supervision.elastic import ElasticPolicy, places
+from distributed_il.runtime.supervision.elastic import ElasticPolicy, slots
 
 
 class Cluster:
-    """Free CPUs of nodes, those that leave, a clock and a mailbox."""
+    """Free CPUs of nodes, those that leave, a clock and a channel."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free: dict[str, float] = {}
@@ -41,7 +41,7 @@ class Cluster:
         self.asked_to_save += 1
 
     def begin(self) -> int | None:
-        """Workers to start with, once the room is what it will be; None for none."""
+        """Workers to start with, once the capacity is what it will be; None for none."""
         for _ in range(elastic.SETTLED + 1):
             workers = self.ask()
             if workers is not None:
@@ -65,23 +65,23 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def test_a_place_is_whole_on_one_node() -> None:
-    assert places({"CPU": 7.0, "memory": 1e9}, {"CPU": 2.0}) == 3
-    assert places({"CPU": 7.0, "GPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}) == 1
-    assert places({"CPU": 7.0}, {"CPU": 2.0, "GPU": 1.0}) == 0
+    assert slots({"CPU": 7.0, "memory": 1e9}, {"CPU": 2.0}) == 3
+    assert slots({"CPU": 7.0, "GPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}) == 1
+    assert slots({"CPU": 7.0}, {"CPU": 2.0, "GPU": 1.0}) == 0
 
 
 @pytest.mark.parametrize(
     ("free", "workers"),
     [([12.0], 6), ([99.0], 6), ([11.0], 3), ([3.0, 3.0, 3.0], 3), ([4.0], 2), ([3.0], None), ([], None)],
 )
-def test_it_begins_with_the_most_that_there_is_room_for(
+def test_it_begins_with_the_most_that_there_is_capacity_for(
     free: list[float], workers: int | None, cluster: Cluster
 ) -> None:
     cluster.free = dict(zip("abc", free, strict=False))
     assert cluster.begin() == workers
 
 
-def test_room_that_is_given_back_bit_by_bit_is_waited_for(cluster: Cluster) -> None:
+def test_capacity_that_is_given_back_bit_by_bit_is_waited_for(cluster: Cluster) -> None:
     cluster.free = {"a": 4.0}
     assert [cluster.ask() for _ in range(elastic.SETTLED)] == [None] * elastic.SETTLED
     cluster.free = {"a": 12.0}
@@ -101,7 +101,7 @@ def test_a_wait_is_told_once_and_only_if_it_is_long(cluster: Cluster) -> None:
     assert cluster.notes == []
     for _ in range(2 * elastic.NOTED_WAIT):
         assert cluster.ask() is None
-    assert cluster.notes == ["the cluster has no room for 2 workers now; the run waits for it"]
+    assert cluster.notes == ["the cluster has no capacity for 2 workers now; the run waits for it"]
 
 
 def test_it_grows_once_a_checkpoint_is_there(cluster: Cluster) -> None:
@@ -121,7 +121,7 @@ def test_it_grows_without_one_that_does_not_come(cluster: Cluster) -> None:
     assert cluster.look(present=2) == 3
 
 
-def test_room_that_goes_again_is_forgotten(cluster: Cluster) -> None:
+def test_capacity_that_goes_again_is_forgotten(cluster: Cluster) -> None:
     cluster.free = {"b": 2.0}
     assert cluster.look(present=2) is None
     cluster.free = {"b": 0.0}
@@ -129,12 +129,12 @@ def test_room_that_goes_again_is_forgotten(cluster: Cluster) -> None:
     assert cluster.look(present=2) is None
     cluster.free = {"b": 2.0}
     assert cluster.look(present=2) is None  # not yet time to look
-    cluster.now += elastic.LOOK_EVERY_S
+    cluster.now += elastic.CHECK_EVERY_S
     assert cluster.look(present=2) is None
     assert cluster.asked_to_save == 2
 
 
-def test_room_that_makes_no_usable_number_is_left(cluster: Cluster) -> None:
+def test_capacity_that_makes_no_usable_number_is_left(cluster: Cluster) -> None:
     cluster.free = {"b": 4.0}
     assert cluster.look(present=3) is None
     assert cluster.look(present=6) is None

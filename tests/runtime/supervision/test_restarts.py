@@ -20,7 +20,7 @@ MISTAKE = ControllerError(TypeError("a mistake"))
 
 
 class Notes:
-    """In the place of a mailbox."""
+    """In the place of a channel."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -53,5 +53,5 @@ def test_what_the_console_is_told_and_how_often() -> None:
     policy = RestartPolicy(FailureConfig(max_failures=2), notes)  # type: ignore[arg-type]
     for error in (NO_ROOM, NO_ROOM, NOT_STARTED, FAILED, NO_ROOM):
         policy.make_decision(error)
-    waits = "the cluster has no room for 3 workers now; the run waits for it"
+    waits = "the cluster has no capacity for 3 workers now; the run waits for it"
     assert notes.lines == [waits, "workers did not start: has died", waits]

@@ -1,4 +1,4 @@
-"""Room for workers on a Ray of four CPUs and no GPU."""
+"""Capacity for workers on a Ray of four CPUs and no GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ray
 from distributed_il.core.config import RunConfig
 from distributed_il.core.errors import UserError
 from distributed_il.runtime import capacity
-from distributed_il.runtime.capacity import wait_for_room
+from distributed_il.runtime.capacity import wait_for_capacity
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
@@ -33,11 +33,11 @@ def ask(limit_s: float | None, stopped: Any = lambda: False, **run: Any) -> list
     """What a run is told while it waits."""
     notes: list[str] = []
     config = RunConfig(dir="run", **run)
-    wait_for_room(config, workers=config.workers, limit_s=limit_s, note=notes.append, stopped=stopped)
+    wait_for_capacity(config, workers=config.workers, limit_s=limit_s, note=notes.append, stopped=stopped)
     return notes
 
 
-def test_where_there_is_room_nothing_is_said_and_nothing_kept() -> None:
+def test_where_there_is_capacity_nothing_is_said_and_nothing_kept() -> None:
     for _ in range(3):
         assert ask(30.0, workers=2, threads_per_worker=2) == []
 
@@ -45,7 +45,7 @@ def test_where_there_is_room_nothing_is_said_and_nothing_kept() -> None:
 @pytest.mark.usefixtures("soon")
 def test_what_is_wanted_and_what_there_is_are_said_with_the_cure() -> None:
     with pytest.raises(
-        UserError, match=r"no room for 5 workers of 1 CPU each: it has 4 CPUs .*lower run.workers"
+        UserError, match=r"no capacity for 5 workers of 1 CPU each: it has 4 CPUs .*lower run.workers"
     ) as caught:
         ask(0.0, workers=5)
     assert "run.wait_for_workers_s" in str(caught.value)
@@ -60,8 +60,10 @@ def test_a_worker_has_to_fit_on_one_node_with_its_gpu() -> None:
 
 
 @pytest.mark.usefixtures("soon")
-@pytest.mark.parametrize(("limit_s", "words"), [(60.0, "waiting up to 60 s for room"), (None, "waiting for room")])
-def test_room_that_comes_is_taken(limit_s: float | None, words: str) -> None:
+@pytest.mark.parametrize(
+    ("limit_s", "words"), [(60.0, "waiting up to 60 s for capacity"), (None, "waiting for capacity")]
+)
+def test_capacity_that_comes_is_taken(limit_s: float | None, words: str) -> None:
     others = ray.util.placement_group([{"CPU": 3.0}])
     assert others.wait(30)
     looks: list[int] = []
