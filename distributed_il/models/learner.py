@@ -13,7 +13,7 @@ from distributed_il.core.counter_rng import INIT, hash_u64
 from distributed_il.data.features import Features
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.backbones import load_backbone
-from distributed_il.models.embedding.embedding_store import Gradients, RowStore, Tiles
+from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients, RowStore
 from distributed_il.models.embedding.replicated import ReplicatedRows
 from distributed_il.models.embedding.sharded import ShardedRows
 from distributed_il.models.embedding.table import EmbeddingTable
@@ -104,59 +104,63 @@ class Learner:
         """The item rows held here."""
         return self.rows.items
 
-    def tiles(self, plan: IndexPlan, *, whole: bool = True) -> Tiles:
+    def gather(self, plan: IndexPlan, *, whole: bool = True) -> GatheredBatch:
         """Gathers the rows of some pairs as leaves for autograd.
 
         Args:
             plan: The pairs of this rank.
             whole: Whether an Adam step on these rows follows.
         """
-        return self.rows.tiles(plan, step=self.step, whole=whole)
+        return self.rows.gather(plan, step=self.step, whole=whole)
 
-    def logits(self, tiles: Tiles) -> Tensor:
+    def logits(self, gathered: GatheredBatch) -> Tensor:
         """Logits of a batch's pairs for a loss that `descend` is given: [B]."""
         tower = self.tower.replica or self.tower.module
-        return tower(tiles.users.pairs(), tiles.items.pairs(), *tiles.codes(self.features))
+        return tower(gathered.users.pairs(), gathered.items.pairs(), *gathered.codes(self.features))
 
-    def descend(self, loss: Tensor, tiles: Tiles, *, capacity: int) -> None:
+    def descend(self, loss: Tensor, gathered: GatheredBatch, *, capacity: int) -> None:
         """Takes one labelled step: backward (DDP averages a large tower), exchange of rows, Adam.
 
         Args:
             loss: This rank's part of the global mean, times world_size: DDP and the exchange average over ranks.
-            tiles: The rows that the loss was computed from.
+            gathered: The rows that the loss was computed from.
             capacity: Most pairs that any rank has in this batch.
         """
         if self.tower.replica is None:
-            leaves = tiles.leaves
+            leaves = gathered.leaves
             users, items, *tower = torch.autograd.grad(
                 loss, [*leaves, *self.tower.parameters], allow_unused=True, materialize_grads=True
             )
-            self.apply(self.rows.reduce(tiles, (users, items), self.tower.flatten(tower), capacity=capacity), tiles)
+            self.apply(
+                self.rows.reduce(gathered, (users, items), self.tower.flatten(tower), capacity=capacity), gathered
+            )
             return
         loss.backward()
-        users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in tiles.leaves)
-        rows = self.rows.reduce(tiles, (users, items), None, capacity=capacity)
-        self.apply(Gradients(rows.users, rows.items, self.tower.take_gradient()), tiles)
+        users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in gathered.leaves)
+        rows = self.rows.reduce(gathered, (users, items), None, capacity=capacity)
+        self.apply(Gradients(rows.users, rows.items, self.tower.take_gradient()), gathered)
 
-    def reduce(self, found: PassResult, tiles: Tiles, *, capacity: int) -> Gradients:
+    def reduce(self, found: PassResult, gathered: GatheredBatch, *, capacity: int) -> Gradients:
         """Averages what a pass found over ranks.
 
         Args:
             found: Gradients of this rank, times world_size.
-            tiles: The rows of the pass.
+            gathered: The rows of the pass.
             capacity: Most pairs that any rank has in this batch.
         """
-        return self.rows.reduce(tiles, (found.users, found.items), self.tower.flatten(found.tower), capacity=capacity)
+        return self.rows.reduce(
+            gathered, (found.users, found.items), self.tower.flatten(found.tower), capacity=capacity
+        )
 
-    def apply(self, gradients: Gradients, tiles: Tiles) -> None:
+    def apply(self, gradients: Gradients, gathered: GatheredBatch) -> None:
         """Takes one Adam step on rows and tower.
 
         Args:
             gradients: Of the global batch.
-            tiles: The rows of this rank's batch, as they stand.
+            gathered: The rows of this rank's batch, as they stand.
         """
         self.step += 1
-        self.rows.adam_step(gradients, step=self.step, tiles=tiles)
+        self.rows.adam_step(gradients, step=self.step, gathered=gathered)
         self.tower.adam_step(gradients.tower, step=self.step, optimizer=self.optimizer)
 
     def settle(self) -> None:

@@ -96,10 +96,10 @@ def test_rows_and_tower_take_one_adam(backbone: str) -> None:
         torch.nn.functional.binary_cross_entropy_with_logits(dense(users, items), labels).backward()
         adam.step()
         for learner in learners:
-            tiles = learner.tiles(IndexPlan.of(users, items))
-            logits = learner.logits(tiles)
+            gathered = learner.gather(IndexPlan.of(users, items))
+            logits = learner.logits(gathered)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
-            learner.descend(loss, tiles, capacity=60)
+            learner.descend(loss, gathered, capacity=60)
     for learner in learners:
         torch.testing.assert_close(learner.users.weight, dense.users.detach(), rtol=0, atol=1e-11)
         torch.testing.assert_close(learner.items.weight, dense.items.detach(), rtol=0, atol=1e-11)

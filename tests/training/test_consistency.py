@@ -28,8 +28,8 @@ def make_learner(seed: int = 1, dtype: str = "float32") -> Learner:
 def trained_learner(dtype: str = "float32") -> Learner:
     """After one step, so that the optimiser has a state."""
     learner = make_learner(dtype=dtype)
-    tiles = learner.tiles(IndexPlan.of(torch.tensor([1, 2]), torch.tensor([3, 4])))
-    learner.descend(learner.logits(tiles).sum(), tiles, capacity=2)
+    gathered = learner.gather(IndexPlan.of(torch.tensor([1, 2]), torch.tensor([3, 4])))
+    learner.descend(learner.logits(gathered).sum(), gathered, capacity=2)
     return learner
 
 

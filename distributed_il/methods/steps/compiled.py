@@ -15,7 +15,7 @@ from torch.fx.experimental import _config
 from distributed_il.data.features import Features
 from distributed_il.methods.steps.eager import Candidates, EagerPasses, candidate_sums, dual_pass, labelled_pass
 from distributed_il.models.backbones import Backbone
-from distributed_il.models.embedding.embedding_store import Shifts, Tiles
+from distributed_il.models.embedding.embedding_store import GatheredBatch, Shifts
 from distributed_il.models.learner import PassResult
 
 
@@ -107,21 +107,25 @@ class CompiledPasses:
         self._dual = compiled(dual_pass, any_length=(*_ROWS, "weight"), say=say)
         self._sums = compiled(candidate_sums, any_length=(*_ROWS, "user_shift", "item_shift", "labels"), say=say)
 
-    def labelled(self, tower: Backbone, tiles: Tiles, labels: Tensor, scale: Tensor) -> PassResult:
-        if _few(tiles):
-            return self._eager.labelled(tower, tiles, labels, scale)
-        return self._labelled(tower, *_detached(tiles), *tiles.places, labels, scale, tiles.codes(self._features))
+    def labelled(self, tower: Backbone, gathered: GatheredBatch, labels: Tensor, scale: Tensor) -> PassResult:
+        if _few(gathered):
+            return self._eager.labelled(tower, gathered, labels, scale)
+        return self._labelled(
+            tower, *_detached(gathered), *gathered.places, labels, scale, gathered.codes(self._features)
+        )
 
-    def dual(self, tower: Backbone, tiles: Tiles, weight: Tensor, scale: Tensor) -> PassResult:
-        if _few(tiles):
-            return self._eager.dual(tower, tiles, weight, scale)
-        return self._dual(tower, *_detached(tiles), *tiles.places, weight, scale, tiles.codes(self._features))
+    def dual(self, tower: Backbone, gathered: GatheredBatch, weight: Tensor, scale: Tensor) -> PassResult:
+        if _few(gathered):
+            return self._eager.dual(tower, gathered, weight, scale)
+        return self._dual(tower, *_detached(gathered), *gathered.places, weight, scale, gathered.codes(self._features))
 
-    def candidates(self, towers: Sequence[Backbone], tiles: Tiles, shifts: Shifts, labels: Tensor) -> Candidates:
-        if _few(tiles):
-            return self._eager.candidates(towers, tiles, shifts, labels)
-        rows = (*_detached(tiles), shifts.users, shifts.items, *tiles.places)
-        sums = self._sums(tuple(towers), *rows, labels, tiles.codes(self._features))
+    def candidates(
+        self, towers: Sequence[Backbone], gathered: GatheredBatch, shifts: Shifts, labels: Tensor
+    ) -> Candidates:
+        if _few(gathered):
+            return self._eager.candidates(towers, gathered, shifts, labels)
+        rows = (*_detached(gathered), shifts.users, shifts.items, *gathered.places)
+        sums = self._sums(tuple(towers), *rows, labels, gathered.codes(self._features))
         return Candidates(sums, None)
 
     def chosen(
@@ -129,18 +133,18 @@ class CompiledPasses:
         candidates: Candidates,
         choice: int,
         towers: Sequence[Backbone],
-        tiles: Tiles,
+        gathered: GatheredBatch,
         labels: Tensor,
         scale: Tensor,
     ) -> PassResult:
         if candidates.graphs is not None:
-            return self._eager.chosen(candidates, choice, towers, tiles, labels, scale)
-        return self.labelled(towers[1], tiles, labels, scale)
+            return self._eager.chosen(candidates, choice, towers, gathered, labels, scale)
+        return self.labelled(towers[1], gathered, labels, scale)
 
 
-def _few(tiles: Tiles) -> bool:
-    return min(len(tensor) for tensor in (*tiles.leaves, tiles.places[0])) < FEWEST
+def _few(gathered: GatheredBatch) -> bool:
+    return min(len(tensor) for tensor in (*gathered.leaves, gathered.places[0])) < FEWEST
 
 
-def _detached(tiles: Tiles) -> tuple[Tensor, Tensor]:
-    return tiles.users.weight.detach(), tiles.items.weight.detach()
+def _detached(gathered: GatheredBatch) -> tuple[Tensor, Tensor]:
+    return gathered.users.weight.detach(), gathered.items.weight.detach()

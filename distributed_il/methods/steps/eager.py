@@ -12,7 +12,7 @@ from torch import Tensor
 from distributed_il.data.features import Codes, Features
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
 from distributed_il.models.backbones import Backbone
-from distributed_il.models.embedding.embedding_store import Shifts, Tiles
+from distributed_il.models.embedding.embedding_store import GatheredBatch, Shifts
 from distributed_il.models.learner import PassResult
 
 
@@ -186,15 +186,17 @@ class Candidates:
 class Passes(Protocol):
     """How the arithmetic of a step is run between its exchanges."""
 
-    def labelled(self, tower: Backbone, tiles: Tiles, labels: Tensor, scale: Tensor) -> PassResult:
+    def labelled(self, tower: Backbone, gathered: GatheredBatch, labels: Tensor, scale: Tensor) -> PassResult:
         """See `labelled_pass`."""
         ...
 
-    def dual(self, tower: Backbone, tiles: Tiles, weight: Tensor, scale: Tensor) -> PassResult:
+    def dual(self, tower: Backbone, gathered: GatheredBatch, weight: Tensor, scale: Tensor) -> PassResult:
         """See `dual_pass`."""
         ...
 
-    def candidates(self, towers: Sequence[Backbone], tiles: Tiles, shifts: Shifts, labels: Tensor) -> Candidates:
+    def candidates(
+        self, towers: Sequence[Backbone], gathered: GatheredBatch, shifts: Shifts, labels: Tensor
+    ) -> Candidates:
         """See `candidate_passes`."""
         ...
 
@@ -203,7 +205,7 @@ class Passes(Protocol):
         candidates: Candidates,
         choice: int,
         towers: Sequence[Backbone],
-        tiles: Tiles,
+        gathered: GatheredBatch,
         labels: Tensor,
         scale: Tensor,
     ) -> PassResult:
@@ -213,7 +215,7 @@ class Passes(Protocol):
             candidates: From `candidates`.
             choice: 0 direct, 1 skip, 2 inverse.
             towers: As given to `candidates`; the middle one is the chosen θ by now.
-            tiles: The batch's rows, moved to the chosen θ.
+            gathered: The batch's rows, moved to the chosen θ.
             labels: 0 or 1, float [B].
             scale: Scalar.
         """
@@ -227,15 +229,17 @@ class EagerPasses:
         """Takes the side features that the backbone is given, if any."""
         self._features = features
 
-    def labelled(self, tower: Backbone, tiles: Tiles, labels: Tensor, scale: Tensor) -> PassResult:
-        return labelled_pass(tower, *tiles.leaves, *tiles.places, labels, scale, tiles.codes(self._features))
+    def labelled(self, tower: Backbone, gathered: GatheredBatch, labels: Tensor, scale: Tensor) -> PassResult:
+        return labelled_pass(tower, *gathered.leaves, *gathered.places, labels, scale, gathered.codes(self._features))
 
-    def dual(self, tower: Backbone, tiles: Tiles, weight: Tensor, scale: Tensor) -> PassResult:
-        return dual_pass(tower, *tiles.leaves, *tiles.places, weight, scale, tiles.codes(self._features))
+    def dual(self, tower: Backbone, gathered: GatheredBatch, weight: Tensor, scale: Tensor) -> PassResult:
+        return dual_pass(tower, *gathered.leaves, *gathered.places, weight, scale, gathered.codes(self._features))
 
-    def candidates(self, towers: Sequence[Backbone], tiles: Tiles, shifts: Shifts, labels: Tensor) -> Candidates:
-        codes = tiles.codes(self._features)
-        graphs = candidate_passes(towers, *tiles.leaves, shifts.users, shifts.items, *tiles.places, labels, codes)
+    def candidates(
+        self, towers: Sequence[Backbone], gathered: GatheredBatch, shifts: Shifts, labels: Tensor
+    ) -> Candidates:
+        codes = gathered.codes(self._features)
+        graphs = candidate_passes(towers, *gathered.leaves, shifts.users, shifts.items, *gathered.places, labels, codes)
         sums = torch.stack([graph.losses.detach().to(torch.float64).sum() for graph in graphs])
         return Candidates(sums, graphs)
 
@@ -244,10 +248,10 @@ class EagerPasses:
         candidates: Candidates,
         choice: int,
         towers: Sequence[Backbone],
-        tiles: Tiles,
+        gathered: GatheredBatch,
         labels: Tensor,
         scale: Tensor,
     ) -> PassResult:
         assert candidates.graphs is not None
-        num_rows = (len(tiles.users.weight), len(tiles.items.weight))
-        return chosen_pass(towers[choice], candidates.graphs[choice], *tiles.places, scale, num_rows)
+        num_rows = (len(gathered.users.weight), len(gathered.items.weight))
+        return chosen_pass(towers[choice], candidates.graphs[choice], *gathered.places, scale, num_rows)

@@ -15,7 +15,7 @@ from distributed_il.methods.steps.cuda_graphs import GraphedSteps
 from distributed_il.methods.steps.decision import SIGNS, StepReport, decide_together
 from distributed_il.methods.steps.eager import EagerPasses, Passes, PassResult
 from distributed_il.methods.steps.fused import FusedSteps
-from distributed_il.models.embedding.embedding_store import Gradients, Tiles
+from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients
 from distributed_il.models.embedding.table import RowGradients
 from distributed_il.models.learner import Learner
 
@@ -85,9 +85,9 @@ class StepExecutor:
                 return losses.sum() * scale, losses.detach().sum()
 
             return StepReport(self.minimize(plan, mean_loss, capacity=batch.capacity), labels.numel())
-        tiles = learner.tiles(plan)
-        found = self.passes.labelled(learner.tower.module, tiles, labels, labels.new_full((), scale))
-        learner.apply(learner.reduce(found, tiles, capacity=batch.capacity), tiles)
+        gathered = learner.gather(plan)
+        found = self.passes.labelled(learner.tower.module, gathered, labels, labels.new_full((), scale))
+        learner.apply(learner.reduce(found, gathered, capacity=batch.capacity), gathered)
         return StepReport(found.values.sum(), labels.numel())
 
     def minimize(self, plan: IndexPlan, loss: Callable[[Tensor], tuple[Tensor, Result]], *, capacity: int) -> Result:
@@ -100,9 +100,9 @@ class StepExecutor:
             capacity: Most pairs that any rank has in this batch.
         """
         learner = self.learner
-        tiles = learner.tiles(plan)
-        value, result = loss(learner.logits(tiles))
-        learner.descend(value, tiles, capacity=capacity)
+        gathered = learner.gather(plan)
+        value, result = loss(learner.logits(gathered))
+        learner.descend(value, gathered, capacity=capacity)
         return result
 
     def inverse(self, batch: Batch, direction: Direction) -> StepReport:
@@ -119,22 +119,22 @@ class StepExecutor:
         if self.fused is not None and self.fused.fits(pair_plan, plan):
             return self._fused_inverse(self.fused, batch, (pair_plan, plan), direction)
         rows, step = learner.rows, learner.step
-        pair_tiles = learner.tiles(pair_plan, whole=False)
-        dual = self._dual(batch, pairs, pair_tiles)
-        delta = _delta(learner.reduce(dual, pair_tiles, capacity=batch.capacity * pairs.rate), direction)
-        tiles, shifts = rows.tiles_and_shifts(plan, delta, step=step)
+        gathered_pairs = learner.gather(pair_plan, whole=False)
+        dual = self._dual(batch, pairs, gathered_pairs)
+        delta = _delta(learner.reduce(dual, gathered_pairs, capacity=batch.capacity * pairs.rate), direction)
+        gathered, shifts = rows.gather_with_deltas(plan, delta, step=step)
         towers = learner.tower.candidates(delta.tower)
-        candidates = self.passes.candidates(towers, tiles, shifts, batch.labels)
+        candidates = self.passes.candidates(towers, gathered, shifts, batch.labels)
         decision = decide_together(learner.collectives, candidates.sums, batch.labels.numel())
         sign = SIGNS[decision.choice]
         if sign:
             # The winner becomes θ: rows at hand, rows where they are kept, tower. Moments and step count stay.
-            tiles.move(shifts, sign)
-            rows.shift(delta, sign, step=step, tiles=pair_tiles)
+            gathered.move(shifts, sign)
+            rows.shift(delta, sign, step=step, gathered=gathered_pairs)
             learner.tower.shift(delta.tower, sign)
         scale = batch.labels.new_full((), learner.collectives.world_size / batch.global_count)
-        found = self.passes.chosen(candidates, decision.choice, towers, tiles, batch.labels, scale)
-        learner.apply(learner.reduce(found, tiles, capacity=batch.capacity), tiles)
+        found = self.passes.chosen(candidates, decision.choice, towers, gathered, batch.labels, scale)
+        learner.apply(learner.reduce(found, gathered, capacity=batch.capacity), gathered)
         return StepReport(found.values.sum(), batch.labels.numel(), unlabelled_logits=dual.values, decision=decision)
 
     def _fused_inverse(
@@ -154,11 +154,11 @@ class StepExecutor:
         losses = fused.plain(plan, labels, 1 / count, learner.step)
         return StepReport(losses.sum(), labels.numel(), unlabelled_logits=look.logits, decision=decision)
 
-    def _dual(self, batch: Batch, pairs: Unlabelled, tiles: Tiles) -> PassResult:
+    def _dual(self, batch: Batch, pairs: Unlabelled, gathered: GatheredBatch) -> PassResult:
         """g = ∇ mean dual loss over the unlabelled pairs of all ranks: this rank's part."""
         learner = self.learner
         scale = learner.collectives.world_size / (batch.global_count * pairs.rate)
-        return self.passes.dual(learner.tower.module, tiles, pairs.weight, batch.labels.new_full((), scale))
+        return self.passes.dual(learner.tower.module, gathered, pairs.weight, batch.labels.new_full((), scale))
 
 
 def _delta(g: Gradients, direction: Direction) -> Gradients:

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from distributed_il.data.features import Codes, Features
 from distributed_il.data.loading.index_plan import IndexPlan
-from distributed_il.models.embedding.table import EmbeddingTable, RowGradients, Tile
+from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, RowGradients
 
 
 @dataclass(frozen=True, slots=True)
-class Tiles:
+class GatheredBatch:
     """The user rows and item rows that a batch touches."""
 
-    users: Tile
-    items: Tile
+    users: GatheredRows
+    items: GatheredRows
 
     @property
     def leaves(self) -> tuple[Tensor, Tensor]:
@@ -86,11 +86,11 @@ class RowStore(Protocol):
         """Says which rows this rank will need, so that ranks need not ask one another in each step.
 
         Args:
-            plans: Those that `tiles` and `tiles_and_shifts` will be given next; as many on every rank.
+            plans: Those that `gather` and `gather_with_deltas` will be given next; as many on every rank.
         """
         ...
 
-    def tiles(self, plan: IndexPlan, *, step: int, whole: bool) -> Tiles:
+    def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:
         """Gathers the rows of some pairs as leaves for autograd.
 
         Args:
@@ -100,7 +100,7 @@ class RowStore(Protocol):
         """
         ...
 
-    def tiles_and_shifts(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+    def gather_with_deltas(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[GatheredBatch, Shifts]:
         """Gathers the rows of some pairs for an Adam step, with δ, whichever rank's unlabelled batch touched them.
 
         Args:
@@ -110,35 +110,37 @@ class RowStore(Protocol):
         """
         ...
 
-    def reduce(self, tiles: Tiles, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int) -> Gradients:
+    def reduce(
+        self, gathered: GatheredBatch, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int
+    ) -> Gradients:
         """Averages gradients over ranks: Σ_ranks gradient / world_size.
 
         Args:
-            tiles: The rows of this rank's batch.
-            rows: Gradients of `tiles.leaves`.
+            gathered: The rows of this rank's batch.
+            rows: Gradients of `gathered.leaves`.
             tower: Gradient of the tower [P]; None where there is nothing to average.
             capacity: Most pairs that any rank has in this batch.
         """
         ...
 
-    def shift(self, delta: Gradients, sign: float, *, step: int, tiles: Tiles) -> None:
+    def shift(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
         """Moves the weights of all touched rows by sign · δ; moments stay.
 
         Args:
             delta: δ, of the rows that `reduce` left here.
             sign: −1 or 1.
             step: Optimiser steps taken so far.
-            tiles: The rows of the batch that δ came from, as `tiles` gathered them.
+            gathered: The rows of the batch that δ came from, as `gather` left them.
         """
         ...
 
-    def adam_step(self, gradients: Gradients, *, step: int, tiles: Tiles) -> None:
+    def adam_step(self, gradients: Gradients, *, step: int, gathered: GatheredBatch) -> None:
         """Takes one Adam step on all touched rows.
 
         Args:
             gradients: From `reduce`.
             step: t, counted from 1: this step's number.
-            tiles: The rows of this rank's batch, up to date.
+            gathered: The rows of this rank's batch, up to date.
         """
         ...
 

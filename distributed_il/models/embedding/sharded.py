@@ -11,15 +11,15 @@ from torch import Tensor
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.loading.index_plan import IndexPlan
-from distributed_il.models.embedding.embedding_store import Gradients, Shifts, Tiles
+from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients, Shifts
 from distributed_il.models.embedding.gradient_exchange import average_dense, goes_with_rows, sum_rows
 from distributed_il.models.embedding.replicated import ReplicatedRows
 from distributed_il.models.embedding.routes import Route, Routes, find_routes, swap_rows
-from distributed_il.models.embedding.table import EmbeddingTable, RowGradients, Tile
+from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, RowGradients
 
 
 @dataclass(frozen=True, slots=True)
-class ShardedTiles(Tiles):
+class RoutedBatch(GatheredBatch):
     """Rows that came from their keepers, and the rows kept here that some rank was sent.
 
     Attributes:
@@ -28,11 +28,11 @@ class ShardedTiles(Tiles):
     """
 
     routes: Routes
-    kept: Tiles
+    kept: GatheredBatch
 
     def move(self, shifts: Shifts, sign: float) -> None:
         assert isinstance(shifts, ShardedShifts)
-        Tiles.move(self, shifts, sign)
+        GatheredBatch.move(self, shifts, sign)
         self.kept.move(shifts.kept, sign)
 
 
@@ -71,25 +71,27 @@ class ShardedRows:
         found = zip(plans, find_routes(plans, self._collectives), strict=True)
         self._ahead = {id(plan): (plan, routes) for plan, routes in found}
 
-    def tiles(self, plan: IndexPlan, *, step: int, whole: bool) -> Tiles:
+    def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:
         routes = self._routes(plan)
-        kept = self._part.tiles(routes.kept, step=step, whole=whole)
+        kept = self._part.gather(routes.kept, step=step, whole=whole)
         users, items = self._deliver(routes, _requested(kept.users), _requested(kept.items))
-        return _tiles(routes, kept, users, items)
+        return _routed(routes, kept, users, items)
 
-    def tiles_and_shifts(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[Tiles, Shifts]:
+    def gather_with_deltas(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[GatheredBatch, Shifts]:
         routes = self._routes(plan)
-        kept, shifts = self._part.tiles_and_shifts(routes.kept, delta, step=step)
+        kept, shifts = self._part.gather_with_deltas(routes.kept, delta, step=step)
         sides = ((kept.users, shifts.users), (kept.items, shifts.items))
         requested = [
-            torch.cat([_requested(tile), shift.index_select(0, tile.plan.inverse)], dim=1) for tile, shift in sides
+            torch.cat([_requested(rows), shift.index_select(0, rows.plan.inverse)], dim=1) for rows, shift in sides
         ]
         users, items = (rows.chunk(2, dim=1) for rows in self._deliver(routes, *requested))
-        return _tiles(routes, kept, users[0], items[0]), ShardedShifts(users[1], items[1], shifts)
+        return _routed(routes, kept, users[0], items[0]), ShardedShifts(users[1], items[1], shifts)
 
-    def reduce(self, tiles: Tiles, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int) -> Gradients:
-        assert isinstance(tiles, ShardedTiles)
-        world, routes = self._collectives.world_size, tiles.routes
+    def reduce(
+        self, gathered: GatheredBatch, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int
+    ) -> Gradients:
+        assert isinstance(gathered, RoutedBatch)
+        world, routes = self._collectives.world_size, gathered.routes
         packed = tower if tower is not None and goes_with_rows(tower, world) else None
         users, items, *dense = swap_rows(rows, routes.needed, routes.asked, self._collectives, packed)
         if dense:
@@ -100,13 +102,13 @@ class ShardedRows:
             averaged = rows[0].new_zeros(0)
         return Gradients(_mean(routes.users, users), _mean(routes.items, items), averaged)
 
-    def shift(self, delta: Gradients, sign: float, *, step: int, tiles: Tiles) -> None:
-        assert isinstance(tiles, ShardedTiles)
-        self._part.shift(delta, sign, step=step, tiles=tiles.kept)
+    def shift(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
+        assert isinstance(gathered, RoutedBatch)
+        self._part.shift(delta, sign, step=step, gathered=gathered.kept)
 
-    def adam_step(self, gradients: Gradients, *, step: int, tiles: Tiles) -> None:
-        assert isinstance(tiles, ShardedTiles)
-        self._part.adam_step(gradients, step=step, tiles=tiles.kept)
+    def adam_step(self, gradients: Gradients, *, step: int, gathered: GatheredBatch) -> None:
+        assert isinstance(gathered, RoutedBatch)
+        self._part.adam_step(gradients, step=step, gathered=gathered.kept)
 
     def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
         routes = self._routes(IndexPlan.of(user_ids, item_ids))
@@ -125,15 +127,18 @@ class ShardedRows:
         return torch.cat(arrived[0]), torch.cat(arrived[1])
 
 
-def _tiles(routes: Routes, kept: Tiles, users: Tensor, items: Tensor) -> ShardedTiles:
-    return ShardedTiles(
-        Tile(routes.users.plan, users.requires_grad_()), Tile(routes.items.plan, items.requires_grad_()), routes, kept
+def _routed(routes: Routes, kept: GatheredBatch, users: Tensor, items: Tensor) -> RoutedBatch:
+    return RoutedBatch(
+        GatheredRows(routes.users.plan, users.requires_grad_()),
+        GatheredRows(routes.items.plan, items.requires_grad_()),
+        routes,
+        kept,
     )
 
 
-def _requested(tile: Tile) -> Tensor:
+def _requested(rows: GatheredRows) -> Tensor:
     """Weights in the order of the requests."""
-    return tile.weight.detach().index_select(0, tile.plan.inverse)
+    return rows.weight.detach().index_select(0, rows.plan.inverse)
 
 
 def _mean(route: Route, parts: list[Tensor]) -> RowGradients:

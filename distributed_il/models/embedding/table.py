@@ -18,7 +18,7 @@ CACHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class GatheredRows:
     """The distinct rows of one table that a batch touches.
 
     Attributes:
@@ -111,7 +111,7 @@ class EmbeddingTable:
             self.packed[filled : filled + len(weight), :dim] = weight.to(device)
             filled += len(weight)
 
-    def gather(self, ids: Tensor, *, step: int, optimizer: OptimizerConfig) -> Tensor:
+    def gather_packed(self, ids: Tensor, *, step: int, optimizer: OptimizerConfig) -> Tensor:
         """Copies rows out, brought up to `step` where the optimiser catches up.
 
         Args:
@@ -140,7 +140,7 @@ class EmbeddingTable:
         if optimizer.missed_steps == "catch_up":
             self.last_step.index_fill_(0, ids, step)
 
-    def tile(self, plan: UniqueIds, *, step: int, optimizer: OptimizerConfig, whole: bool) -> Tile:
+    def gather(self, plan: UniqueIds, *, step: int, optimizer: OptimizerConfig, whole: bool) -> GatheredRows:
         """Gathers the distinct rows of a batch as a leaf for autograd.
 
         Args:
@@ -150,12 +150,19 @@ class EmbeddingTable:
             whole: Gather the moments too, because an Adam step on these rows follows.
         """
         if whole or optimizer.missed_steps == "catch_up":
-            packed = self.gather(plan.ids, step=step, optimizer=optimizer)
-            return Tile(plan, packed[:, : self.dim].detach().requires_grad_(), packed)
-        return Tile(plan, self.weight.index_select(0, plan.ids).requires_grad_())
+            packed = self.gather_packed(plan.ids, step=step, optimizer=optimizer)
+            return GatheredRows(plan, packed[:, : self.dim].detach().requires_grad_(), packed)
+        return GatheredRows(plan, self.weight.index_select(0, plan.ids).requires_grad_())
 
     def shift(
-        self, ids: Tensor, delta: Tensor, *, sign: float, step: int, optimizer: OptimizerConfig, tile: Tile | None
+        self,
+        ids: Tensor,
+        delta: Tensor,
+        *,
+        sign: float,
+        step: int,
+        optimizer: OptimizerConfig,
+        gathered: GatheredRows | None,
     ) -> None:
         """Adds sign · delta to the weights of rows and leaves their moments alone.
 
@@ -165,15 +172,15 @@ class EmbeddingTable:
             sign: −1 or 1.
             step: Optimiser steps taken so far.
             optimizer: The `optimizer` section of the run.
-            tile: What was gathered of exactly these rows since they were last written; None if nothing was.
+            gathered: What was gathered of exactly these rows since they were last written; None if nothing was.
         """
         if optimizer.missed_steps == "catch_up":
-            packed = tile.packed if tile else None
-            packed = self.gather(ids, step=step, optimizer=optimizer) if packed is None else packed
+            packed = gathered.packed if gathered else None
+            packed = self.gather_packed(ids, step=step, optimizer=optimizer) if packed is None else packed
             packed[:, : self.dim].add_(delta, alpha=sign)
             self.write(ids, packed, step=step, optimizer=optimizer)
             return
-        weight = tile.weight.detach() if tile else self.weight.index_select(0, ids)
+        weight = gathered.weight.detach() if gathered else self.weight.index_select(0, ids)
         _write_rows(self.weight, ids, torch.add(weight, delta, alpha=sign))
 
     def adam_step(
@@ -191,7 +198,7 @@ class EmbeddingTable:
         for start in range(0, gradients.ids.numel(), rows):
             part = slice(start, start + rows)
             ids = gradients.ids[part]
-            own = self.gather(ids, step=step - 1, optimizer=optimizer) if packed is None else packed[part]
+            own = self.gather_packed(ids, step=step - 1, optimizer=optimizer) if packed is None else packed[part]
             adam_update(
                 Rows.of(own),
                 gradients.gradient[part],

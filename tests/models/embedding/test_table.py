@@ -51,25 +51,25 @@ def test_a_table_that_no_memory_can_hold_is_answered() -> None:
         EmbeddingTable(10**15, 3, std=1, seed=0, dtype=torch.float64, device=torch.device("cpu"), first=1, stride=2)
 
 
-def test_a_tile_holds_distinct_rows_and_gives_each_pair_its_own() -> None:
+def test_gathering_finds_distinct_rows_and_gives_each_pair_its_own() -> None:
     table = make_table()
     ids = torch.tensor([7, 2, 7, 0])
-    tile = table.tile(row_plan(ids), step=0, optimizer=LAZY, whole=False)
-    assert tile.plan.ids.tolist() == [0, 2, 7]
-    assert torch.equal(tile.pairs(), table.weight[ids])
-    assert tile.weight.is_leaf
-    tile.pairs().sum().backward()
-    assert tile.weight.grad is not None
-    assert tile.weight.grad[:, 0].tolist() == [1, 1, 2]  # row 7 occurs twice
+    rows = table.gather(row_plan(ids), step=0, optimizer=LAZY, whole=False)
+    assert rows.plan.ids.tolist() == [0, 2, 7]
+    assert torch.equal(rows.pairs(), table.weight[ids])
+    assert rows.weight.is_leaf
+    rows.pairs().sum().backward()
+    assert rows.weight.grad is not None
+    assert rows.weight.grad[:, 0].tolist() == [1, 1, 2]  # row 7 occurs twice
     before = table.weight.clone()
-    tile.weight.detach().add_(1)
+    rows.weight.detach().add_(1)
     assert torch.equal(table.weight, before)  # a copy, not a view
 
 
-def test_an_empty_tile() -> None:
-    tile = make_table().tile(row_plan(torch.zeros(0, dtype=torch.int64)), step=0, optimizer=LAZY, whole=True)
-    assert tile.weight.shape == (0, 3)
-    assert tile.pairs().shape == (0, 3)
+def test_an_empty_batch() -> None:
+    rows = make_table().gather(row_plan(torch.zeros(0, dtype=torch.int64)), step=0, optimizer=LAZY, whole=True)
+    assert rows.weight.shape == (0, 3)
+    assert rows.pairs().shape == (0, 3)
 
 
 @pytest.mark.parametrize("optimizer", [LAZY, CATCHING_UP], ids=["skip", "catch_up"])
@@ -99,7 +99,7 @@ def test_a_shift_moves_weights_and_leaves_moments() -> None:
     table.adam_step(RowGradients(torch.arange(10), torch.ones(10, 3, dtype=torch.float64)), step=1, optimizer=LAZY)
     before = table.packed.clone()
     delta = torch.full((2, 3), 0.125, dtype=torch.float64)
-    table.shift(torch.tensor([3, 5]), delta, sign=1, step=1, optimizer=LAZY, tile=None)
+    table.shift(torch.tensor([3, 5]), delta, sign=1, step=1, optimizer=LAZY, gathered=None)
     expected = before.clone()
     expected[3, :3] += 0.125
     expected[5, :3] += 0.125
@@ -113,7 +113,7 @@ def test_a_row_pays_its_debt_when_it_is_next_touched() -> None:
     for table in (late, settled):
         table.adam_step(gradient, step=1, optimizer=CATCHING_UP)
     after_one = late.packed[2].clone()
-    seen = late.tile(row_plan(torch.tensor([2])), step=11, optimizer=CATCHING_UP, whole=False).weight.detach()[0]
+    seen = late.gather(row_plan(torch.tensor([2])), step=11, optimizer=CATCHING_UP, whole=False).weight.detach()[0]
     settled.settle(step=11, optimizer=CATCHING_UP)
     assert torch.equal(seen, settled.weight[2])
     assert not torch.equal(seen, after_one[:3])
@@ -130,7 +130,7 @@ def test_a_shift_pays_the_debt_once() -> None:
     for table in (shifted, plain):
         table.adam_step(gradient, step=1, optimizer=CATCHING_UP)
     nothing = torch.zeros(1, 3, dtype=torch.float64)
-    shifted.shift(torch.tensor([2]), nothing, sign=-1, step=6, optimizer=CATCHING_UP, tile=None)
+    shifted.shift(torch.tensor([2]), nothing, sign=-1, step=6, optimizer=CATCHING_UP, gathered=None)
     for table in (shifted, plain):
         table.adam_step(gradient, step=7, optimizer=CATCHING_UP)
     assert torch.equal(shifted.packed[2], plain.packed[2])
@@ -162,7 +162,7 @@ def test_rows_are_updated_some_at_a_time(
     for cached_bytes in (1 << 20, 3 * 9 * 8):  # all rows, three
         monkeypatch.setattr("distributed_il.models.embedding.table.CACHED_BYTES", cached_bytes)
         table = make_table(14)
-        packed = table.gather(gradients.ids, step=4, optimizer=optimizer) if at_hand else None
+        packed = table.gather_packed(gradients.ids, step=4, optimizer=optimizer) if at_hand else None
         table.adam_step(gradients, step=5, optimizer=optimizer, packed=packed)
         found.append(table.packed)
     # Catching up takes powers, which depend on a row's place in a vector register.
