@@ -128,7 +128,7 @@ class StepExecutor:
         decision = decide_together(learner.collectives, candidates.sums, batch.labels.numel())
         sign = SIGNS[decision.choice]
         if sign:
-            # The winner becomes θ: rows at hand, rows where they are kept, tower. Moments and step count stay.
+            # The winner becomes θ: rows at hand, rows where they are owned, tower. Moments and step count stay.
             gathered.move(shifts, sign)
             rows.shift(delta, sign, step=step, gathered=gathered_pairs)
             learner.tower.shift(delta.tower, sign)
@@ -162,7 +162,7 @@ class StepExecutor:
 
 
 def _delta(g: Gradients, direction: Direction) -> Gradients:
-    """δ = α · d(g), for the rows that are kept here and for the tower."""
+    """δ = α · d(g), for the rows owned here and for the tower."""
     return Gradients(
         RowGradients(g.users.ids, direction(g.users.gradient)),
         RowGradients(g.items.ids, direction(g.items.gradient)),

@@ -48,8 +48,8 @@ class Gradients:
     """Gradients of the global batch, or what was made of them.
 
     Attributes:
-        users: Of the user rows that this rank keeps.
-        items: Of the item rows that this rank keeps.
+        users: Of the user rows that this rank owns.
+        items: Of the item rows that this rank owns.
         tower: Of the tower, [P], the same on every rank.
     """
 

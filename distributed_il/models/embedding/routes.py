@@ -1,4 +1,4 @@
-"""Which rank needs which rows of which rank, where each row is kept by one: row n by rank n mod world_size."""
+"""Which rank needs which rows of which rank, where each row is owned by one: row n by rank n mod world_size."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way of one table's rows for one batch: from their keepers to those who need them, and of gradients back.
+    """The way of one table's rows for one batch: from their owners to those who need them, and of gradients back.
 
     Attributes:
-        plan: The rows that this rank needs, grouped by keeper and ascending within a group, and its pairs' places.
-        needed: How many of them each rank keeps.
-        kept: The distinct rows of this rank that any rank needs, numbered as they are kept here, ascending; `inverse`
+        plan: The rows that this rank needs, grouped by owner and ascending within a group, and its pairs' places.
+        needed: How many of them each rank owns.
+        owned: The distinct rows of this rank that any rank needs, numbered as they are here, ascending; `inverse`
             is the place of each request, by rank and in that rank's order.
-        asked: How many requests each rank has made.
+        requested: How many requests each rank has made.
     """
 
     plan: UniqueIds
     needed: list[int]
-    kept: UniqueIds
-    asked: list[int]
+    owned: UniqueIds
+    requested: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,18 @@ class Routes:
         return self.users.needed, self.items.needed
 
     @property
-    def asked(self) -> tuple[list[int], list[int]]:
+    def requested(self) -> tuple[list[int], list[int]]:
         """Rows that each rank needs of this one: users, items."""
-        return self.users.asked, self.items.asked
+        return self.users.requested, self.items.requested
 
     @property
-    def kept(self) -> IndexPlan:
+    def owned(self) -> IndexPlan:
         """What the ranks need of this one, as a batch of requests."""
-        return IndexPlan(self.users.kept, self.items.kept)
+        return IndexPlan(self.users.owned, self.items.owned)
 
 
 def find_routes(plans: Sequence[IndexPlan], collectives: Collectives) -> list[Routes]:
-    """Tells the keepers of rows who needs them in some batches to come; all ranks call it together.
+    """Tells the owners of rows who needs them in some batches to come; all ranks call it together.
 
     Args:
         plans: The pairs of this rank in each batch; as many on every rank.
@@ -63,14 +63,14 @@ def find_routes(plans: Sequence[IndexPlan], collectives: Collectives) -> list[Ro
     if not plans:
         return []
     world = collectives.world_size
-    sides = [_by_keeper(side, world) for plan in plans for side in (plan.users, plan.items)]
+    sides = [_by_owner(side, world) for plan in plans for side in (plan.users, plan.items)]
     needed = torch.stack([torch.bincount(side.ids % world, minlength=world) for side in sides], dim=1)
-    asked = torch.cat(collectives.all_to_all(needed.split(1), [1] * world)).T.tolist()
+    requested = torch.cat(collectives.all_to_all(needed.split(1), [1] * world)).T.tolist()
     counts = needed.T.tolist()
-    requests = swap_rows([side.ids.unsqueeze(1) // world for side in sides], counts, asked, collectives)
+    requests = swap_rows([side.ids.unsqueeze(1) // world for side in sides], counts, requested, collectives)
     routes = [
         Route(side, mine, UniqueIds(*torch.unique(torch.cat(parts).flatten(), return_inverse=True)), theirs)
-        for side, mine, parts, theirs in zip(sides, counts, requests, asked, strict=True)
+        for side, mine, parts, theirs in zip(sides, counts, requests, requested, strict=True)
     ]
     return [Routes(*pair) for pair in zip(routes[::2], routes[1::2], strict=True)]
 
@@ -111,8 +111,8 @@ def swap_rows(
     ]
 
 
-def _by_keeper(plan: UniqueIds, world_size: int) -> UniqueIds:
-    """The same rows, grouped by keeper."""
+def _by_owner(plan: UniqueIds, world_size: int) -> UniqueIds:
+    """The same rows, grouped by owner."""
     order = torch.argsort(plan.ids % world_size, stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(order.numel(), device=order.device)

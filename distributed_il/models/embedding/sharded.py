@@ -1,4 +1,4 @@
-"""Each row kept by one rank: weights travel to the ranks that need them, gradients back; moments never travel."""
+"""Each row owned by one rank: weights travel to the ranks that need them, gradients back; moments never travel."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, 
 
 @dataclass(frozen=True, slots=True)
 class RoutedBatch(GatheredBatch):
-    """Rows that came from their keepers, and the rows kept here that some rank was sent.
+    """Rows that came from their owners, and the rows owned here that some rank was sent.
 
     Attributes:
         routes: Who needs which rows of whom.
-        kept: The rows kept here, gathered once for all ranks that need them.
+        owned: The rows owned here, gathered once for all ranks that need them.
     """
 
     routes: Routes
-    kept: GatheredBatch
+    owned: GatheredBatch
 
     def move(self, shifts: Shifts, sign: float) -> None:
         assert isinstance(shifts, ShardedShifts)
         GatheredBatch.move(self, shifts, sign)
-        self.kept.move(shifts.kept, sign)
+        self.owned.move(shifts.owned, sign)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardedShifts(Shifts):
-    """δ of a batch's pairs, and of the rows kept here that some rank needs for its pairs."""
+    """δ of a batch's pairs, and of the rows owned here that some rank needs for its pairs."""
 
-    kept: Shifts
+    owned: Shifts
 
 
 class ShardedRows:
     """A `RowStore` whose rank r holds rows r, r + world_size, …: no rank needs memory for a whole table.
 
-    Row by row the arithmetic is that of `ReplicatedRows`: a keeper sums what the ranks send, in rank order.
+    Row by row the arithmetic is that of `ReplicatedRows`: an owner sums what the ranks send, in rank order.
     """
 
     def __init__(
         self, users: EmbeddingTable, items: EmbeddingTable, optimizer: OptimizerConfig, collectives: Collectives
     ) -> None:
-        """Takes the rows that this rank keeps.
+        """Takes the rows that this rank owns.
 
         Args:
             users: User rows of `first` = rank and `stride` = world_size.
@@ -62,7 +62,7 @@ class ShardedRows:
         """
         self.users, self.items = users, items
         self._collectives = collectives
-        # To its keeper a part is a table of its own, and the requests of all ranks are one batch.
+        # To its owner a part is a table of its own, and the requests of all ranks are one batch.
         self._part = ReplicatedRows(users, items, optimizer, LocalCollectives())
         self._ahead: dict[int, tuple[IndexPlan, Routes]] = {}
 
@@ -73,19 +73,20 @@ class ShardedRows:
 
     def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:
         routes = self._routes(plan)
-        kept = self._part.gather(routes.kept, step=step, whole=whole)
-        users, items = self._deliver(routes, _requested(kept.users), _requested(kept.items))
-        return _routed(routes, kept, users, items)
+        owned = self._part.gather(routes.owned, step=step, whole=whole)
+        users, items = self._deliver(routes, _in_request_order(owned.users), _in_request_order(owned.items))
+        return _routed(routes, owned, users, items)
 
     def gather_with_deltas(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[GatheredBatch, Shifts]:
         routes = self._routes(plan)
-        kept, shifts = self._part.gather_with_deltas(routes.kept, delta, step=step)
-        sides = ((kept.users, shifts.users), (kept.items, shifts.items))
+        owned, shifts = self._part.gather_with_deltas(routes.owned, delta, step=step)
+        sides = ((owned.users, shifts.users), (owned.items, shifts.items))
         requested = [
-            torch.cat([_requested(rows), shift.index_select(0, rows.plan.inverse)], dim=1) for rows, shift in sides
+            torch.cat([_in_request_order(rows), shift.index_select(0, rows.plan.inverse)], dim=1)
+            for rows, shift in sides
         ]
         users, items = (rows.chunk(2, dim=1) for rows in self._deliver(routes, *requested))
-        return _routed(routes, kept, users[0], items[0]), ShardedShifts(users[1], items[1], shifts)
+        return _routed(routes, owned, users[0], items[0]), ShardedShifts(users[1], items[1], shifts)
 
     def reduce(
         self, gathered: GatheredBatch, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int
@@ -93,7 +94,7 @@ class ShardedRows:
         assert isinstance(gathered, RoutedBatch)
         world, routes = self._collectives.world_size, gathered.routes
         packed = tower if tower is not None and goes_with_rows(tower, world) else None
-        users, items, *dense = swap_rows(rows, routes.needed, routes.asked, self._collectives, packed)
+        users, items, *dense = swap_rows(rows, routes.needed, routes.requested, self._collectives, packed)
         if dense:
             averaged = torch.cat(dense[0]).sum(dim=0).div_(world)
         elif tower is not None:
@@ -104,16 +105,16 @@ class ShardedRows:
 
     def shift(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
         assert isinstance(gathered, RoutedBatch)
-        self._part.shift(delta, sign, step=step, gathered=gathered.kept)
+        self._part.shift(delta, sign, step=step, gathered=gathered.owned)
 
     def adam_step(self, gradients: Gradients, *, step: int, gathered: GatheredBatch) -> None:
         assert isinstance(gathered, RoutedBatch)
-        self._part.adam_step(gradients, step=step, gathered=gathered.kept)
+        self._part.adam_step(gradients, step=step, gathered=gathered.owned)
 
     def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
         routes = self._routes(IndexPlan.of(user_ids, item_ids))
-        asked = (side.ids.index_select(0, side.inverse) for side in (routes.users.kept, routes.items.kept))
-        users, items = self._deliver(routes, *self._part.weights(*asked))
+        requested = (side.ids.index_select(0, side.inverse) for side in (routes.users.owned, routes.items.owned))
+        users, items = self._deliver(routes, *self._part.weights(*requested))
         return users.index_select(0, routes.users.plan.inverse), items.index_select(0, routes.items.plan.inverse)
 
     def _routes(self, plan: IndexPlan) -> Routes:
@@ -122,26 +123,26 @@ class ShardedRows:
         return routes or find_routes([plan], self._collectives)[0]
 
     def _deliver(self, routes: Routes, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Sends what was asked for, and returns what this rank has asked for: [U, width] for each table."""
-        arrived = swap_rows((users, items), routes.asked, routes.needed, self._collectives)
+        """Sends the rows that were requested, and returns those that this rank requested: [U, width] for each table."""
+        arrived = swap_rows((users, items), routes.requested, routes.needed, self._collectives)
         return torch.cat(arrived[0]), torch.cat(arrived[1])
 
 
-def _routed(routes: Routes, kept: GatheredBatch, users: Tensor, items: Tensor) -> RoutedBatch:
+def _routed(routes: Routes, owned: GatheredBatch, users: Tensor, items: Tensor) -> RoutedBatch:
     return RoutedBatch(
         GatheredRows(routes.users.plan, users.requires_grad_()),
         GatheredRows(routes.items.plan, items.requires_grad_()),
         routes,
-        kept,
+        owned,
     )
 
 
-def _requested(rows: GatheredRows) -> Tensor:
+def _in_request_order(rows: GatheredRows) -> Tensor:
     """Weights in the order of the requests."""
     return rows.weight.detach().index_select(0, rows.plan.inverse)
 
 
 def _mean(route: Route, parts: list[Tensor]) -> RowGradients:
-    """Σ_ranks gradient / world_size of the rows kept here."""
-    places = route.kept.inverse.split(route.asked)
-    return RowGradients(route.kept.ids, sum_rows(parts, places, route.kept.ids.numel()).div_(len(parts)))
+    """Σ_ranks gradient / world_size of the rows owned here."""
+    places = route.owned.inverse.split(route.requested)
+    return RowGradients(route.owned.ids, sum_rows(parts, places, route.owned.ids.numel()).div_(len(parts)))

@@ -21,19 +21,19 @@ def test_keepers_learn_who_needs_which_rows() -> None:
     """Rank 0 of 2 needs users 5, 2, 5, 8 and items 1, 1, 0, 1; rank 1 needs user 2 and item 3."""
     plans = [IndexPlan.of(ids_of(5, 2, 5, 8), ids_of(1, 1, 0, 1)), IndexPlan.of(ids_of(2), ids_of(3))]
     first, second = run_on_threads(2, lambda ranks: find_routes([plans[ranks.rank]], ranks)[0])
-    # Even rows are kept by rank 0, odd ones by rank 1.
+    # Even rows are owned by rank 0, odd ones by rank 1.
     assert first.users.plan.ids.tolist() == [2, 8, 5]
     assert first.users.plan.inverse.tolist() == [2, 0, 2, 1]
     assert first.needed == ([2, 1], [1, 1])
     assert second.needed == ([1, 0], [0, 1])
     # Rank 0 is asked for users 2 and 8 by itself and for 2 by rank 1; row 2 is its second, row 8 its fifth.
-    assert first.users.kept.ids.tolist() == [1, 4]
-    assert first.users.kept.inverse.tolist() == [0, 1, 0]
-    assert first.asked == ([2, 1], [1, 0])
+    assert first.users.owned.ids.tolist() == [1, 4]
+    assert first.users.owned.inverse.tolist() == [0, 1, 0]
+    assert first.requested == ([2, 1], [1, 0])
     # Rank 1 is asked for items 1 and 3: its first two.
-    assert second.items.kept.ids.tolist() == [0, 1]
-    assert second.items.kept.inverse.tolist() == [0, 1]
-    assert second.asked == ([1, 0], [1, 1])
+    assert second.items.owned.ids.tolist() == [0, 1]
+    assert second.items.owned.inverse.tolist() == [0, 1]
+    assert second.requested == ([1, 0], [1, 1])
 
 
 @settings(max_examples=40, deadline=None)
@@ -41,7 +41,7 @@ def test_keepers_learn_who_needs_which_rows() -> None:
     world_size=st.sampled_from([2, 3, 4]), counts=st.lists(st.integers(0, 9), min_size=4, max_size=4), data=st.data()
 )
 def test_every_rank_is_sent_the_rows_that_it_needs(world_size: int, counts: list[int], data: st.DataObject) -> None:
-    """User row n holds n, n; item row n holds −n. Some ranks need nothing, and some keep nothing that is needed."""
+    """User row n holds n, n; item row n holds −n. Some ranks need nothing, and some own nothing that is needed."""
     numbers = st.integers(0, 12)
     users, items = (
         [ids_of(*data.draw(st.lists(numbers, min_size=count, max_size=count))) for count in counts] for _ in range(2)
@@ -49,10 +49,10 @@ def test_every_rank_is_sent_the_rows_that_it_needs(world_size: int, counts: list
 
     def fetch(ranks: ThreadCollectives) -> tuple[Routes, torch.Tensor, torch.Tensor]:
         routes = find_routes([IndexPlan.of(users[ranks.rank], items[ranks.rank])], ranks)[0]
-        kept: IndexPlan = routes.kept
-        numbers = [(side.ids[side.inverse] * world_size + ranks.rank).double() for side in (kept.users, kept.items)]
+        owned: IndexPlan = routes.owned
+        numbers = [(side.ids[side.inverse] * world_size + ranks.rank).double() for side in (owned.users, owned.items)]
         rows = (torch.stack([numbers[0]] * 2, dim=1), -numbers[1].unsqueeze(1))
-        arrived = swap_rows(rows, routes.asked, routes.needed, ranks)
+        arrived = swap_rows(rows, routes.requested, routes.needed, ranks)
         return routes, torch.cat(arrived[0]), torch.cat(arrived[1])
 
     for rank, (routes, user_rows, item_rows) in enumerate(run_on_threads(world_size, fetch)):
@@ -60,9 +60,9 @@ def test_every_rank_is_sent_the_rows_that_it_needs(world_size: int, counts: list
         assert item_rows[routes.items.plan.inverse].tolist() == [[-n] for n in items[rank].tolist()]
         for route, wanted in ((routes.users, users[rank]), (routes.items, items[rank])):
             assert sorted(route.plan.ids.tolist()) == sorted(set(wanted.tolist()))
-            keepers = (route.plan.ids % world_size).tolist()
-            assert keepers == sorted(keepers)
-            assert route.needed == [keepers.count(keeper) for keeper in range(world_size)]
+            owners = (route.plan.ids % world_size).tolist()
+            assert owners == sorted(owners)
+            assert route.needed == [owners.count(owner) for owner in range(world_size)]
 
 
 def test_routes_of_several_batches_are_found_in_one_go() -> None:
@@ -73,11 +73,11 @@ def test_routes_of_several_batches_are_found_in_one_go() -> None:
 
     for together, alone in run_on_threads(3, find):
         for ours, theirs in zip(together, alone, strict=True):
-            assert (ours.needed, ours.asked) == (theirs.needed, theirs.asked)
+            assert (ours.needed, ours.requested) == (theirs.needed, theirs.requested)
             for mine, other in ((ours.users, theirs.users), (ours.items, theirs.items)):
                 assert torch.equal(mine.plan.inverse, other.plan.inverse)
-                assert torch.equal(mine.kept.ids, other.kept.ids)
-                assert torch.equal(mine.kept.inverse, other.kept.inverse)
+                assert torch.equal(mine.owned.ids, other.owned.ids)
+                assert torch.equal(mine.owned.inverse, other.owned.inverse)
     assert find_routes([], LocalCollectives()) == []
 
 
@@ -97,12 +97,12 @@ def test_ids_and_rows_are_all_that_travels(world_size: int) -> None:
 
     def sent(ranks: ThreadCollectives) -> int:
         routes = find_routes([IndexPlan.of(torch.arange(6), torch.zeros(6, dtype=torch.int64))], ranks)[0]
-        asked_users, asked_items = (sum(counts) for counts in routes.asked)
-        swap_rows((torch.zeros(asked_users, 4), torch.zeros(asked_items, 2)), routes.asked, routes.needed, ranks)
+        users, items = (sum(counts) for counts in routes.requested)
+        swap_rows((torch.zeros(users, 4), torch.zeros(items, 2)), routes.requested, routes.needed, ranks)
         return ranks.sent_bytes
 
     for rank, found in enumerate(run_on_threads(world_size, sent)):
         others, share = world_size - 1, 6 // world_size
-        to_others = 6 - share + (rank != 0)  # ids of rows that others keep; rank 0 keeps the item
+        to_others = 6 - share + (rank != 0)  # ids of rows that others own; rank 0 owns the item
         answers = others * (share * 4 + (rank == 0) * 2)
         assert found == others * 2 * 8 + to_others * 8 + answers * 4

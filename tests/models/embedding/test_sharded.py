@@ -47,7 +47,7 @@ def test_a_rank_keeps_every_wth_row_of_the_start() -> None:
 
 @pytest.mark.parametrize("sizes", [(5, 5, 5, 5), (9, 0, 1, 0), (0, 0, 0, 0)])
 def test_scores_are_those_of_whole_tables(sizes: tuple[int, ...]) -> None:
-    """Also where a rank has no pairs to score but keeps rows of others' pairs."""
+    """Also where a rank has no pairs to score but owns rows of others' pairs."""
     whole = sharded_learner(LocalCollectives(), NoneConfig())
     rng = np.random.default_rng(0)
     users = [torch.from_numpy(rng.integers(0, 10, size)) for size in sizes]
