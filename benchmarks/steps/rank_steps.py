@@ -143,7 +143,7 @@ def time_steps(ranks: Collectives, memory: dict[str, Any], tables: Tables, turn:
     method = make_method(InverseGradientConfig())
     ranks.barrier()
     started, sent = time.perf_counter(), ranks.sent_bytes
-    learner.rows.announce([plan for batch in window for plan in batch.plans])
+    learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
     for batch in window:
         method.step(StepExecutor(learner), batch)
     ranks.barrier()

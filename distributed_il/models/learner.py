@@ -13,9 +13,9 @@ from distributed_il.core.counter_rng import INIT, hash_u64
 from distributed_il.data.features import Features
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.backbones import load_backbone
-from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients, RowStore
-from distributed_il.models.embedding.replicated import ReplicatedRows
-from distributed_il.models.embedding.sharded import ShardedRows
+from distributed_il.models.embedding.embedding_store import EmbeddingStore, GatheredBatch, Gradients
+from distributed_il.models.embedding.replicated import ReplicatedStore
+from distributed_il.models.embedding.sharded import ShardedStore
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.models.tower import Tower
 
@@ -40,7 +40,7 @@ class Learner:
     """Rows, tower and optimiser of one rank.
 
     Attributes:
-        rows: The embedding rows of all ranks.
+        embeddings: The embedding rows of all ranks.
         tower: The backbone with its parameters, the same on every rank.
         features: Side features that the backbone is given; None where it takes or gets none.
         step: Optimiser steps taken so far.
@@ -86,7 +86,7 @@ class Learner:
             )
 
         backbone = self.tower.module
-        self.rows: RowStore = (ShardedRows if sharded else ReplicatedRows)(
+        self.embeddings: EmbeddingStore = (ShardedStore if sharded else ReplicatedStore)(
             table(num_users, backbone.user_dim, seeds[1]),
             table(num_items, backbone.item_dim, seeds[2]),
             optimizer,
@@ -97,12 +97,12 @@ class Learner:
     @property
     def users(self) -> EmbeddingTable:
         """The user rows held here."""
-        return self.rows.users
+        return self.embeddings.users
 
     @property
     def items(self) -> EmbeddingTable:
         """The item rows held here."""
-        return self.rows.items
+        return self.embeddings.items
 
     def gather(self, plan: IndexPlan, *, whole: bool = True) -> GatheredBatch:
         """Gathers the rows of some pairs as leaves for autograd.
@@ -111,7 +111,7 @@ class Learner:
             plan: The pairs of this rank.
             whole: Whether an Adam step on these rows follows.
         """
-        return self.rows.gather(plan, step=self.step, whole=whole)
+        return self.embeddings.gather(plan, step=self.step, whole=whole)
 
     def logits(self, gathered: GatheredBatch) -> Tensor:
         """Logits of a batch's pairs for a loss that `descend` is given: [B]."""
@@ -132,12 +132,12 @@ class Learner:
                 loss, [*leaves, *self.tower.parameters], allow_unused=True, materialize_grads=True
             )
             self.apply(
-                self.rows.reduce(gathered, (users, items), self.tower.flatten(tower), capacity=capacity), gathered
+                self.embeddings.reduce(gathered, (users, items), self.tower.flatten(tower), capacity=capacity), gathered
             )
             return
         loss.backward()
         users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in gathered.leaves)
-        rows = self.rows.reduce(gathered, (users, items), None, capacity=capacity)
+        rows = self.embeddings.reduce(gathered, (users, items), None, capacity=capacity)
         self.apply(Gradients(rows.users, rows.items, self.tower.take_gradient()), gathered)
 
     def reduce(self, found: PassResult, gathered: GatheredBatch, *, capacity: int) -> Gradients:
@@ -148,7 +148,7 @@ class Learner:
             gathered: The rows of the pass.
             capacity: Most pairs that any rank has in this batch.
         """
-        return self.rows.reduce(
+        return self.embeddings.reduce(
             gathered, (found.users, found.items), self.tower.flatten(found.tower), capacity=capacity
         )
 
@@ -160,7 +160,7 @@ class Learner:
             gathered: The rows of this rank's batch, as they stand.
         """
         self.step += 1
-        self.rows.adam_step(gradients, step=self.step, gathered=gathered)
+        self.embeddings.adam_step(gradients, step=self.step, gathered=gathered)
         self.tower.adam_step(gradients.tower, step=self.step, optimizer=self.optimizer)
 
     def settle(self) -> None:
@@ -180,4 +180,4 @@ class Learner:
             Logits [B].
         """
         codes = () if self.features is None else self.features.codes(user_ids, item_ids)
-        return self.tower.module(*self.rows.weights(user_ids, item_ids), *codes)
+        return self.tower.module(*self.embeddings.weights(user_ids, item_ids), *codes)

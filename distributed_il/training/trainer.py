@@ -187,7 +187,7 @@ class Trainer:
         reading, self._ahead = self._ahead or self._reading(course.round, course.phase, course.step), None
         with reading as ready:
             for window in ready:
-                self.learner.rows.announce([plan for batch in window for plan in batch.plans])
+                self.learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
                 for batch in window:
                     self.telemetry.add(batch, self.method.step(self.executor, batch))
                     course.step += 1

@@ -136,7 +136,7 @@ def global_batches(case: Case, method: Method) -> Iterator[Batch]:
 
 
 def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Batch]:
-    """Two rounds of batches of 24 read from a dataset, each window announced: this rank's part."""
+    """Two rounds of batches of 24 read from a dataset, each window's routes prefetched: this rank's part."""
     collectives = learner.collectives
     dataset = Dataset.open(path)
     rows = TrainingRows(
@@ -154,7 +154,7 @@ def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Bat
     for round in range(2):
         for phase in method.phases:
             for window in rows.batches(phase, round=round):
-                learner.rows.announce([plan for batch in window for plan in batch.plans])
+                learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
                 yield from window
 
 

@@ -118,7 +118,7 @@ class StepExecutor:
         plan = batch.plan or IndexPlan.of(batch.user_ids, batch.item_ids)
         if self.fused is not None and self.fused.fits(pair_plan, plan):
             return self._fused_inverse(self.fused, batch, (pair_plan, plan), direction)
-        rows, step = learner.rows, learner.step
+        rows, step = learner.embeddings, learner.step
         gathered_pairs = learner.gather(pair_plan, whole=False)
         dual = self._dual(batch, pairs, gathered_pairs)
         delta = _delta(learner.reduce(dual, gathered_pairs, capacity=batch.capacity * pairs.rate), direction)

@@ -71,7 +71,7 @@ class Shifts:
     items: Tensor
 
 
-class RowStore(Protocol):
+class EmbeddingStore(Protocol):
     """Both tables over all ranks. Every rank makes the same calls in the same order.
 
     Attributes:
@@ -82,7 +82,7 @@ class RowStore(Protocol):
     users: EmbeddingTable
     items: EmbeddingTable
 
-    def announce(self, plans: Sequence[IndexPlan]) -> None:
+    def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
         """Says which rows this rank will need, so that ranks need not ask one another in each step.
 
         Args:

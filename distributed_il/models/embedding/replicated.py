@@ -15,8 +15,8 @@ from distributed_il.models.embedding.gradient_exchange import exchange_rows
 from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, RowGradients
 
 
-class ReplicatedRows:
-    """A `RowStore` whose every rank holds every row, bit for bit alike."""
+class ReplicatedStore:
+    """An `EmbeddingStore` that holds every row on every rank, bit for bit alike."""
 
     def __init__(
         self, users: EmbeddingTable, items: EmbeddingTable, optimizer: OptimizerConfig, collectives: Collectives
@@ -32,7 +32,7 @@ class ReplicatedRows:
         self.users, self.items = users, items
         self._optimizer, self._collectives = optimizer, collectives
 
-    def announce(self, plans: Sequence[IndexPlan]) -> None:
+    def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
         return
 
     def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:

@@ -13,7 +13,7 @@ from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients, Shifts
 from distributed_il.models.embedding.gradient_exchange import average_dense, goes_with_rows, sum_rows
-from distributed_il.models.embedding.replicated import ReplicatedRows
+from distributed_il.models.embedding.replicated import ReplicatedStore
 from distributed_il.models.embedding.routes import Route, Routes, find_routes, swap_rows
 from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, RowGradients
 
@@ -43,10 +43,10 @@ class ShardedShifts(Shifts):
     owned: Shifts
 
 
-class ShardedRows:
-    """A `RowStore` whose rank r holds rows r, r + world_size, …: no rank needs memory for a whole table.
+class ShardedStore:
+    """An `EmbeddingStore` whose rank r holds rows r, r + world_size, …: no rank needs memory for a whole table.
 
-    Row by row the arithmetic is that of `ReplicatedRows`: an owner sums what the ranks send, in rank order.
+    Row by row the arithmetic is that of `ReplicatedStore`: an owner sums what the ranks send, in rank order.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class ShardedRows:
         self.users, self.items = users, items
         self._collectives = collectives
         # To its owner a part is a table of its own, and the requests of all ranks are one batch.
-        self._part = ReplicatedRows(users, items, optimizer, LocalCollectives())
+        self._part = ReplicatedStore(users, items, optimizer, LocalCollectives())
         self._ahead: dict[int, tuple[IndexPlan, Routes]] = {}
 
-    def announce(self, plans: Sequence[IndexPlan]) -> None:
+    def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
         # A plan is known by its place in memory; kept with its routes, it can't make room for another one there.
         found = zip(plans, find_routes(plans, self._collectives), strict=True)
         self._ahead = {id(plan): (plan, routes) for plan, routes in found}
@@ -118,7 +118,7 @@ class ShardedRows:
         return users.index_select(0, routes.users.plan.inverse), items.index_select(0, routes.items.plan.inverse)
 
     def _routes(self, plan: IndexPlan) -> Routes:
-        """The routes of an announced plan, or those that are found now."""
+        """Returns the prefetched routes of a plan, or finds them now."""
         _, routes = self._ahead.pop(id(plan), (plan, None))
         return routes or find_routes([plan], self._collectives)[0]
 

@@ -21,8 +21,8 @@ from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.embedding import gradient_exchange as exchange
-from distributed_il.models.embedding.replicated import ReplicatedRows
-from distributed_il.models.embedding.sharded import ShardedRows
+from distributed_il.models.embedding.replicated import ReplicatedStore
+from distributed_il.models.embedding.sharded import ShardedStore
 from distributed_il.models.learner import Learner
 from distributed_il.training.consistency import check_replicas, fingerprint
 
@@ -37,9 +37,9 @@ def sharded_learner(ranks: Any, method: MethodConfig, *, users: int = 10, items:
 
 def test_a_rank_keeps_every_wth_row_of_the_start() -> None:
     whole = sharded_learner(LocalCollectives(), NoneConfig())
-    assert isinstance(whole.rows, ReplicatedRows)  # of one process
+    assert isinstance(whole.embeddings, ReplicatedStore)  # of one process
     for rank, learner in enumerate(run_on_threads(4, lambda ranks: sharded_learner(ranks, NoneConfig()))):
-        assert isinstance(learner.rows, ShardedRows)
+        assert isinstance(learner.embeddings, ShardedStore)
         assert torch.equal(learner.users.packed, whole.users.packed[rank::4])
         assert torch.equal(learner.items.packed, whole.items.packed[rank::4])
     assert learner.items.num_rows == 0  # the last rank has none of three
@@ -111,17 +111,17 @@ class Counted(ThreadCollectives):
         return super().all_to_all(*arguments)
 
 
-@pytest.mark.parametrize("announced", [False, True])
-def test_announced_batches_need_no_questions_in_the_step(announced: bool) -> None:
-    """Plain: weights, gradients. Inverse: weights, g, weights with δ, losses, gradients. A question: sizes, ids."""
+@pytest.mark.parametrize("prefetched", [False, True])
+def test_prefetched_routes_need_no_requests_in_the_step(prefetched: bool) -> None:
+    """Plain: weights, gradients. Inverse: weights, g, weights with δ, losses, gradients. Finding routes: sizes, ids."""
     config = InverseGradientConfig(dual_learning_rate=5e-3)
 
     def train(ranks: Any) -> tuple[list[list[str]], list[torch.Tensor]]:
         learner, rng = sharded_learner(ranks, config), np.random.default_rng(1)
         whole = [random_batch(rng, rows=20, num_users=10, num_items=3, rate=rate) for rate in (0, 1, 1)]
         batches = [planned(part_of_rank(batch, ranks.rank, ranks.world_size)) for batch in whole]
-        if announced:
-            learner.rows.announce([plan for batch in batches for plan in batch.plans])
+        if prefetched:
+            learner.embeddings.prefetch_routes([plan for batch in batches for plan in batch.plans])
         calls: list[list[str]] = []
         for batch in batches:
             noted = getattr(ranks, "calls", [])
@@ -130,9 +130,9 @@ def test_announced_batches_need_no_questions_in_the_step(announced: bool) -> Non
             calls.append(list(noted))
         return calls, [whole_table(table, ranks) for table in (learner.users, learner.items)]
 
-    ask = [] if announced else ["all_to_all"] * 2
-    plain = [*ask, "all_to_all", "all_to_all"]
-    inverse = [*ask, "all_to_all", "all_to_all", *ask, "all_to_all", "all_gather", "all_to_all"]
+    find = [] if prefetched else ["all_to_all"] * 2
+    plain = [*find, "all_to_all", "all_to_all"]
+    inverse = [*find, "all_to_all", "all_to_all", *find, "all_to_all", "all_gather", "all_to_all"]
     _, expected = train(LocalCollectives())
     for calls, tables in run_on_threads(3, lambda ranks: train(Counted(ranks))):
         assert calls == [plain, inverse, inverse]
