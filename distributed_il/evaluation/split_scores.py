@@ -239,7 +239,7 @@ def score_split(learner: Learner, split: SplitReader, collectives: Collectives) 
     All ranks call it together, and each calls `learner.score` equally often, some with no rows at the end.
 
     Args:
-        learner: The replica, settled.
+        learner: The replica, with deferred updates materialized.
         split: This rank's rows.
         collectives: The ranks.
 

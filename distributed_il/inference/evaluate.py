@@ -55,7 +55,7 @@ def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | No
         features=features_for(run.config.model, run.dataset),
     )
     run.store.restore(run.manifest, learner)
-    learner.settle()
+    learner.materialize()
     return learner, run.dataset
 
 

@@ -163,14 +163,14 @@ class Learner:
         self.embeddings.adam_step(gradients, step=self.step, gathered=gathered)
         self.tower.adam_step(gradients.tower, step=self.step, optimizer=self.optimizer)
 
-    def settle(self) -> None:
+    def materialize(self) -> None:
         """Brings every row up to date, so that whole tables can be read."""
-        self.users.settle(step=self.step, optimizer=self.optimizer)
-        self.items.settle(step=self.step, optimizer=self.optimizer)
+        self.users.materialize(step=self.step, optimizer=self.optimizer)
+        self.items.materialize(step=self.step, optimizer=self.optimizer)
 
     @torch.no_grad()
     def score(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
-        """Logits of pairs; call `settle` first. With sharded rows every rank must call it, with pairs or without.
+        """Logits of pairs; call `materialize` first. With sharded rows every rank must call it, with pairs or without.
 
         Args:
             user_ids: int64 [B].

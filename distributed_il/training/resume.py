@@ -166,7 +166,7 @@ def start_from(path: str, config: TrainConfig, dataset: Dataset, learner: Learne
     store, manifest = find_start(path)
     check_start(config, dataset, manifest)
     for table in (learner.users, learner.items):
-        table.last_step.fill_(manifest["step"])  # nothing is owed for the time before an id was there
+        table.last_step.fill_(manifest["step"])  # no update is deferred from before an id was there
     store.restore_grown(manifest, learner)
     return {
         "checkpoint": manifest["place"],

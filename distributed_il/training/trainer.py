@@ -225,7 +225,7 @@ class Trainer:
 
     def _validate(self) -> bool:
         """Measures the validation split; returns whether its loss is the lowest so far."""
-        self.learner.settle()
+        self.learner.materialize()
         course = self.course
         scores = score_split(self.learner, self.splits["valid"], self.collectives)
         loss, metrics = scores.loss, scores.metrics()
@@ -248,7 +248,7 @@ class Trainer:
         best = self.store.manifest("best")
         assert best is not None
         self.store.restore(best, self.learner)
-        self.learner.settle()
+        self.learner.materialize()
         valid = score_split(self.learner, self.splits["valid"], self.collectives).metrics()
         scores = score_split(self.learner, self.splits["test"], self.collectives)
         result = {

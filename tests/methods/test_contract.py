@@ -95,7 +95,7 @@ def test_steps_are_finite_move_the_model_and_report_themselves(method: str, back
     before = [tensor.clone() for tensor in state(learner)]
     given = batches(method)
     reports = train(learner, method, given)
-    learner.settle()
+    learner.materialize()
     assert learner.step == len(given)
     for tensor in state(learner):
         assert torch.isfinite(tensor).all()

@@ -1,4 +1,4 @@
-"""The learner: same start everywhere, scores, and what a whole run owes to rows that it seldom touches."""
+"""The learner: same start everywhere, scores, and what deferring updates does to rows that a run seldom touches."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_catching_up_comes_closer_to_dense_adam_than_being_lazy() -> None:
         for learner in (lazy, caught_up):
             method.step(StepExecutor(learner), batch)
     for learner in (lazy, caught_up):
-        learner.settle()
+        learner.materialize()
 
     def distance(learner: Learner) -> float:
         return float((learner.items.weight - dense.items.detach()).norm())

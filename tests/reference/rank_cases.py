@@ -184,7 +184,7 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
             part_of_rank(batch, collectives.rank, collectives.world_size) for batch in global_batches(case, method)
         )
     reports = [method.step(StepExecutor(learner), batch) for batch in batches]
-    learner.settle()
+    learner.materialize()
     check_replicas(learner, collectives)
     decisions = [report.decision for report in reports if report.decision is not None]
     outcome = Outcome(

@@ -38,7 +38,7 @@ def save_run(
     missed_steps: Any = "catch_up",
     **model: Any,
 ) -> Learner:
-    """Writes the checkpoints `best` and `last`; returns the learner, settled after that."""
+    """Writes the checkpoints `best` and `last`; returns the learner, materialized after that."""
     collectives = collectives or LocalCollectives()
     config = TrainConfig(
         data=DataConfig(path=dataset.path),
@@ -62,5 +62,5 @@ def save_run(
         make_method(NoneConfig()).step(StepExecutor(learner), batch)
     about = {"config": config_to_dict(config), "dataset": dataset.fingerprint}
     CheckpointStore(str(run_dir)).save(learner, RunState({}, {}), round=1, about=about, names=("best", "last"))
-    learner.settle()
+    learner.materialize()
     return learner

@@ -92,7 +92,7 @@ def test_old_rows_are_the_best_models_and_new_ones_a_new_runs(
         assert best[0].abs().sum() > 0
         assert torch.equal(tensors[2], best[2])
         assert step == int(pointer.split("-")[1])
-        assert set(last_step) == {step}  # of new rows too: nothing is owed for the time before
+        assert set(last_step) == {step}  # of new rows too: no update is deferred from before
 
 
 def test_a_continued_run_is_ahead_of_a_new_one(old: TrainConfig, grown: Dataset, tmp_path: Path) -> None:

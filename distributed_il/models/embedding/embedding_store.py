@@ -83,7 +83,7 @@ class EmbeddingStore(Protocol):
     items: EmbeddingTable
 
     def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
-        """Says which rows this rank will need, so that ranks need not ask one another in each step.
+        """Finds the owners of the rows to come, so that no step need send requests.
 
         Args:
             plans: Those that `gather` and `gather_with_deltas` will be given next; as many on every rank.

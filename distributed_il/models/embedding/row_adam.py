@@ -1,4 +1,4 @@
-"""Adam, row by row: the update of touched rows, and what untouched rows are owed."""
+"""Adam, row by row: the update of touched rows, and the updates that untouched rows defer."""
 
 from __future__ import annotations
 

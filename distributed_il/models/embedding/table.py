@@ -208,7 +208,7 @@ class EmbeddingTable:
             )
             self.write(ids, own, step=step, optimizer=optimizer)
 
-    def settle(self, *, step: int, optimizer: OptimizerConfig) -> None:
+    def materialize(self, *, step: int, optimizer: OptimizerConfig) -> None:
         """Brings every row up to `step`, chunk by chunk, before the whole table is read."""
         if optimizer.missed_steps == "skip":
             return

@@ -106,25 +106,25 @@ def test_a_shift_moves_weights_and_leaves_moments() -> None:
     assert torch.equal(table.packed, expected)
 
 
-def test_a_row_pays_its_debt_when_it_is_next_touched() -> None:
-    """Touched in steps 1 and 12: the second finds the row as a settled table would show it after step 11."""
+def test_deferred_updates_reach_a_row_when_it_is_next_touched() -> None:
+    """Touched in steps 1 and 12: the second finds the row as it would be materialized after step 11."""
     gradient = RowGradients(torch.tensor([2]), torch.ones(1, 3, dtype=torch.float64))
-    late, settled = make_table(), make_table()
-    for table in (late, settled):
+    late, materialized = make_table(), make_table()
+    for table in (late, materialized):
         table.adam_step(gradient, step=1, optimizer=CATCHING_UP)
     after_one = late.packed[2].clone()
     seen = late.gather(row_plan(torch.tensor([2])), step=11, optimizer=CATCHING_UP, whole=False).weight.detach()[0]
-    settled.settle(step=11, optimizer=CATCHING_UP)
-    assert torch.equal(seen, settled.weight[2])
+    materialized.materialize(step=11, optimizer=CATCHING_UP)
+    assert torch.equal(seen, materialized.weight[2])
     assert not torch.equal(seen, after_one[:3])
-    assert torch.equal(late.packed[2], after_one)  # looking does not pay
-    for table in (late, settled):
+    assert torch.equal(late.packed[2], after_one)  # gathering writes nothing back
+    for table in (late, materialized):
         table.adam_step(gradient, step=12, optimizer=CATCHING_UP)
-    assert torch.equal(late.packed[2], settled.packed[2])
+    assert torch.equal(late.packed[2], materialized.packed[2])
     assert int(late.last_step[2]) == 12
 
 
-def test_a_shift_pays_the_debt_once() -> None:
+def test_a_shift_applies_deferred_updates_once() -> None:
     gradient = RowGradients(torch.tensor([2]), torch.ones(1, 3, dtype=torch.float64))
     shifted, plain = make_table(), make_table()
     for table in (shifted, plain):
@@ -136,17 +136,17 @@ def test_a_shift_pays_the_debt_once() -> None:
     assert torch.equal(shifted.packed[2], plain.packed[2])
 
 
-def test_settling_twice_is_settling_once_and_lazy_rows_owe_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_materializing_twice_is_materializing_once_and_lazy_rows_defer_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "INIT_CHUNK_ROWS", 4)
     table = make_table()
     table.adam_step(RowGradients(torch.arange(10), torch.ones(10, 3, dtype=torch.float64)), step=1, optimizer=LAZY)
     before = table.packed.clone()
-    table.settle(step=30, optimizer=LAZY)
+    table.materialize(step=30, optimizer=LAZY)
     assert torch.equal(table.packed, before)
-    table.settle(step=30, optimizer=CATCHING_UP)
+    table.materialize(step=30, optimizer=CATCHING_UP)
     once = table.packed.clone()
     assert (once != before)[:, :3].all()  # every chunk was reached
-    table.settle(step=30, optimizer=CATCHING_UP)
+    table.materialize(step=30, optimizer=CATCHING_UP)
     assert torch.equal(table.packed, once)
     assert table.last_step.tolist() == [30] * 10
 
