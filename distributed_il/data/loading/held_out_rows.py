@@ -1,4 +1,4 @@
-"""Training-test rows of a rank, in a local file: mapped, not held in memory, whatever their number."""
+"""A rank's held-out rows (training-test), in a local file: mapped, not held in memory, whatever their number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from distributed_il.data.lanes import key_order, row_keys
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class LabelledRows:
     """Labelled rows of one lane.
 
     Attributes:
@@ -34,13 +34,13 @@ class Rows:
     def __len__(self) -> int:
         return self.numbers.size
 
-    def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Rows:
-        """The rows at some places."""
-        return Rows(self.numbers[index], self.user_ids[index], self.item_ids[index], self.labels[index])
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> LabelledRows:
+        """Selects rows."""
+        return LabelledRows(self.numbers[index], self.user_ids[index], self.item_ids[index], self.labels[index])
 
     @classmethod
-    def join(cls, parts: list[Rows]) -> Rows:
-        """One after the other."""
+    def join(cls, parts: list[LabelledRows]) -> LabelledRows:
+        """Concatenates rows."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -56,30 +56,30 @@ SLICE_ROWS = 65_536
 """Rows of a lane that are shuffled at a time; as many as a block of the training-train pass commonly has."""
 
 
-class HeldRows:
-    """The rows of every lane, one lane after the other, each in its own order.
+class HeldOutRows:
+    """The held-out rows of every lane, one lane after the other, each in its own order.
 
     Blocks come in any order, and each once: the training-train pass, which reads every block anyway, hands its
     training-test rows over. A pass over the file costs no reading of the dataset.
     """
 
-    def __init__(self, lanes: Mapping[int, Sequence[Block]], kept: Callable[[Block], int]) -> None:
+    def __init__(self, lanes: Mapping[int, Sequence[Block]], count: Callable[[Block], int]) -> None:
         """Lays out the file; nothing is written yet.
 
         Args:
             lanes: The blocks of each lane, in order.
-            kept: How many rows of a block are to be held.
+            count: How many rows of a block are held out.
         """
-        self._places: dict[Block, int] = {}
+        self._offsets: dict[Block, int] = {}
         self._bounds: dict[int, tuple[int, int]] = {}
         end = 0
         for lane, blocks in lanes.items():
             start = end
             for block in blocks:
-                self._places[block] = end
-                end += kept(block)
+                self._offsets[block] = end
+                end += count(block)
             self._bounds[lane] = start, end
-        self._missing = dict.fromkeys(self._places)
+        self._missing = dict.fromkeys(self._offsets)
         self._file = RecordFile(RECORD, "the training-test rows")
 
     @property
@@ -88,11 +88,11 @@ class HeldRows:
         return list(self._missing)
 
     def lacks(self, block: Block) -> bool:
-        """Whether the rows of a block have not been added."""
+        """Returns whether the rows of a block have not been added."""
         return block in self._missing
 
-    def add(self, block: Block, rows: Rows) -> None:
-        """Writes the rows that are held of a block.
+    def add(self, block: Block, rows: LabelledRows) -> None:
+        """Writes the held-out rows of a block.
 
         Raises:
             UserError: The disk is full.
@@ -101,11 +101,11 @@ class HeldRows:
         columns = (rows.numbers, rows.user_ids, rows.item_ids, rows.labels)
         for name, values in zip(RECORD.names or (), columns, strict=True):
             records[name] = values
-        self._file.write(self._places[block], records)
+        self._file.write(self._offsets[block], records)
         del self._missing[block]
 
-    def shuffled(self, *, seed: int, round: int, skip: Mapping[int, int]) -> Iterator[tuple[int, Rows]]:
-        """The rows of each lane in their order of a round, a slice of every lane after the other.
+    def shuffled(self, *, seed: int, round: int, skip: Mapping[int, int]) -> Iterator[tuple[int, LabelledRows]]:
+        """Yields the rows of each lane in a round's order, a slice of every lane after the other.
 
         A slice is a range of the keys that order the rows, so that the order is that of the whole lane sorted at once.
 
@@ -123,9 +123,9 @@ class HeldRows:
             bounds = (part << 64) // slices, ((part + 1) << 64) // slices - 1
             for lane in self._bounds:
                 records = self._lane(lane)
-                places = _places_between(records, *bounds, seed=seed, round=round)
-                wanted = places[left[lane] :]
-                left[lane] -= places.size - wanted.size
+                positions = _positions_between(records, *bounds, seed=seed, round=round)
+                wanted = positions[left[lane] :]
+                left[lane] -= positions.size - wanted.size
                 if wanted.size:
                     yield lane, _as_rows(records[wanted])
 
@@ -133,20 +133,20 @@ class HeldRows:
         return self._file.records()[slice(*self._bounds[lane])]
 
 
-def _places_between(records: NDArray[Any], low: int, high: int, *, seed: int, round: int) -> NDArray[np.int64]:
-    """Where the records lie whose keys are in a range, both ends included, in the order of the keys."""
+def _positions_between(records: NDArray[Any], low: int, high: int, *, seed: int, round: int) -> NDArray[np.int64]:
+    """Returns positions of the records whose keys lie in a closed range, in the order of the keys."""
     keys: list[NDArray[np.uint64]] = []
-    places: list[NDArray[np.int64]] = []
+    positions: list[NDArray[np.int64]] = []
     for start in range(0, len(records), SLICE_ROWS):
         part = row_keys(records["number"][start : start + SLICE_ROWS], seed=seed, round=round)
         inside = np.flatnonzero((part >= np.uint64(low)) & (part <= np.uint64(high)))
         keys.append(part[inside])
-        places.append(inside + start)
-    if not places:
+        positions.append(inside + start)
+    if not positions:
         return np.empty(0, dtype=np.int64)
-    return np.concatenate(places)[key_order(np.concatenate(keys))]
+    return np.concatenate(positions)[key_order(np.concatenate(keys))]
 
 
-def _as_rows(records: NDArray[Any]) -> Rows:
+def _as_rows(records: NDArray[Any]) -> LabelledRows:
     columns = (np.ascontiguousarray(records[name]) for name in RECORD.names or ())
-    return Rows(*columns)
+    return LabelledRows(*columns)

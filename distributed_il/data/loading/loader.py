@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from distributed_il.data.dataset import Block, BlockReader, Dataset
 from distributed_il.data.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
 from distributed_il.data.loading.batch import Batch, Phase, Subset
-from distributed_il.data.loading.held_out_rows import HeldRows, Rows
+from distributed_il.data.loading.held_out_rows import HeldOutRows, LabelledRows
 from distributed_il.data.loading.windows import BatchMaker, WindowRows
 from distributed_il.data.sampling import UnlabelledPairs, UnlabelledSampler
 
@@ -69,7 +69,7 @@ class TrainingRows:
         self._world_size, self._lanes = world_size, lanes_of_rank(dataset.lanes, rank, world_size)
         self._slots = TestSlots(seed, test_share) if test_share else None
         self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device)
-        self._held: HeldRows | None = None
+        self._held_out: HeldOutRows | None = None
 
     def schedule(self, subset: Subset) -> Schedule:
         """The global batches of a pass over a subset, the same on every rank."""
@@ -99,7 +99,7 @@ class TrainingRows:
             yield self._window(queues, schedule, steps, phase, round)
 
     def _window(self, queues: _LaneQueues, schedule: Schedule, steps: range, phase: Phase, round: int) -> list[Batch]:
-        parts: list[Rows] = []
+        parts: list[LabelledRows] = []
         step_of: list[Int64] = []
         for lane in self._lanes:
             start, stop = (schedule.lane_rows_before(step, lane) for step in (steps.start, steps.stop))
@@ -107,7 +107,7 @@ class TrainingRows:
             step_of.append((np.arange(start, stop) * schedule.num_lanes + lane) // schedule.global_batch)
         steps_of_rows = np.concatenate(step_of)
         order = np.argsort(steps_of_rows, kind="stable")
-        rows = Rows.join(parts).take(order)
+        rows = LabelledRows.join(parts).take(order)
         user_ids = rows.user_ids.astype(np.int64)
         window = WindowRows(
             rows.numbers,
@@ -125,8 +125,8 @@ class TrainingRows:
             raise ValueError("the phase draws unlabelled pairs, but no sampler was given")
         return self._sampler.draw(user_ids, numbers, round)
 
-    def _stream(self, subset: Subset, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
-        """Shuffled blocks of the own lanes, all lanes' first blocks before their second ones."""
+    def _stream(self, subset: Subset, round: int, skip: dict[int, int]) -> Iterator[tuple[int, LabelledRows]]:
+        """Yields shuffled blocks of this rank's lanes, all lanes' first blocks before their second ones."""
         lanes = {lane: self._dataset.blocks("train", lane) for lane in self._lanes}
         order = block_order(max((len(blocks) for blocks in lanes.values()), default=0), seed=self._seed, round=round)
         wanted: list[Block] = []
@@ -135,9 +135,9 @@ class TrainingRows:
             for lane, blocks in lanes.items():
                 if turn >= len(blocks):
                     continue
-                kept = self._kept_rows(blocks[turn], subset)
-                if skip[lane] >= kept:
-                    skip[lane] -= kept
+                available = self._num_rows(blocks[turn], subset)
+                if skip[lane] >= available:
+                    skip[lane] -= available
                     continue
                 wanted.append(blocks[turn])
                 dropped.append(skip[lane])
@@ -148,51 +148,53 @@ class TrainingRows:
                 rows = self._without_test_rows(block, rows)
             yield block.lane, rows.take(row_order(rows.numbers, seed=self._seed, round=round)[drop:])
 
-    def _test_pass(self, round: int, skip: dict[int, int]) -> Iterator[tuple[int, Rows]]:
-        """Training-test rows; blocks are read only where no training-train pass of this process has read them."""
-        held = self._held_rows()
-        missing = held.missing
+    def _test_pass(self, round: int, skip: dict[int, int]) -> Iterator[tuple[int, LabelledRows]]:
+        """Yields training-test rows; reads only blocks that no training-train pass of this process has read."""
+        held_out = self._held_out_rows()
+        missing = held_out.missing
         for block, columns in zip(missing, self._reader.read(missing, COLUMNS), strict=True):
             self._without_test_rows(block, self._rows_of(block, columns))
-        yield from held.shuffled(seed=self._seed, round=round, skip=skip)
+        yield from held_out.shuffled(seed=self._seed, round=round, skip=skip)
 
-    def _held_rows(self) -> HeldRows:
-        if self._held is None:
+    def _held_out_rows(self) -> HeldOutRows:
+        if self._held_out is None:
             blocks = {lane: self._dataset.blocks("train", lane) for lane in self._lanes}
-            self._held = HeldRows(blocks, lambda block: self._kept_rows(block, "test"))
-        return self._held
+            self._held_out = HeldOutRows(blocks, lambda block: self._num_rows(block, "test"))
+        return self._held_out
 
-    def _kept_rows(self, block: Block, subset: Subset) -> int:
+    def _num_rows(self, block: Block, subset: Subset) -> int:
         if subset == "all" or self._slots is None:
             return block.rows
-        before, after = (self._slots.count_before(place) for place in (block.start, block.start + block.rows))
+        before, after = (self._slots.count_before(position) for position in (block.start, block.start + block.rows))
         return after - before if subset == "test" else block.rows - (after - before)
 
-    def _rows_of(self, block: Block, columns: dict[str, NDArray[np.integer]]) -> Rows:
-        places = np.arange(block.start, block.start + block.rows, dtype=np.int64)
-        return Rows(places * self._dataset.lanes + block.lane, columns["user_id"], columns["item_id"], columns["label"])
+    def _rows_of(self, block: Block, columns: dict[str, NDArray[np.integer]]) -> LabelledRows:
+        positions = np.arange(block.start, block.start + block.rows, dtype=np.int64)
+        return LabelledRows(
+            positions * self._dataset.lanes + block.lane, columns["user_id"], columns["item_id"], columns["label"]
+        )
 
-    def _without_test_rows(self, block: Block, rows: Rows) -> Rows:
-        """Training-train rows of a block; its training-test rows are put aside the first time."""
+    def _without_test_rows(self, block: Block, rows: LabelledRows) -> LabelledRows:
+        """Returns the training-train rows of a block; holds its training-test rows out the first time."""
         if self._slots is None:
             return rows
-        test, held = self._slots.mask(block.start, block.start + block.rows), self._held_rows()
-        if held.lacks(block):
-            held.add(block, rows.take(test))
+        test, held_out = self._slots.mask(block.start, block.start + block.rows), self._held_out_rows()
+        if held_out.lacks(block):
+            held_out.add(block, rows.take(test))
         return rows.take(~test)
 
 
 class _LaneQueues:
     """Rows that were read but not yet dealt to a step, by lane."""
 
-    def __init__(self, source: Iterator[tuple[int, Rows]], lanes: range) -> None:
+    def __init__(self, source: Iterator[tuple[int, LabelledRows]], lanes: range) -> None:
         self._source = source
-        self._queues: dict[int, deque[Rows]] = {lane: deque() for lane in lanes}
+        self._queues: dict[int, deque[LabelledRows]] = {lane: deque() for lane in lanes}
 
-    def take(self, lane: int, count: int) -> Rows:
+    def take(self, lane: int, count: int) -> LabelledRows:
         """The next `count` rows of a lane; reads on until they are there."""
         queue = self._queues[lane]
-        parts: list[Rows] = []
+        parts: list[LabelledRows] = []
         while count:
             while not queue:
                 found, rows = next(self._source)
@@ -203,7 +205,7 @@ class _LaneQueues:
                 rows = rows.take(slice(count))
             parts.append(rows)
             count -= len(rows)
-        return Rows.join(parts) if parts else _EMPTY
+        return LabelledRows.join(parts) if parts else _EMPTY
 
 
-_EMPTY = Rows(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+_EMPTY = LabelledRows(*(np.empty(0, dtype=np.int64) for _ in range(4)))
