@@ -23,19 +23,15 @@ from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
 from benchmarks.common.training_task import local_trainer
 from benchmarks.unlabelled import column
-from distributed_il.core.config import (
-    DataConfig,
+from distributed_il.core.config import DataConfig, OptimizerConfig, RunConfig, TrainConfig, UnlabelledConfig
+from distributed_il.core.method_config import (
     InverseDualConfig,
     InverseGradientConfig,
     MethodConfig,
     NegativeSamplingConfig,
     NoneConfig,
-    OptimizerConfig,
     ReweightedConfig,
-    RunConfig,
-    TrainConfig,
     TruncatedConfig,
-    UnlabelledConfig,
 )
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate

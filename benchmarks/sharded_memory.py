@@ -24,8 +24,9 @@ import torch.distributed as dist
 from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
 from distributed_il.core.collectives import DistributedCollectives, LocalCollectives
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor

@@ -25,10 +25,6 @@ from benchmarks.common.machine import machine_facts, machine_line
 from benchmarks.common.training_task import local_trainer
 from distributed_il.core.config import (
     DataConfig,
-    InverseDualConfig,
-    InverseGradientConfig,
-    MethodConfig,
-    NoneConfig,
     OptimizerConfig,
     RunConfig,
     TrainConfig,
@@ -36,6 +32,7 @@ from distributed_il.core.config import (
     config_to_dict,
 )
 from distributed_il.core.files import to_json
+from distributed_il.core.method_config import InverseDualConfig, InverseGradientConfig, MethodConfig, NoneConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metrics import evaluate
 from distributed_il.inference.evaluate import load_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributed_il.core.config import METHODS as METHOD_CONFIGS
+from distributed_il.core.method_config import METHODS as METHOD_CONFIGS
 
 Setting = dict[str, dict[str, Any]]
 """Sections of a run's configuration: `model`, `optimizer`, `method`."""

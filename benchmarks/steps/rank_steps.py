@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 from distributed_il.data.loading.loader import window_steps

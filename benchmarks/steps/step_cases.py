@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch
 from distributed_il.data.loading.loader import window_steps

@@ -38,7 +38,7 @@ def read_options(
     argv: Sequence[str],
     sections: Callable[[Given], Sections],
     belongs_elsewhere: Callable[[str], str] = lambda key: "",
-    names: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
+    names: Mapping[str, str] = types.MappingProxyType({}),
     operands: str = "",
 ) -> dict[str, Any]:
     """Reads configuration files, environment variables and flags; each prevails over those before it.
@@ -49,7 +49,8 @@ def read_options(
         argv: Its arguments.
         sections: The sections that there are, which may depend on what was given.
         belongs_elsewhere: Told an unknown key, says where it would be right, or nothing.
-        names: Sections that stand for one dataclass of several, which their field `name` tells apart: all its values.
+        names: Sections that stand for one dataclass of several, which their field `name` tells apart, each with what
+            that is, for `--help`.
         operands: What else the command takes, for `--help`; not read here.
 
     Returns:
@@ -102,9 +103,7 @@ def _refuse_unknown(
         raise UserError(f"{setting.place}: there is no setting '{key}'{cure}")
 
 
-def _parser(
-    command: str, about: str, sections: Sections, names: Mapping[str, Sequence[str]], operands: str
-) -> ArgumentParser:
+def _parser(command: str, about: str, sections: Sections, names: Mapping[str, str], operands: str) -> ArgumentParser:
     parser = ArgumentParser(
         prog=f"distributed-il {command}",
         usage=f"distributed-il {command} [--config FILE] [--print_config] [--key=value …] {operands}".rstrip(),
@@ -117,11 +116,10 @@ def _parser(
     for section, cls in sections.items():
         skip: set[str | int] = set()
         if section in names:
-            # A file may name another than the one that prevails, so every name has to pass here.
+            # A file may name another than the one that prevails, so any name has to pass here.
             skip.add("name")
             default = next(field.default for field in dataclasses.fields(cls) if field.name == "name")
-            kind = Literal[tuple(names[section])]
-            parser.add_argument(f"--{section}.name", type=kind, default=default, help=f"Which {section}.")
+            parser.add_argument(f"--{section}.name", type=str, default=default, help=names[section])
         parser.add_class_arguments(cls, section or None, skip=skip)
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
         if action.dest in sections:  # a file for one section: one way more than anybody needs
@@ -167,6 +165,12 @@ def _describe(kind: Any) -> str:
     return _TYPE_NAMES.get(kind, str(kind))
 
 
-def find_own_code() -> None:
-    """Lets a module that lies where the command is given be imported; Ray hands this path on to its workers."""
-    sys.path.insert(0, os.getcwd())
+def find_own_code(directory: str = "") -> None:
+    """Lets modules of the user's be imported; Ray hands this path on to its workers.
+
+    Args:
+        directory: Where they lie; by default where the command is given.
+    """
+    path = os.path.abspath(directory)
+    if path not in sys.path:
+        sys.path.insert(0, path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from distributed_il.cli.given import collect, suggestion, variable_prefix
 from distributed_il.cli.main import COMMANDS
-from distributed_il.cli.options import read_options
+from distributed_il.cli.options import find_own_code, read_options
 from distributed_il.core.errors import UserError
 from distributed_il.runtime.jobs.job import JobState, SubmitConfig, check_submission_id, make_job
 
@@ -176,6 +176,8 @@ def _send(config: SubmitConfig, command: str, arguments: Sequence[str]) -> None:
         importlib.import_module(COMMANDS[command].module).run(arguments)
         return
     _refuse_our_flags(command, arguments)
+    if "://" not in config.working_dir:
+        find_own_code(config.working_dir)
     check_arguments(command, arguments)
     variables = variables_there(command, config.working_dir)
     job = make_job(config, command, arguments_there(arguments, config.working_dir), variables)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from distributed_il.cli.given import Given
 from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import Sections, find_own_code, read_options
-from distributed_il.cli.train import belongs_to_method, train_sections
-from distributed_il.core.config import METHODS, TrainConfig, config_from_dict
+from distributed_il.cli.train import NAMES, belongs_to_method, train_sections
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.runtime.sweep.space import SweepConfig
 
 ABOUT = (
@@ -31,7 +31,7 @@ def read(argv: Sequence[str]) -> tuple[SweepConfig, TrainConfig]:
     def sections(given: Given) -> Sections:
         return {"sweep": SweepConfig, **train_sections(given)}
 
-    values = read_options("sweep", ABOUT, argv, sections, belongs_to_method, {"method": tuple(METHODS)})
+    values = read_options("sweep", ABOUT, argv, sections, belongs_to_method, NAMES)
     return SweepConfig(**values.pop("sweep")), config_from_dict(values)
 
 

@@ -13,12 +13,15 @@ from pathlib import Path
 from distributed_il.cli.given import Given
 from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import Sections, find_own_code, read_options
-from distributed_il.core.config import METHODS, SECTIONS, TrainConfig, config_from_dict, method_class
+from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict
+from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import METHODS, method_class
 
 ABOUT = (
-    f"Trains a recommender on a prepared dataset, by one of the methods {', '.join(METHODS)}. "
+    f"Trains a recommender on a prepared dataset, by one of the methods {', '.join(METHODS)} or your own. "
     "`--method.name=t_ce --help` shows the settings of that method."
 )
+NAMES = {"method": f"Which method: {', '.join(METHODS)}, or module:Class of your own."}
 _DEFAULT_METHOD = "ig"
 
 
@@ -58,8 +61,7 @@ def read_train_config(argv: Sequence[str]) -> TrainConfig:
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
-    names = {"method": tuple(METHODS)}
-    return config_from_dict(read_options("train", ABOUT, argv, train_sections, belongs_to_method, names))
+    return config_from_dict(read_options("train", ABOUT, argv, train_sections, belongs_to_method, NAMES))
 
 
 read = read_train_config
@@ -69,7 +71,13 @@ read = read_train_config
 def train_sections(given: Given) -> Sections:
     """The sections, with that of the method which was named: which settings there are depends on it."""
     name = given.last("method.name")
-    return {**SECTIONS, "method": method_class(str(name.value) if name else _DEFAULT_METHOD)}
+    if name is None:
+        return {**SECTIONS, "method": METHODS[_DEFAULT_METHOD]}
+    find_own_code()
+    try:
+        return {**SECTIONS, "method": method_class(str(name.value or ""))}
+    except UserError as error:
+        raise UserError(f"{name.place}: {error}") from error
 
 
 def belongs_to_method(key: str) -> str:

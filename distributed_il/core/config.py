@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import yaml
 
-from distributed_il.core.errors import UserError
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
-
-
-def _require_positive(name: str, value: float) -> None:
-    _require(math.isfinite(value) and value > 0, f"{name} is {value}; it must be a finite number above 0")
-
-
-def _require_share(name: str, value: float, upper: float = 1.0) -> None:
-    _require(0 <= value <= upper, f"{name} is {value}; it must lie between 0 and {upper}")
+from distributed_il.core.errors import UserError, require, require_at_least, require_not_negative, require_positive
+from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, method_class
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +38,8 @@ class ModelConfig:
     for tables that are too large for one, and for many workers. The results are the same."""
 
     def __post_init__(self) -> None:
-        _require(self.embedding_dim >= 1, f"model.embedding_dim is {self.embedding_dim}; it must be at least 1")
-        _require_positive("model.init_std", self.init_std)
+        require_at_least("model.embedding_dim", self.embedding_dim, 1)
+        require_positive("model.init_std", self.init_std)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +55,8 @@ class OptimizerConfig:
     touched, the momentum and decay that a dense Adam would have given it."""
 
     def __post_init__(self) -> None:
-        _require_positive("optimizer.learning_rate (γ)", self.learning_rate)
-        _require(
-            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
-            f"optimizer.weight_decay is {self.weight_decay}; it must be 0 or a finite number above it",
-        )
+        require_positive("optimizer.learning_rate (γ)", self.learning_rate)
+        require_not_negative("optimizer.weight_decay", self.weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,101 +70,7 @@ class UnlabelledConfig:
     """Unlabelled pairs for each labelled row."""
 
     def __post_init__(self) -> None:
-        _require(self.rate >= 1, f"unlabelled.rate is {self.rate}; it must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NoneConfig:
-    """Mean log loss of the labelled rows."""
-
-    name: Literal["none"] = "none"
-    negatives: Literal["labelled", "sampled"] = "labelled"
-    """Where label 0 comes from: `labelled` rows, this paper's setting; `sampled`: labelled negatives are left out and
-    unlabelled pairs stand in for them, the setting of the WSDM 2021 paper."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NegativeSamplingConfig:
-    """Log loss of the labelled rows + log loss of unlabelled pairs taken as label 0."""
-
-    name: Literal["ns"] = "ns"
-    unlabelled_weight: float = 1.0
-    """Multiplies the unlabelled term."""
-
-    def __post_init__(self) -> None:
-        _require_positive("method.unlabelled_weight", self.unlabelled_weight)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TruncatedConfig:
-    """T-CE: log loss without the rows of largest `loss × label`."""
-
-    name: Literal["t_ce"] = "t_ce"
-    max_drop_rate: float = 0.1
-    """Share of rows left out once the schedule has risen."""
-    num_gradual_steps: int = 10_000
-    """Steps over which the share rises linearly from 0."""
-    ranking: Literal["global", "local"] = "global"
-    """Rank the losses of the global batch, or of each worker's own part (cheaper, and another result)."""
-    negatives: Literal["labelled", "sampled"] = "labelled"
-    """As in `none`."""
-
-    def __post_init__(self) -> None:
-        _require_share("method.max_drop_rate", self.max_drop_rate, 0.999)
-        _require(self.num_gradual_steps >= 1, "method.num_gradual_steps must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReweightedConfig:
-    """R-CE: log loss weighted by ŷ^β on positives and (1 − ŷ)^β on negatives."""
-
-    name: Literal["r_ce"] = "r_ce"
-    exponent: float = 0.1
-    """β."""
-    negatives: Literal["labelled", "sampled"] = "labelled"
-    """As in `none`."""
-
-    def __post_init__(self) -> None:
-        _require(
-            math.isfinite(self.exponent) and self.exponent >= 0,
-            f"method.exponent (β) is {self.exponent}; it must be 0 or a finite number above it",
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InverseDualConfig:
-    """Log loss of the labelled rows + inverse dual loss of unlabelled pairs."""
-
-    name: Literal["idl"] = "idl"
-    unlabelled_weight: float = 1.0
-    """Multiplies the unlabelled term."""
-
-    def __post_init__(self) -> None:
-        _require_positive("method.unlabelled_weight", self.unlabelled_weight)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InverseGradientConfig:
-    """Algorithm 1: each dual-loss update is taken, inverted or skipped by what it does to held-out labelled rows."""
-
-    name: Literal["ig"] = "ig"
-    dual_learning_rate: float = 1e-4
-    """α, the length of a candidate step."""
-    direction: Literal["adam", "sgd"] = "adam"
-    """d(g): `adam` is g / (|g| + ε), the first step of a fresh Adam; `sgd` is g, Algorithm 1 as printed."""
-    test_share: float = 0.1
-    """Share of the labelled rows that make up training-test."""
-
-    def __post_init__(self) -> None:
-        _require_positive("method.dual_learning_rate (α)", self.dual_learning_rate)
-        _require(
-            0 < self.test_share <= 0.5, f"method.test_share is {self.test_share}; it must lie above 0 and up to 0.5"
-        )
-
-
-MethodConfig = (
-    NoneConfig | NegativeSamplingConfig | TruncatedConfig | ReweightedConfig | InverseDualConfig | InverseGradientConfig
-)
+        require_at_least("unlabelled.rate", self.rate, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,21 +117,21 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ("workers", "batch_size", "max_rounds", "patience", "threads_per_worker"):
-            _require(getattr(self, name) >= 1, f"run.{name} is {getattr(self, name)}; it must be at least 1")
-        _require(self.seed >= 0, f"run.seed is {self.seed}; it must be 0 or above")
-        _require(self.max_failures >= 0, f"run.max_failures is {self.max_failures}; it must be 0 or above")
-        _require(
+            require_at_least(f"run.{name}", getattr(self, name), 1)
+        require(self.seed >= 0, f"run.seed is {self.seed}; it must be 0 or above")
+        require(self.max_failures >= 0, f"run.max_failures is {self.max_failures}; it must be 0 or above")
+        require(
             self.checkpoint_every_steps is None or self.checkpoint_every_steps >= 1,
             f"run.checkpoint_every_steps is {self.checkpoint_every_steps}; it must be at least 1, or null",
         )
-        _require_positive("run.collective_timeout_s", self.collective_timeout_s)
-        _require(
+        require_positive("run.collective_timeout_s", self.collective_timeout_s)
+        require(
             self.min_workers is None or 1 <= self.min_workers <= self.workers,
             f"run.min_workers is {self.min_workers}; it must lie between 1 and run.workers, {self.workers}, or be null",
         )
         for name in ("checkpoint_every_s", "wait_for_workers_s"):
             if getattr(self, name) is not None:
-                _require_positive(f"run.{name}", getattr(self, name))
+                require_positive(f"run.{name}", getattr(self, name))
 
     @property
     def global_batch_size(self) -> int:
@@ -261,10 +151,6 @@ class TrainConfig:
     method: MethodConfig = field(default_factory=InverseGradientConfig)
 
 
-METHODS: dict[str, type[Any]] = {
-    str(next(field.default for field in dataclasses.fields(cls) if field.name == "name")): cls
-    for cls in get_args(MethodConfig)
-}
 SECTIONS: dict[str, type[Any]] = {
     "data": DataConfig,
     "run": RunConfig,
@@ -313,20 +199,12 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**sections)
 
 
-def method_class(name: str) -> type[Any]:
-    """The configuration class of a method.
-
-    Raises:
-        UserError: There is no such method.
-    """
-    if name not in METHODS:
-        raise UserError(f"method.name is '{name}'; it must be one of {', '.join(METHODS)}")
-    return METHODS[name]
-
-
 def _build(cls: type[Any], section: str, values: Mapping[str, Any]) -> Any:
     known = {field.name for field in dataclasses.fields(cls)}
     for key in values:
         if key not in known:
             raise UserError(f"{section}.{key} is unknown; {section} has {', '.join(sorted(known))}")
+    for one in dataclasses.fields(cls):
+        if one.name not in values and one.default is one.default_factory is dataclasses.MISSING:
+            raise UserError(f"{section}.{one.name} is missing; give it a value")
     return cls(**values)

@@ -25,7 +25,7 @@ class TrainedRun:
         store: The run's checkpoints.
         filesystem: Where they lie.
         manifest: Of the checkpoint; `place` is its directory.
-        config: Of the run.
+        config: Of the run, but for its method, which is the default one.
         dataset: What it was trained on.
     """
 
@@ -60,7 +60,8 @@ def open_run(run_dir: str, checkpoint: Name, data: str | None) -> TrainedRun:
     manifest = store.manifest(checkpoint)
     if manifest is None:
         raise UserError(f"{run_dir} holds no checkpoint named {checkpoint}; give the run.dir of a run that was trained")
-    config = config_from_dict(manifest["config"])
+    # Without the method: what uses a model does not need the code that trained it.
+    config = config_from_dict({name: section for name, section in manifest["config"].items() if name != "method"})
     dataset = Dataset.open(data or config.data.path)
     if dataset.fingerprint != manifest["dataset"]:
         raise UserError(

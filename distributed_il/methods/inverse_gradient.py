@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distributed_il.core.config import InverseGradientConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.methods.steps.decision import StepReport
 from distributed_il.methods.steps.executor import StepExecutor

@@ -12,6 +12,9 @@ from distributed_il.methods.steps.executor import StepExecutor
 class Method(Protocol):
     """What happens in a step.
 
+    One of the user's is a class with these parts that is named as `method.name: module:Class`. It also has `Config`, a
+    frozen dataclass of its settings, which are given as `method.*`; it is built as `Class(settings)`.
+
     Attributes:
         phases: The passes of a round, in order.
         test_share: Share of the labelled training rows in training-test; 0 where all phases go over all rows.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives, sum_over_ranks
-from distributed_il.core.config import (
+from distributed_il.core.method_config import (
     InverseDualConfig,
     NegativeSamplingConfig,
     NoneConfig,

@@ -17,6 +17,8 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.lanes import worker_counts
+from distributed_il.methods import make_method
+from distributed_il.models.backbones import find_backbone
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.resume import check_same_run, check_start, find_start
 
@@ -37,10 +39,12 @@ def check_run(config: TrainConfig) -> Dataset:
         Its dataset.
 
     Raises:
-        UserError: The dataset is not there or too small, the workers do not fit its lanes, `run.dir` is somebody
-            else's or can't be written, its checkpoint belongs to another run, or what `run.start_from` names does not
-            fit.
+        UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
+            fit its lanes, `run.dir` is somebody else's or can't be written, its checkpoint belongs to another run, or
+            what `run.start_from` names does not fit.
     """
+    find_backbone(config.model)
+    make_method(config.method)
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
     _check_fewer_workers(config.run, dataset)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives, sum_over_ranks
-from distributed_il.core.config import InverseGradientConfig, TrainConfig
+from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.process import KINDS, resident_bytes
 from distributed_il.core.progress import Progress
@@ -223,8 +223,8 @@ class Telemetry:
     def _write(self, phase: Phase, loss: float, shares: NDArray[np.float64]) -> None:
         config, values = self._config, {f"train/loss_{phase.name}": loss}
         values["learning_rate/labelled"] = config.optimizer.learning_rate
-        if isinstance(config.method, InverseGradientConfig):
-            values["learning_rate/dual"] = config.method.dual_learning_rate
+        if (dual := getattr(config.method, "dual_learning_rate", None)) is not None:
+            values["learning_rate/dual"] = dual
         values["throughput/rows_per_s"] = self.rows_per_s
         values["throughput/data_wait_share"] = float(shares[0])
         values["throughput/collectives_share"] = float(shares[1])

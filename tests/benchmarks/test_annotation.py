@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.annotation import METHODS, Plan, annotated, auc, simulated, train
 from benchmarks.unlabelled import column
-from distributed_il.core.config import METHODS as ALL_METHODS
+from distributed_il.core.method_config import METHODS as ALL_METHODS
 from distributed_il.inference.evaluate import load_model
 from distributed_il.methods.losses import inverse_dual_weights
 

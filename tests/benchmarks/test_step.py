@@ -15,7 +15,8 @@ from benchmarks.common.result import Figure
 from benchmarks.steps.dense_way import DenseWay
 from benchmarks.steps.step_cases import Size, StepCase
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner

@@ -16,8 +16,9 @@ from distributed_il.cli import main
 from distributed_il.cli.given import collect, suggestion
 from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.train import read_train_config
-from distributed_il.core.config import METHODS, InverseGradientConfig, TrainConfig, TruncatedConfig, config_to_yaml
+from distributed_il.core.config import TrainConfig, config_to_yaml
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import METHODS, InverseGradientConfig, TruncatedConfig
 
 JOBS = Path(__file__).parents[2] / "jobs"
 NEEDED = ["--data.path=data", "--run.dir=run"]

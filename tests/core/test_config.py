@@ -9,23 +9,25 @@ import pytest
 import yaml
 
 from distributed_il.core.config import (
-    METHODS,
     DataConfig,
-    InverseDualConfig,
-    InverseGradientConfig,
     ModelConfig,
-    NegativeSamplingConfig,
     OptimizerConfig,
-    ReweightedConfig,
     RunConfig,
     TrainConfig,
-    TruncatedConfig,
     UnlabelledConfig,
     config_from_dict,
     config_to_dict,
     config_to_yaml,
 )
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import (
+    METHODS,
+    InverseDualConfig,
+    InverseGradientConfig,
+    NegativeSamplingConfig,
+    ReweightedConfig,
+    TruncatedConfig,
+)
 
 CONFIG = TrainConfig(data=DataConfig(path="data"), run=RunConfig(dir="run"))
 

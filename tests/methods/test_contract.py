@@ -11,14 +11,13 @@ from random_batches import random_batch
 from random_features import random_features
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import (
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import (
     InverseDualConfig,
     InverseGradientConfig,
     MethodConfig,
-    ModelConfig,
     NegativeSamplingConfig,
     NoneConfig,
-    OptimizerConfig,
     ReweightedConfig,
     TruncatedConfig,
 )

@@ -14,8 +14,9 @@ from random_batches import random_batch
 from random_features import random_features
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.decision import DIRECT, INVERSE, SKIP, decide
 from distributed_il.methods.steps.executor import StepExecutor

@@ -13,13 +13,12 @@ from dense_reference import DenseReference, WholeModel, dual_losses, log_losses
 from random_batches import random_batch
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import (
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import (
     InverseDualConfig,
     MethodConfig,
-    ModelConfig,
     NegativeSamplingConfig,
     NoneConfig,
-    OptimizerConfig,
     ReweightedConfig,
     TruncatedConfig,
 )

@@ -10,7 +10,8 @@ from random_batches import random_batch
 from thread_ranks import run_on_threads
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
-from distributed_il.core.config import ModelConfig, NoneConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor

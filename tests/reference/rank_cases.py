@@ -15,14 +15,13 @@ from random_features import random_features
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.core.config import (
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import (
     InverseDualConfig,
     InverseGradientConfig,
     MethodConfig,
-    ModelConfig,
     NegativeSamplingConfig,
     NoneConfig,
-    OptimizerConfig,
     ReweightedConfig,
     TruncatedConfig,
 )

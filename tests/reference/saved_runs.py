@@ -13,12 +13,12 @@ from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import (
     DataConfig,
     ModelConfig,
-    NoneConfig,
     OptimizerConfig,
     RunConfig,
     TrainConfig,
     config_to_dict,
 )
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor

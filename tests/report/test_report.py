@@ -13,15 +13,9 @@ from local_runs import local_trainer
 from small_datasets import make_small_dataset
 
 from distributed_il.cli import main
-from distributed_il.core.config import (
-    DataConfig,
-    InverseGradientConfig,
-    MethodConfig,
-    NoneConfig,
-    RunConfig,
-    TrainConfig,
-)
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, NoneConfig
 from distributed_il.report import ReportConfig, report
 from distributed_il.report.measurement import compare
 from distributed_il.report.records import read_record, short_names

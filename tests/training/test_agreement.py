@@ -11,8 +11,9 @@ from small_datasets import make_small_dataset
 from thread_ranks import ThreadCollectives, run_on_threads
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.core.config import DataConfig, NoneConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training.consistency import check_agreement
 from distributed_il.training.monitor import NullMonitor

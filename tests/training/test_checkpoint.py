@@ -17,9 +17,9 @@ from thread_ranks import ThreadCollectives, run_on_threads
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
-from distributed_il.core.config import InverseGradientConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import write_aside
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner

@@ -12,8 +12,9 @@ import torch
 from small_datasets import make_small_dataset
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import DataConfig, InverseGradientConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Block, Dataset, LocalBlockReader
 from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Stopped, Trainer

@@ -11,17 +11,9 @@ import pytest
 import torch
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import (
-    DataConfig,
-    InverseGradientConfig,
-    NoneConfig,
-    OptimizerConfig,
-    RunConfig,
-    TrainConfig,
-    config_to_dict,
-    flat,
-)
+from distributed_il.core.config import DataConfig, OptimizerConfig, RunConfig, TrainConfig, config_to_dict, flat
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import InverseGradientConfig, NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.runtime.preflight import check_run
 from distributed_il.training.monitor import NullMonitor

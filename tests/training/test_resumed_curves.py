@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.util import tensor_util
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import DataConfig, InverseGradientConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training import run_outputs
 from distributed_il.training.checkpoint import CheckpointStore

@@ -12,7 +12,8 @@ import torch
 from small_datasets import make_small_dataset
 from thread_ranks import ThreadCollectives, run_on_threads
 
-from distributed_il.core.config import DataConfig, NoneConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor

@@ -13,8 +13,9 @@ from local_runs import local_trainer
 from random_features import random_features
 from small_datasets import random_rows, write_dataset
 
-from distributed_il.core.config import DataConfig, ModelConfig, NoneConfig, OptimizerConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, DatasetWriter
 from distributed_il.data.features import Features
 from distributed_il.inference.evaluate import EvaluateConfig, evaluate, load_model

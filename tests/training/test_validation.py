@@ -10,8 +10,9 @@ import torch
 from small_datasets import random_rows, write_dataset
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import DataConfig, NoneConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import LocalBlockReader
 from distributed_il.evaluation.metrics import evaluate
 from distributed_il.training.monitor import NullMonitor

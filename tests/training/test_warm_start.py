@@ -22,8 +22,9 @@ from thread_ranks import run_on_threads
 from distributed_il.cli.submit import check_arguments
 from distributed_il.cli.train import read_train_config
 from distributed_il.core.collectives import Collectives, LocalCollectives
-from distributed_il.core.config import DataConfig, ModelConfig, NoneConfig, OptimizerConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.dataset.vocabulary import VocabularyDigest
 from distributed_il.runtime.preflight import check_run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from distributed_il.core.config import ModelConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.own_code import find_object
 from distributed_il.data.features import Features
 
 BUILT_IN = {
@@ -104,18 +104,7 @@ def find_backbone(config: ModelConfig) -> type[Backbone]:
     Raises:
         UserError: The name is unknown, can't be imported, or is no `Backbone`.
     """
-    target = BUILT_IN.get(config.backbone, config.backbone)
-    module_name, separator, class_name = target.partition(":")
-    if not separator:
-        raise UserError(
-            f"model.backbone is '{config.backbone}'; it must be one of {', '.join(BUILT_IN)}, or module:Class"
-        )
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"model.backbone '{config.backbone}' can't be imported ({error}); is it on every worker's path?"
-        ) from error
+    cls = find_object("model.backbone", BUILT_IN.get(config.backbone, config.backbone), BUILT_IN)
     if not (isinstance(cls, type) and issubclass(cls, Backbone)):
         raise UserError(
             f"model.backbone '{config.backbone}' is no subclass of distributed_il.models.backbones.Backbone"

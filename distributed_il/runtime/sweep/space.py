@@ -12,9 +12,10 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 import yaml
 
-from distributed_il.core.config import METHODS, SECTIONS, TrainConfig, config_from_dict, config_to_dict
+from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict, config_to_dict
 from distributed_il.core.counter_rng import SWEEP, hash_u64
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import METHODS, MethodConfig, method_class
 
 KINDS = ("choice", "uniform", "loguniform", "randint")
 FREE_OF_RUN = ("run.batch_size", "run.seed")
@@ -51,11 +52,12 @@ class Domain:
         return float(f"{low + share * (high - low):.4g}")
 
 
-def read_space(path: str) -> tuple[Domain, ...]:
+def read_space(path: str, base: TrainConfig) -> tuple[Domain, ...]:
     """Reads a search space: a mapping such as `optimizer.learning_rate: {loguniform: [1e-4, 1e-2]}`.
 
     Args:
         path: YAML file.
+        base: The run whose settings are drawn.
 
     Raises:
         UserError: It can't be read, a setting is unknown or not a sweep's to draw, or a domain is not of its form.
@@ -69,7 +71,19 @@ def read_space(path: str) -> tuple[Domain, ...]:
         raise UserError(
             f"sweep.space {path} holds no settings; write them as `model.backbone: {{choice: [gmf, neumf]}}`"
         )
-    return tuple(_domain(path, str(key), value) for key, value in cast("Mapping[Any, Any]", content).items())
+    domains = cast("Mapping[Any, Any]", content)
+    methods = {**METHODS, base.method.name: type(base.method)} | _own_methods(path, domains.get(_METHOD))
+    return tuple(_domain(path, str(key), value, methods) for key, value in domains.items())
+
+
+def _own_methods(path: str, domain: Any) -> dict[str, type[MethodConfig]]:
+    """The methods of the user's among the choices of `method.name`."""
+    try:
+        return {name: method_class(name) for name in domain["choice"] if ":" in name}
+    except (KeyError, TypeError):
+        return {}  # no such choice, or one that is refused by its form
+    except UserError as error:
+        raise UserError(f"sweep.space {path}: {error}") from error
 
 
 def draw(space: Sequence[Domain], base: TrainConfig, *, trials: int) -> list[Settings]:
@@ -124,12 +138,12 @@ def _share(seed: int, number: int, key: str) -> float:
 
 def _belongs(key: str, method: str) -> bool:
     section, _, field = key.partition(".")
-    return section != "method" or field in {known.name for known in dataclasses.fields(METHODS[method])}
+    return section != "method" or field in {known.name for known in dataclasses.fields(method_class(method))}
 
 
-def _domain(path: str, key: str, value: Any) -> Domain:
+def _domain(path: str, key: str, value: Any, methods: Mapping[str, type[MethodConfig]]) -> Domain:
     place = f"sweep.space {path}: {key}"
-    kind = _type_of(place, key)
+    kind = _type_of(place, key, methods)
     if not isinstance(value, Mapping) or len(cast("Mapping[Any, Any]", value)) != 1:
         raise UserError(f"{place} needs one of {', '.join(KINDS)}, such as `{{choice: [1, 2]}}`")
     ((name, given),) = cast("Mapping[str, Any]", value).items()
@@ -147,16 +161,16 @@ def _domain(path: str, key: str, value: Any) -> Domain:
     return Domain(key, name, values)
 
 
-def _type_of(place: str, key: str) -> Any:
+def _type_of(place: str, key: str, methods: Mapping[str, type[MethodConfig]]) -> Any:
     """The type of a setting that a sweep may draw."""
     section, _, field = key.partition(".")
-    owners = METHODS.values() if section == "method" else [SECTIONS[section]] if section in SECTIONS else []
+    owners = methods.values() if section == "method" else [SECTIONS[section]] if section in SECTIONS else []
     kinds = [get_type_hints(owner)[field] for owner in owners if field in get_type_hints(owner)]
     if not kinds:
         raise UserError(f"{place}: there is no such setting; `distributed-il train --help` shows them all")
     if section == "data" or (section == "run" and key not in FREE_OF_RUN):
         raise UserError(f"{place}: all trials share this setting; give it to the sweep itself, as --{key}")
-    return Literal[tuple(METHODS)] if key == _METHOD else kinds[0]
+    return Literal[tuple(methods)] if key == _METHOD else kinds[0]
 
 
 def _typed(place: str, value: Any, kind: Any) -> Any:

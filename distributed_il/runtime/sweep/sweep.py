@@ -52,7 +52,7 @@ def sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, d
         UserError: Something is wrong that the user can cure, or no trial has a model.
     """
     base = with_absolute_paths(base)
-    space = read_space(config.space)
+    space = read_space(config.space, base)
     drawn = draw(space, base, trials=config.trials)
     if base.run.max_rounds <= config.grace_rounds:
         _say(

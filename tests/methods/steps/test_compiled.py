@@ -9,7 +9,8 @@ from random_batches import random_batch
 from random_features import random_features
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.methods import make_method
 from distributed_il.methods.steps import compiled
 from distributed_il.methods.steps.compiled import CompiledPasses

@@ -14,7 +14,8 @@ from random_features import random_features
 from torch import Tensor
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, OptimizerConfig
+from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 from distributed_il.methods import make_method
 from distributed_il.methods.steps import compiled, cuda_graphs

@@ -15,7 +15,7 @@ from rank_cases import Case, make_learner, whole_table
 from thread_ranks import ThreadCollectives, run_on_threads
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import InverseGradientConfig, MethodConfig, NoneConfig
+from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, NoneConfig
 from distributed_il.data.loading.batch import Batch
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.methods import make_method

@@ -9,7 +9,8 @@ import pytest
 import torch
 from small_runs import small_run
 
-from distributed_il.core.config import InverseGradientConfig, ModelConfig
+from distributed_il.core.config import ModelConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.runtime.launch import launch
 

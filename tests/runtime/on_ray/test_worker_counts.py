@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 from small_runs import small_run
 
-from distributed_il.core.config import InverseGradientConfig, ModelConfig, TrainConfig
+from distributed_il.core.config import ModelConfig, TrainConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.inference.evaluate import load_model
 from distributed_il.runtime.launch import launch

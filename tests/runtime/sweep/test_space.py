@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from distributed_il.core.config import DataConfig, InverseGradientConfig, NoneConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import InverseGradientConfig, NoneConfig
 from distributed_il.runtime.sweep.outcome import Trial, best_of, trial_table
 from distributed_il.runtime.sweep.space import Domain, draw, read_space, with_settings
 
@@ -38,7 +39,7 @@ def test_a_file_becomes_domains(tmp_path: Path) -> None:
     run.batch_size: {choice: [512]}
     method.test_share: {choice: [0.1, 5e-1]}
     """
-    assert read_space(write(tmp_path / "space.yaml", text)) == (
+    assert read_space(write(tmp_path / "space.yaml", text), BASE) == (
         Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),
         Domain("model.backbone", "choice", ("gmf", "neumf")),
         Domain("method.dual_learning_rate", "uniform", (0.1, 1.0)),
@@ -70,7 +71,7 @@ def test_a_file_becomes_domains(tmp_path: Path) -> None:
 )
 def test_what_is_no_space_is_refused(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        read_space(write(tmp_path / "space.yaml", content))
+        read_space(write(tmp_path / "space.yaml", content), BASE)
     assert str(tmp_path) in str(caught.value)
 
 

@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import DataConfig, InverseGradientConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training.monitor import TensorBoardMonitor
 from distributed_il.training.trainer import Trainer

@@ -1,0 +1,32 @@
+"""Code of the user's: classes named as `module:Class` in the settings of a run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from distributed_il.core.errors import UserError
+
+
+def find_object(setting: str, target: str, names: Iterable[str] = ()) -> Any:
+    """Imports what a setting names.
+
+    Args:
+        setting: Key of the setting, for messages.
+        target: `module:Class`.
+        names: What the setting takes beside that, for messages.
+
+    Raises:
+        UserError: It has another form, or can't be imported.
+    """
+    module, separator, name = target.partition(":")
+    if not separator:
+        raise UserError(f"{setting} is '{target}'; it must be one of {', '.join(names)}, or module:Class")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever the module does when it is imported
+        kind = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        raise UserError(
+            f"{setting} '{target}' can't be imported ({kind}{error}); is it on every worker's path?"
+        ) from error
