@@ -13,6 +13,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distributed_il.core.radix_sort import sort_into_groups
+
 # torch 2.13 gave it a new name, and warns under the old one.
 _NAME = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"
 _gather_into: Callable[[Tensor, Tensor], object] = getattr(dist, _NAME)
@@ -224,9 +226,7 @@ def send_to_owners(
     """
     if collectives.world_size == 1:
         return records
-    # 16 bits, because numpy sorts these by radix.
-    order = np.argsort(owners.astype(np.uint16), kind="stable")
-    borders = np.append(0, np.cumsum(np.bincount(owners, minlength=collectives.world_size)))
+    order, borders = sort_into_groups(owners, collectives.world_size)
     return send_slices(records[order], borders, collectives=collectives, device=device)
 
 

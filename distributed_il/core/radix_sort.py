@@ -1,4 +1,4 @@
-"""Sorting integers of few bits digit by digit, several times faster than by comparison."""
+"""Sorts integers of few bits digit by digit, several times faster than by comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DIGIT_BITS = 16
 
 
 def argsort_below(keys: NDArray[Any], bound: int) -> NDArray[np.int64]:
-    """The stable order of small numbers; every 16 bits of `bound` cost a pass.
+    """Returns the stable order of small numbers; every 16 bits of `bound` cost a pass.
 
     Args:
         keys: int64 or uint64 [n], each at least 0 and below `bound`.
@@ -26,3 +26,17 @@ def argsort_below(keys: NDArray[Any], bound: int) -> NDArray[np.int64]:
         digits = (keys >> keys.dtype.type(shift)).astype(np.uint16).take(order)
         order = order.take(np.argsort(digits, kind="stable"))
     return order
+
+
+def sort_into_groups(groups: NDArray[Any], num_groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the stable order by group, and where each group begins in it.
+
+    Args:
+        groups: Integers [n], each at least 0 and below `num_groups`.
+        num_groups: Up to 2**16.
+
+    Returns:
+        The order, int64 [n], and the borders, int64 [num_groups + 1].
+    """
+    borders = np.append(0, np.cumsum(np.bincount(groups, minlength=num_groups)))
+    return argsort_below(groups, num_groups), borders

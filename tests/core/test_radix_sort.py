@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from distributed_il.core.radix_sort import argsort_below
+from distributed_il.core.radix_sort import argsort_below, sort_into_groups
 
 
 @pytest.mark.parametrize("bound", [1, 2, 10, 2**16, 2**16 + 1, 2**22, 2**32, 2**33, 2**63])
@@ -23,3 +25,12 @@ def test_equal_keys_keep_their_order() -> None:
 
 def test_nothing_to_sort() -> None:
     assert argsort_below(np.empty(0, dtype=np.int64), 2**20).tolist() == []
+
+
+def test_groups_keep_the_order_within_them() -> None:
+    groups = np.random.default_rng(0).integers(0, 5, 1_000)
+    groups[groups == 3] = 4
+    order, borders = sort_into_groups(groups, 6)
+    assert borders.tolist() == [0, *np.cumsum(np.bincount(groups, minlength=6)).tolist()]
+    for group, (start, end) in enumerate(pairwise(borders)):
+        assert np.array_equal(order[start:end], np.flatnonzero(groups == group))

@@ -1,11 +1,10 @@
-"""Deals clean rows to splits and to their places in the shuffled order, and yields the pair indexes on the way."""
+"""Assigns rows to splits and to buckets of the shuffled order, and writes the pair indexes on the way."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,25 +16,31 @@ from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import UNCLEAR, DatasetWriter
 from distributed_il.data.prepare.build.deduplicate import require_rows
 from distributed_il.data.prepare.build.gather import Gathered
-from distributed_il.data.prepare.build.options import PARTS, TO_DEAL, TRAIN_PART, UNCLEAR_PART, BuildOptions
-from distributed_il.data.prepare.build.record_buckets import Buckets, RecordFile, Records, record_type
+from distributed_il.data.prepare.build.options import (
+    PARTS,
+    TRAIN_PART,
+    UNASSIGNED,
+    UNCLEAR_PART,
+    BuildOptions,
+)
+from distributed_il.data.prepare.build.record_buckets import Bucket, Records, distribute, make_buckets, record_type
 from distributed_il.data.prepare.build.splitters import Splitter
 
 _PAIR = np.dtype([("user", "<i4"), ("item", "<i4")])
 
 
 @dataclass(slots=True)
-class Dealt:
+class SplitRows:
     """Rows of each part in buckets; a row's `key` is the hash that orders it, ascending from bucket to bucket."""
 
-    buckets: list[Buckets]
+    buckets: list[list[Bucket]]
     user_trained: NDArray[np.bool_]
     """bool [num_users]: the user has a row in train."""
     item_trained: NDArray[np.bool_]
     """bool [num_items]."""
 
 
-def deal(
+def assign_splits(
     gathered: Gathered,
     rows: list[int],
     splitter: Splitter,
@@ -44,103 +49,99 @@ def deal(
     counts: Counter[str],
     *,
     progress: StageProgress,
-) -> Dealt:
-    """Deals all rows and writes both pair indexes.
+) -> SplitRows:
+    """Assigns all rows to splits and writes both pair indexes.
 
-    An unclear pair that has a label in train is no unlabelled pair, and is set aside. Labels in valid and test are not
-    looked at for that: training must not learn from them which pairs will be asked for.
+    An unclear pair that has a label in train is no unlabelled pair, and is set aside. Labels in valid and test do not
+    count for that: training must not learn from them which pairs will be evaluated.
 
     Args:
-        gathered: Clean rows.
-        rows: Rows of each part, and those that are still to be dealt.
-        splitter: Deals the latter.
-        writer: Gets the indexes.
+        gathered: Deduplicated rows.
+        rows: Rows of each part, and unassigned ones.
+        splitter: Splits the latter.
+        writer: Writes the indexes.
         options: Seed and size of buckets.
-        counts: Is added to: `unclear_rows_with_label`, `unclear_rows_outside_train`.
+        counts: Incremented: `unclear_rows_with_label`, `unclear_rows_outside_train`.
         progress: Told how far it is.
 
     Returns:
         The rows.
     """
     scratch, dtype, num_users = writer.scratch, record_type(options.preference, options.timed), len(gathered.users)
-    dealt = Dealt(
+    split_rows = SplitRows(
         [
-            Buckets(scratch / name, (count + rows[TO_DEAL]) // options.bucket_rows + 1, dtype)
-            for name, count in zip(PARTS, rows[:TO_DEAL], strict=True)
+            make_buckets(scratch / name, (count + rows[UNASSIGNED]) // options.bucket_rows + 1, dtype)
+            for name, count in zip(PARTS, rows[:UNASSIGNED], strict=True)
         ],
         np.zeros(num_users, dtype=np.bool_),
         np.zeros(len(gathered.items), dtype=np.bool_),
     )
-    dealer = _Dealer(gathered, splitter, dealt, options.seed, counts, scratch, progress)
-    writer.write_index("observed", dealer.observed(), num_users)
-    if dealer.logged.rows:
-        pairs = ((records["user"], records["item"]) for records in dealer.logged.chunks())
-        writer.write_index("logged", pairs, num_users)
-    dealer.logged.remove()
-    require_rows(dealer.numbers, counts["rows_read"])
-    return dealt
+    logged = Bucket(scratch / "logged", _PAIR)
+    assigner = _Assigner(gathered, splitter, split_rows, options.seed, counts, logged)
+    writer.write_index("observed", assigner.observed(progress), num_users)
+    if logged.rows:
+        writer.write_index("logged", ((pairs["user"], pairs["item"]) for pairs in logged.chunks()), num_users)
+    logged.remove()
+    require_rows(assigner.numbers, counts["rows_read"])
+    return split_rows
 
 
-class _Dealer:
-    def __init__(
-        self,
-        gathered: Gathered,
-        splitter: Splitter,
-        dealt: Dealt,
-        seed: int,
-        counts: Counter[str],
-        scratch: Path,
-        progress: StageProgress,
-    ) -> None:
-        self._gathered, self._splitter, self._dealt = gathered, splitter, dealt
-        self._seed, self._counts, self._progress = seed, counts, progress
-        self.numbers = [0] * len(PARTS)
-        self.logged = RecordFile(scratch / "logged", _PAIR)
+@dataclass(frozen=True, slots=True)
+class _Assigner:
+    gathered: Gathered
+    splitter: Splitter
+    split_rows: SplitRows
+    seed: int
+    counts: Counter[str]
+    logged: Bucket
+    """Unclear pairs, in order."""
+    numbers: list[int] = field(default_factory=lambda: [0] * len(PARTS))
+    """Rows of each part so far."""
 
-    def observed(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Deals bucket after bucket and yields the training pairs of each, in order."""
+    def observed(self, progress: StageProgress) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Assigns bucket after bucket and yields the training pairs of each, in order."""
         done = 0
-        with Prefetcher(self._split(), depth=1) as ahead:  # the next bucket is dealt in a thread
+        with Prefetcher(self._split(), depth=1) as ahead:  # the next bucket is split in a thread
             for labelled, unclear, rows in ahead:
                 done += rows
                 train = labelled[labelled["split"] == TRAIN_PART]
-                self._dealt.user_trained[train["user"]] = True
-                self._dealt.item_trained[train["item"]] = True
+                self.split_rows.user_trained[train["user"]] = True
+                self.split_rows.item_trained[train["item"]] = True
                 for part in range(UNCLEAR_PART):
-                    self._place(part, labelled[labelled["split"] == part])
-                self._place(UNCLEAR_PART, self._without_label(unclear, train))
-                self._progress("shuffle", done, self._gathered.rows)
+                    self._shuffle(part, labelled[labelled["split"] == part])
+                self._shuffle(UNCLEAR_PART, self._without_label(unclear, train))
+                progress("shuffle", done, self.gathered.rows)
                 yield train["user"], train["item"]
 
     def _split(self) -> Iterator[tuple[Records, Records, int]]:
-        """Labelled rows with their splits, and unclear rows of train, of each bucket of so many rows."""
-        for file in self._gathered.buckets.files:
-            records = file.take()
+        """Yields of each bucket its labelled rows with their splits, its unclear rows of train, and its size."""
+        for bucket in self.gathered.buckets:
+            records = bucket.take()
             clear = records["label"] >= 0
             labelled, unclear = records[clear], records[~clear]
-            yield labelled, self._deal(labelled, unclear), records.size
+            yield labelled, self._assign(labelled, unclear), records.size
 
-    def _deal(self, labelled: Records, unclear: Records) -> Records:
-        """Deals the labelled rows, and returns the unclear ones that training may know of."""
-        open_rows, open_unclear = labelled["split"] == TO_DEAL, unclear["split"] == TO_DEAL
-        to_deal = labelled[open_rows]
+    def _assign(self, labelled: Records, unclear: Records) -> Records:
+        """Splits the labelled rows, and returns the unclear ones that training may know of."""
+        open_rows, open_unclear = labelled["split"] == UNASSIGNED, unclear["split"] == UNASSIGNED
+        unassigned = labelled[open_rows]
         kept = ~open_unclear
-        kept[open_unclear] = self._splitter.deal(to_deal, unclear[open_unclear])
-        labelled["split"][open_rows] = to_deal["split"]
-        self._counts["unclear_rows_outside_train"] += int((~kept).sum())
+        kept[open_unclear] = self.splitter.assign(unassigned, unclear[open_unclear])
+        labelled["split"][open_rows] = unassigned["split"]
+        self.counts["unclear_rows_outside_train"] += int((~kept).sum())
         return unclear[kept]
 
-    def _place(self, part: int, records: Records) -> None:
+    def _shuffle(self, part: int, records: Records) -> None:
         first = self.numbers[part]
         self.numbers[part] += records.size
-        records["key"] = hash_u64(self._seed, SHUFFLE, part, np.arange(first, self.numbers[part]))
-        buckets = self._dealt.buckets[part]
+        records["key"] = hash_u64(self.seed, SHUFFLE, part, np.arange(first, self.numbers[part]))
+        buckets = self.split_rows.buckets[part]
         # Monotone in the hash, so that sorted buckets one after the other are one sorted sequence.
-        buckets.distribute(records, uniform_below(records["key"], len(buckets.files)))
+        distribute(records, uniform_below(records["key"], len(buckets)), buckets)
 
     def _without_label(self, unclear: Records, train: Records) -> Records:
         labelled = np.isin(_keys(unclear), _keys(train), assume_unique=True)
-        self._counts[f"{UNCLEAR}_rows_with_label"] += int(labelled.sum())
+        self.counts[f"{UNCLEAR}_rows_with_label"] += int(labelled.sum())
         unclear = unclear[~labelled]
         pairs = np.empty(unclear.size, dtype=_PAIR)
         pairs["user"], pairs["item"] = unclear["user"], unclear["item"]

@@ -1,4 +1,4 @@
-"""Goes over the buckets of users and leaves one row of each pair."""
+"""Leaves one row of each pair, bucket by bucket, as the policies say."""
 
 from __future__ import annotations
 
@@ -17,19 +17,91 @@ from distributed_il.data.dataset import SPLITS
 from distributed_il.data.prepare.build.gather import Gathered
 from distributed_il.data.prepare.build.options import (
     ALL,
-    TO_DEAL,
     TRAIN_PART,
+    UNASSIGNED,
     UNCLEAR_PART,
     BuildOptions,
     Policies,
 )
-from distributed_il.data.prepare.build.record_buckets import RecordFile, Records
+from distributed_il.data.prepare.build.record_buckets import Bucket, Records
 
+_THREADS = 4
+"""Buckets in memory together, at most."""
 Locate = Callable[[int, int], str]
-"""Where a row stands in the source, from the number of its split and its own."""
+"""Tells where a row stands in the source, from the number of its split and its own."""
 
 
-def resolve(
+def deduplicate(
+    gathered: Gathered,
+    options: BuildOptions,
+    counts: Counter[str],
+    *,
+    locate: Callable[[str, int], str],
+    progress: StageProgress,
+) -> list[int]:
+    """Leaves one row of each pair in every bucket, in place.
+
+    An unassigned row gives way to one of its pair that has its split: an unbiased test set and the rows of a parent
+    dataset stay whole. Unclear rows of valid and test are set aside, because training must not know of them.
+
+    Args:
+        gathered: The rows; afterwards each bucket holds its labelled rows by (user, item), then its unclear ones.
+        options: Policies.
+        counts: Incremented: `unclear_rows_outside_train`, and what `deduplicate_records` counts.
+        locate: Tells where a row of a split stands in the source.
+        progress: Told how far it is.
+
+    Returns:
+        Rows of train, valid, test and unclear, and unassigned labelled rows.
+
+    Raises:
+        UserError: A policy forbids what the rows hold.
+    """
+
+    def place(split: int, row: int) -> str:
+        return locate(ALL if split == UNASSIGNED else SPLITS[split], row)
+
+    def pair(user: int, item: int) -> str:
+        return f"user {gathered.users[user].as_py()!r} and item {gathered.items[item].as_py()!r}"
+
+    def deduplicate_bucket(bucket: Bucket) -> tuple[int, NDArray[np.intp], Counter[str]]:
+        records = bucket.take()
+        given = (records["split"] != TRAIN_PART) & (records["split"] != UNASSIGNED)
+        outside = (records["label"] < 0) & given
+        found = Counter({"unclear_rows_outside_train": int(outside.sum())})
+        labelled, unclear = deduplicate_records(records[~outside], options.policies, place, pair, found)
+        for part in (labelled, unclear):
+            bucket.append(part)
+        unclear["split"] = UNCLEAR_PART
+        splits = np.concatenate((labelled["split"], unclear["split"]))
+        return records.size, np.bincount(splits, minlength=UNASSIGNED + 1), found
+
+    rows, done = np.zeros(UNASSIGNED + 1, dtype=np.int64), 0
+    # Sorting, which is most of it, leaves the interpreter to other threads.
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
+        for size, of_parts, found in threads.map(deduplicate_bucket, gathered.buckets):
+            rows += of_parts
+            done += size
+            counts.update(found)
+            progress("deduplicate", done, gathered.rows)
+    return rows.tolist()
+
+
+def require_rows(rows: list[int], rows_read: int) -> None:
+    """Refuses empty splits.
+
+    Raises:
+        UserError: A split would be empty.
+    """
+    for name, count in zip(SPLITS, rows, strict=False):
+        if count == 0:
+            raise UserError(
+                f"the split {name} gets no labelled rows, of {rows_read:,} rows read; give it some, or look at the "
+                "rule, the shares, unbiased, and the policies that set rows aside"
+            )
+
+
+def deduplicate_records(
     records: Records, policies: Policies, locate: Locate, names: Callable[[int, int], str], counts: Counter[str]
 ) -> tuple[Records, Records]:
     """Leaves one row of each pair and split.
@@ -39,7 +111,7 @@ def resolve(
         policies: What to do.
         locate: For messages.
         names: The external ids of a pair, for messages.
-        counts: Is added to: `duplicate_rows`, `contradicting_pairs`, `contradicting_rows`, `overlapping_rows`, all but
+        counts: Incremented: `duplicate_rows`, `contradicting_pairs`, `contradicting_rows`, `overlapping_rows`, all but
             the pairs being rows set aside.
 
     Returns:
@@ -55,8 +127,8 @@ def resolve(
     clear = records["label"] >= 0
     labelled, unclear = records[clear], records[~clear]
     labelled = labelled.take(np.argsort(_pairs_and_splits(labelled), kind="stable"))
-    resolver = _Resolver(policies, locate, names, counts)
-    return resolver.across_splits(resolver.within_split(labelled)), resolver.unclear(unclear)
+    deduplicator = _Deduplicator(policies, locate, names, counts)
+    return deduplicator.across_splits(deduplicator.within_split(labelled)), deduplicator.unclear(unclear)
 
 
 def _pairs(records: Records) -> NDArray[np.int64]:
@@ -65,12 +137,12 @@ def _pairs(records: Records) -> NDArray[np.int64]:
 
 
 def _pairs_and_splits(labelled: Records) -> NDArray[np.int64]:
-    """Rows to be dealt come after those that have their splits."""
+    """Keys that put unassigned rows after those that have their splits."""
     return _pairs(labelled) * 4 + np.minimum(labelled["split"], UNCLEAR_PART)
 
 
 @dataclass(frozen=True, slots=True)
-class _Resolver:
+class _Deduplicator:
     policies: Policies
     locate: Locate
     names: Callable[[int, int], str]
@@ -141,80 +213,3 @@ class _Resolver:
 
 def _group_starts(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-
-
-_THREADS = 4
-"""Buckets in memory together, at most."""
-
-
-def clean(
-    gathered: Gathered,
-    options: BuildOptions,
-    counts: Counter[str],
-    *,
-    locate: Callable[[str, int], str],
-    progress: StageProgress,
-) -> list[int]:
-    """Resolves the pairs of every bucket, in place.
-
-    A row to be dealt gives way to one of its pair that has its split: an unbiased test set and the rows of a parent
-    dataset stay whole.
-
-    Unclear rows count as such only in train: unclear feedback from the time of valid or test is set aside, because
-    training must not know of it.
-
-    Args:
-        gathered: The rows; afterwards each bucket holds its labelled rows by (user, item), then its unclear ones.
-        options: Policies.
-        counts: Is added to, by `resolve` and by `unclear_rows_outside_train`.
-        locate: Where a row of a split stands in the source.
-        progress: Told how far it is.
-
-    Returns:
-        Rows of train, valid, test and unclear, and labelled rows that are still to be dealt.
-
-    Raises:
-        UserError: A policy forbids what the rows hold.
-    """
-
-    def place(split: int, row: int) -> str:
-        return locate(ALL if split == TO_DEAL else SPLITS[split], row)
-
-    def pair(user: int, item: int) -> str:
-        return f"user {gathered.users[user].as_py()!r} and item {gathered.items[item].as_py()!r}"
-
-    def cleaned(file: RecordFile) -> tuple[int, NDArray[np.intp], Counter[str]]:
-        records = file.take()
-        given = (records["split"] != TRAIN_PART) & (records["split"] != TO_DEAL)
-        outside = (records["label"] < 0) & given
-        found = Counter({"unclear_rows_outside_train": int(outside.sum())})
-        labelled, unclear = resolve(records[~outside], options.policies, place, pair, found)
-        for part in (labelled, unclear):
-            file.append(part)
-        unclear["split"] = UNCLEAR_PART
-        splits = np.concatenate((labelled["split"], unclear["split"]))
-        return records.size, np.bincount(splits, minlength=TO_DEAL + 1), found
-
-    rows, done = np.zeros(TO_DEAL + 1, dtype=np.int64), 0
-    # Sorting, which is most of it, leaves the interpreter to other threads.
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
-        for size, of_parts, found in threads.map(cleaned, gathered.buckets.files):
-            rows += of_parts
-            done += size
-            counts.update(found)
-            progress("resolve", done, gathered.rows)
-    return rows.tolist()
-
-
-def require_rows(rows: list[int], rows_read: int) -> None:
-    """Refuses empty splits.
-
-    Raises:
-        UserError: A split would be empty.
-    """
-    for name, count in zip(SPLITS, rows, strict=False):
-        if count == 0:
-            raise UserError(
-                f"the split {name} gets no labelled rows, of {rows_read:,} rows read; give it some, or look at the "
-                "rule, the shares, unbiased, and the policies that set rows aside"
-            )

@@ -1,6 +1,6 @@
 """Numbers external ids without holding them all: they pass through files, in ranges small enough to sort.
 
-A piece of rows is numbered by itself; its distinct ids are filed by range. Once all have come, range after range is
+A piece of rows is numbered by itself; its distinct ids are written to files by range. At the end, range after range is
 sorted, which gives every id its dense number, and every piece a map from its own numbers to those.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.radix_sort import sort_into_groups
 
 # Its functions are made when it is imported, so that no type checker sees them.
 pc: Any = pyarrow.compute
@@ -48,11 +50,11 @@ class Numbering:
         return self._maps[start : self._starts[piece + 1]][codes]
 
 
-class IdSpool:
-    """The ids of users or of items on their way to numbers."""
+class ExternalIds:
+    """Collects the ids of users or of items, and numbers them."""
 
     def __init__(self, entity: str, directory: Path, known: Vocabulary | None = None) -> None:
-        """Starts with the ids that are known before, which keep their numbers.
+        """Starts with the ids of an earlier dataset, which keep their numbers.
 
         Args:
             entity: For messages.
@@ -164,21 +166,17 @@ class _Ranges:
         directory.mkdir()
         self._directory = directory
         keys = np.unique(_keys(sample))
-        self._cuts = keys[np.linspace(0, keys.size, _RANGES, endpoint=False).astype(np.int64)[1:]]
-        self._cuts = np.unique(self._cuts)
+        self._cuts = np.unique(keys[np.linspace(0, keys.size, _RANGES, endpoint=False).astype(np.int64)[1:]])
         self._sinks: dict[int, tuple[Any, Any]] = {}
 
     def add(self, table: pa.Table) -> None:
         """Files rows by their ids."""
         ranges = np.searchsorted(self._cuts, _keys(table.column("id").combine_chunks()), side="right")
-        order = np.argsort(ranges.astype(np.uint16), kind="stable")
+        order, borders = sort_into_groups(ranges, self._cuts.size + 1)
         table = table.take(pa.array(order))
-        ends = np.cumsum(np.bincount(ranges, minlength=self._cuts.size + 1))
-        start = 0
-        for number, end in enumerate(ends.tolist()):
+        for number, (start, end) in enumerate(pairwise(borders.tolist())):
             if end > start:
                 self._writer(number, table.schema).write_table(table.slice(start, end - start))
-            start = end
 
     def _writer(self, number: int, schema: pa.Schema) -> Any:
         if number not in self._sinks:

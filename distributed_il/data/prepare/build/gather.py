@@ -1,4 +1,4 @@
-"""The way in: rows get dense ids and meet the other rows of their users."""
+"""Reads all rows once, gives them dense ids, and groups them by user."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
-from distributed_il.data.prepare.build.external_ids import IdSpool, Numbering, Vocabulary
-from distributed_il.data.prepare.build.options import ALL, TEST_PART, TO_DEAL, TRAIN_PART, BuildOptions
-from distributed_il.data.prepare.build.record_buckets import Buckets, RecordFile, Records, record_type
+from distributed_il.data.prepare.build.external_ids import ExternalIds, Numbering, Vocabulary
+from distributed_il.data.prepare.build.options import ALL, TEST_PART, TRAIN_PART, UNASSIGNED, BuildOptions
+from distributed_il.data.prepare.build.record_buckets import Bucket, Records, distribute, make_buckets, record_type
 
 PARENT_ROW = 1 << 62
 """Numbers of rows of the parent dataset have this bit set."""
@@ -30,7 +30,7 @@ class Gathered:
     users: Vocabulary
     """External ids; place k is dense id k."""
     items: Vocabulary
-    buckets: Buckets
+    buckets: list[Bucket]
     """Rows of whole users, users ascending from bucket to bucket, a user's rows in the source's order."""
     rows: int
     """Rows of the source, and of the parent dataset where there is one."""
@@ -40,12 +40,12 @@ class Gathered:
 
 
 @dataclass(slots=True)
-class _Spool:
-    """Rows as they come, with ids that are numbered piece by piece."""
+class _Incoming:
+    """Rows in the order in which they come, with ids that are numbered piece by piece."""
 
-    file: RecordFile
+    bucket: Bucket
     dtype: np.dtype[np.void]
-    ids: dict[str, IdSpool]
+    ids: dict[str, ExternalIds]
     sizes: list[int] = field(default_factory=list[int])
     """Rows of each piece."""
     places: list[int] = field(default_factory=list[int])
@@ -54,12 +54,12 @@ class _Spool:
     """Rows of each split."""
 
     def add(self, split: str, table: pa.Table) -> None:
-        """Writes a piece of the source down."""
+        """Appends a piece of the source."""
         records = np.zeros(table.num_rows, dtype=self.dtype)
         for name, ids in self.ids.items():
             records[name] = ids.encode(table.column(name).combine_chunks())
         records["label"] = table.column("label").fill_null(-1).to_numpy()
-        records["split"] = TO_DEAL if split == ALL else SPLITS.index(split)
+        records["split"] = UNASSIGNED if split == ALL else SPLITS.index(split)
         if "row" in table.schema.names:
             records["key"] = table.column("row").to_numpy()
         else:
@@ -67,7 +67,7 @@ class _Spool:
         for name in ("preference", "time"):
             if name in (self.dtype.names or ()) and name in table.schema.names:
                 records[name] = table.column(name).to_numpy()
-        self.file.append(records)
+        self.bucket.append(records)
         self.places.append(int(records["key"][0]) if "row" in table.schema.names else len(self.sizes))
         self.sizes.append(table.num_rows)
         self.numbers[split] += table.num_rows
@@ -83,8 +83,7 @@ def gather(
 ) -> Gathered:
     """Reads all rows once and groups them by user.
 
-    They are first written down with numbers that hold for their piece, because only with the last row are all ids
-    known.
+    They are first written with numbers that hold for their piece, because only with the last row are all ids known.
 
     Args:
         chunks: As for `build_dataset`.
@@ -102,38 +101,40 @@ def gather(
     dtype, parent = record_type(options.preference, options.timed), options.parent
     entities: dict[str, Literal["users", "items"]] = {"user": "users", "item": "items"}
     known = {name: None if parent is None else parent.vocabulary(entity) for name, entity in entities.items()}
-    ids = {name: IdSpool(name, scratch / f"{name}-ids", known[name]) for name in known}
-    spool = _Spool(RecordFile(scratch / "spool", dtype), dtype, ids)
+    ids = {name: ExternalIds(name, scratch / f"{name}-ids", known[name]) for name in known}
+    incoming = _Incoming(Bucket(scratch / "incoming", dtype), dtype, ids)
     for split, table in chunks:
         if table.num_rows:
-            spool.add(split, table)
-            progress("read", spool.file.rows, num_rows)
-    mixed = ALL in spool.numbers and len(spool.numbers) > 1
-    if mixed and parent is None and not spool.numbers.keys() <= {ALL, SPLITS[TEST_PART]}:
+            incoming.add(split, table)
+            progress("read", incoming.bucket.rows, num_rows)
+    mixed = ALL in incoming.numbers and len(incoming.numbers) > 1
+    if mixed and parent is None and not incoming.numbers.keys() <= {ALL, SPLITS[TEST_PART]}:
         raise ValueError("either every chunk has a split or none has, or but for those of test")
-    if not spool.file.rows:
+    if not incoming.bucket.rows:
         raise UserError("the source holds no rows; give a source with rows")
-    return _group(spool, scratch, options, test_is_given=mixed and SPLITS[TEST_PART] in spool.numbers, told=progress)
+    return _group(
+        incoming, scratch, options, test_is_given=mixed and SPLITS[TEST_PART] in incoming.numbers, progress=progress
+    )
 
 
 def _group(
-    spool: _Spool, scratch: Path, options: BuildOptions, *, test_is_given: bool, told: StageProgress
+    incoming: _Incoming, scratch: Path, options: BuildOptions, *, test_is_given: bool, progress: StageProgress
 ) -> Gathered:
-    users, items = (spool.ids[name].finish() for name in ("user", "item"))
+    users, items = (incoming.ids[name].finish() for name in ("user", "item"))
     bucket_of_user = _buckets_of_users(users, options)
-    rows = spool.file.rows + _parent_size(options.parent)
-    buckets = Buckets(scratch / "by-user", rows // options.bucket_rows + 1, spool.dtype)
+    rows = incoming.bucket.rows + _parent_size(options.parent)
+    buckets = make_buckets(scratch / "by-user", rows // options.bucket_rows + 1, incoming.dtype)
     done = 0
-    for records in _all_records(spool, users, items, options.parent):
-        buckets.distribute(records, bucket_of_user[records["user"]])
+    for records in _all_records(incoming, users, items, options.parent):
+        distribute(records, bucket_of_user[records["user"]], buckets)
         done += records.size
-        told("group", done, rows)
-    spool.file.remove()
-    return Gathered(users.vocabulary, items.vocabulary, buckets, rows, rows - sum(spool.sizes), test_is_given)
+        progress("group", done, rows)
+    incoming.bucket.remove()
+    return Gathered(users.vocabulary, items.vocabulary, buckets, rows, rows - sum(incoming.sizes), test_is_given)
 
 
 def _buckets_of_users(users: Numbering, options: BuildOptions) -> NDArray[np.uint16]:
-    """A user's bucket follows from the rows before it, so that buckets are full whatever users do."""
+    """Returns the bucket of each user, from the rows of the users before it, so that buckets are about full."""
     rows = users.rows
     if options.parent is not None:
         for records in _parent_records(options.parent, record_type(preference=False)):
@@ -144,12 +145,12 @@ def _buckets_of_users(users: Numbering, options: BuildOptions) -> NDArray[np.uin
     return before.astype(np.uint16)
 
 
-def _all_records(spool: _Spool, users: Numbering, items: Numbering, parent: Dataset | None) -> Iterable[Records]:
-    """The parent's rows, then the source's in its order, with dense ids."""
+def _all_records(incoming: _Incoming, users: Numbering, items: Numbering, parent: Dataset | None) -> Iterable[Records]:
+    """Yields the parent's rows, then the source's in its order, with dense ids."""
     if parent is not None:
-        yield from _parent_records(parent, spool.dtype)
-    in_order = np.argsort(spool.places, kind="stable").tolist()
-    for piece, records in zip(in_order, spool.file.pieces(spool.sizes, in_order), strict=True):
+        yield from _parent_records(parent, incoming.dtype)
+    in_order = np.argsort(incoming.places, kind="stable").tolist()
+    for piece, records in zip(in_order, incoming.bucket.pieces(incoming.sizes, in_order), strict=True):
         records["user"] = users.dense(piece, records["user"])
         records["item"] = items.dense(piece, records["item"])
         yield records

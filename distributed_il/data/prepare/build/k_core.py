@@ -1,4 +1,4 @@
-"""Leaves users and items that have enough labelled rows."""
+"""Restricts a dataset to its k-core: users and items that have enough labelled rows."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.build.gather import Gathered
-from distributed_il.data.prepare.build.options import TO_DEAL, UNCLEAR_PART, BuildOptions
+from distributed_il.data.prepare.build.options import UNASSIGNED, UNCLEAR_PART, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Records
 
 
-def keep_active(
+def k_core(
     gathered: Gathered, rows: list[int], options: BuildOptions, counts: Counter[str]
 ) -> tuple[Gathered, list[int]]:
-    """Sets users and items aside that have fewer labelled rows than asked for, until none has (the k-core).
+    """Sets aside users and items with too few labelled rows, until all that are left have enough.
 
     Their unclear rows go with them. Rows of all splits count.
 
     Args:
-        gathered: Clean rows; the buckets are written anew.
-        rows: As `clean` returns them.
+        gathered: Deduplicated rows; the buckets are rewritten.
+        rows: As `deduplicate` returns them.
         options: Least numbers.
-        counts: Is added to: `inactive_users`, `inactive_items`, `inactive_rows`, `inactive_unclear_rows`.
+        counts: Incremented: `inactive_users`, `inactive_items`, `inactive_rows`, `inactive_unclear_rows`.
 
     Returns:
         What is left, under new ids, and its `rows`.
@@ -42,10 +42,10 @@ def keep_active(
         raise UserError(
             f"no user has {least[0]} labelled rows of items that have {least[1]}; lower min_user_rows or min_item_rows"
         )
-    left = np.zeros(TO_DEAL + 1, dtype=np.int64)
+    left = np.zeros(UNASSIGNED + 1, dtype=np.int64)
     new_ids = [np.cumsum(flags, dtype=np.int32) - 1 for flags in kept]
-    for file in gathered.buckets.files:
-        records = file.take()
+    for bucket in gathered.buckets:
+        records = bucket.take()
         stays = kept[0][records["user"]] & kept[1][records["item"]]
         gone = records[~stays]
         counts["inactive_rows"] += int((gone["label"] >= 0).sum())
@@ -53,7 +53,7 @@ def keep_active(
         records = records[stays]
         for name, ids in zip(("user", "item"), new_ids, strict=True):
             records[name] = ids[records[name]]
-        file.append(records)
+        bucket.append(records)
         parts = np.where(records["label"] < 0, UNCLEAR_PART, records["split"])
         left += np.bincount(parts, minlength=left.size)
     counts["inactive_users"], counts["inactive_items"] = (int((~flags).sum()) for flags in kept)
@@ -62,12 +62,12 @@ def keep_active(
 
 
 def _core(gathered: Gathered, least: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which users and items stay; each round looks at all rows once."""
+    """Returns which users and items stay; each round looks at all rows once."""
     kept = (np.ones(len(gathered.users), dtype=np.bool_), np.ones(len(gathered.items), dtype=np.bool_))
     while True:
         user_rows, item_rows = (np.zeros(flags.size, dtype=np.int64) for flags in kept)
-        for file in gathered.buckets.files:
-            for records in file.chunks():
+        for bucket in gathered.buckets:
+            for records in bucket.chunks():
                 stays = _labelled(records, kept)
                 user_rows += np.bincount(records["user"][stays], minlength=user_rows.size)
                 item_rows += np.bincount(records["item"][stays], minlength=item_rows.size)

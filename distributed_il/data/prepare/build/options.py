@@ -1,4 +1,4 @@
-"""How a dataset is built."""
+"""Options of a dataset's building, and the numbers of its parts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Literal
 from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
 
 ALL = "all"
-"""Stands for a split where the rows are still to be dealt."""
+"""The split of rows that are still to be split."""
 PARTS = (*SPLITS, UNCLEAR)
 """What rows end up in, by number."""
-TRAIN_PART, TEST_PART, UNCLEAR_PART, TO_DEAL = 0, 2, 3, 4
-"""Numbers of parts; `TO_DEAL` is where a row stands until it is dealt to one."""
+TRAIN_PART, TEST_PART, UNCLEAR_PART, UNASSIGNED = 0, 2, 3, 4
+"""Numbers of parts; `UNASSIGNED` marks rows that have none yet."""
 SplitBy = Literal["random", "time", "last"]
-"""How rows are dealt, see `PrepareConfig.split`."""
+"""How rows are split, see `PrepareConfig.split`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +37,9 @@ class BuildOptions:
     rule: Mapping[str, Any]
     """How raw values became labels, for the manifest."""
     split: SplitBy = "random"
-    """How rows are dealt that have no split; with `time` and `last` the tables have a column `time`."""
+    """How rows without a split are split; with `time` and `last` the tables have a column `time`."""
     shares: tuple[float, float] = (0.6, 0.2)
-    """Shares of train and valid where rows are dealt at random or by time."""
+    """Shares of train and valid of a split at random or by time."""
     min_user_rows: int = 1
     """Users with fewer labelled rows are set aside."""
     min_item_rows: int = 1

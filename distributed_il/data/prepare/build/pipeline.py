@@ -1,10 +1,11 @@
-"""From tables of raw pairs to a dataset, with memory for the vocabularies and for a bucket of rows.
+"""Builds a dataset from tables of raw pairs, with memory for the vocabularies and one bucket of rows.
 
-    chunks ─gather→ buckets of users ─clean→ one row a pair ─deal→ splits, indexes, buckets by hash ─place→ lanes
+    chunks ─gather→ buckets of users ─deduplicate→ one row a pair ─k_core→ active users and items
+      ─assign_splits→ pair indexes, buckets by hash ─write_shuffled→ lanes
 
-Rows go through files beside the output. Buckets hold whole users in ascending order, so that a pair's rows meet and
-the pair indexes come out in order. Clean rows are numbered by (user, item), and a row's split and its place in the
-shuffled order follow from (seed, number): neither the order of the source's rows nor the size of a bucket matters.
+Rows pass through files beside the output. Buckets hold whole users in ascending order, so that a pair's rows meet and
+the pair indexes come out in order. Deduplicated rows are numbered by (user, item), and a row's split and its place in
+the shuffled order follow from (seed, number): neither the order of the source's rows nor a bucket's size matters.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from numpy.typing import NDArray
 from distributed_il.core.files import told_when_full
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import DatasetWriter, Manifest, SourceFile
-from distributed_il.data.prepare.build.assign_splits import deal
-from distributed_il.data.prepare.build.deduplicate import clean
+from distributed_il.data.prepare.build.assign_splits import assign_splits
+from distributed_il.data.prepare.build.deduplicate import deduplicate
 from distributed_il.data.prepare.build.gather import gather
-from distributed_il.data.prepare.build.k_core import keep_active
-from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions, Policies
+from distributed_il.data.prepare.build.k_core import k_core
+from distributed_il.data.prepare.build.options import UNASSIGNED, BuildOptions, Policies
 from distributed_il.data.prepare.build.side_features import SideFeatures, code_features
-from distributed_il.data.prepare.build.splitters import splitter
-from distributed_il.data.prepare.build.write_shuffled import place
+from distributed_il.data.prepare.build.splitters import make_splitter
+from distributed_il.data.prepare.build.write_shuffled import write_shuffled
 
 Documents = Callable[[Manifest, NDArray[np.int64], NDArray[np.int64]], Mapping[str, str]]
 """Texts by file name, from the manifest and the training rows of each user and of each item."""
@@ -49,10 +50,10 @@ def build_dataset(
 
     Args:
         output: Local path or URI; it must not exist, or be an empty directory.
-        chunks: Split (`train`, `valid`, `test`; or `all` where rows are to be dealt, throughout or but for those of
+        chunks: Split (`train`, `valid`, `test`; or `all` where rows have no split yet, throughout or but for those of
             test) and a table of user and item (int64 or string, maybe dictionary-encoded), label (int8; 0, 1, or null
             where unclear), maybe row (int64, for `locate`, ascending within a table; the tables may then come in any
-            order), with `options.preference` preference (float32) and, where the rows are dealt by it, time (float64).
+            order), with `options.preference` preference (float32) and, where the split goes by it, time (float64).
             Read once.
         options: See there.
         features: Side features of users, of items, or of both, whose ids are of the type of the log's.
@@ -85,11 +86,11 @@ def build_dataset(
         counts["rows_read"] = gathered.rows - gathered.parent_rows
         if options.parent is not None:
             counts["parent_rows"] = gathered.parent_rows
-        rows = clean(gathered, options, counts, locate=locate, progress=progress)
-        gathered, rows = keep_active(gathered, rows, options, counts)
-        deals = splitter(gathered, rows[TO_DEAL], options, test_is_given=gathered.test_is_given)
-        dealt = deal(gathered, rows, deals, writer, options, counts, progress=progress)
-        place(dealt, writer, options, counts, progress=progress)
+        rows = deduplicate(gathered, options, counts, locate=locate, progress=progress)
+        gathered, rows = k_core(gathered, rows, options, counts)
+        splitter = make_splitter(gathered, rows[UNASSIGNED], options, test_is_given=gathered.test_is_given)
+        split_rows = assign_splits(gathered, rows, splitter, writer, options, counts, progress=progress)
+        write_shuffled(split_rows, writer, options, counts, progress=progress)
         for side in features:
             vocabulary = gathered.users if side.entity == "users" else gathered.items
             coded = code_features(side, vocabulary, options.parent)

@@ -1,4 +1,4 @@
-"""Rows on disk while a dataset is prepared: fixed-width records in files, and files for buckets of them."""
+"""Buckets of fixed-width records on disk, which hold the rows while a dataset is prepared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distributed_il.core.radix_sort import sort_into_groups
+
 Records = NDArray[np.void]
 """Structured array of `record_type`."""
 CHUNK_ROWS = 1 << 20
@@ -16,7 +18,7 @@ CHUNK_ROWS = 1 << 20
 
 
 def record_type(preference: bool, timed: bool = False) -> np.dtype[np.void]:
-    """The fields of a record.
+    """Returns the type of a row's record.
 
     Args:
         preference: Whether the true preference is among them.
@@ -30,8 +32,8 @@ def record_type(preference: bool, timed: bool = False) -> np.dtype[np.void]:
     return np.dtype(fields + [("preference", "<f4")] * preference + [("time", "<f8")] * timed)
 
 
-class RecordFile:
-    """Records in a file, appended and read back in the same order."""
+class Bucket:
+    """Records in a file, appended and read back in the same order; it is open only while it is used."""
 
     def __init__(self, path: Path, dtype: np.dtype[np.void]) -> None:
         """Starts empty; the file appears with the first record."""
@@ -47,17 +49,17 @@ class RecordFile:
             self.rows += records.size
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Records]:
-        """The records, so many at a time."""
+        """Yields the records, `rows` at a time."""
         if self.rows:
             with self._path.open("rb") as file:
                 while (records := np.fromfile(file, dtype=self._dtype, count=rows)).size:
                     yield records
 
     def pieces(self, sizes: Sequence[int], order: Iterable[int]) -> Iterator[Records]:
-        """The records in pieces.
+        """Yields the records in pieces.
 
         Args:
-            sizes: Records of each piece, as they stand in the file.
+            sizes: Records of each piece, in the order of the file.
             order: Numbers of the pieces wanted.
         """
         ends = np.cumsum(sizes, dtype=np.int64)
@@ -68,7 +70,7 @@ class RecordFile:
                     yield np.fromfile(file, dtype=self._dtype, count=sizes[piece])
 
     def take(self) -> Records:
-        """All records at once; the file is removed."""
+        """Returns all records and removes the file."""
         records = next(self.chunks(self.rows), np.zeros(0, dtype=self._dtype))
         self._path.unlink(missing_ok=True)
         self.rows = 0
@@ -79,29 +81,24 @@ class RecordFile:
         self._path.unlink(missing_ok=True)
 
 
-class Buckets:
-    """Files for records that belong together; within a bucket records keep their order."""
+def make_buckets(directory: Path, count: int, dtype: np.dtype[np.void]) -> list[Bucket]:
+    """Makes `count` empty buckets in a new directory."""
+    directory.mkdir()
+    return [Bucket(directory / f"{number:05d}", dtype) for number in range(count)]
 
-    def __init__(self, directory: Path, count: int, dtype: np.dtype[np.void]) -> None:
-        """Makes `count` empty buckets in a new directory."""
-        directory.mkdir()
-        self.files = [RecordFile(directory / f"{number:05d}", dtype) for number in range(count)]
 
-    def distribute(self, records: Records, buckets: NDArray[Any]) -> None:
-        """Appends each record to its bucket.
+def distribute(records: Records, numbers: NDArray[Any], buckets: Sequence[Bucket]) -> None:
+    """Appends each record to its bucket; within a bucket records keep their order.
 
-        Args:
-            records: [n].
-            buckets: Integers [n], each below the number of buckets.
-        """
-        if len(self.files) == 1:
-            self.files[0].append(records)
-            return
-        # numpy sorts 16-bit integers in linear time.
-        order = np.argsort(buckets.astype(np.uint16), kind="stable")
-        ends = np.cumsum(np.bincount(buckets, minlength=len(self.files)))
-        records = records.take(order)  # several times faster than records[order]
-        start = 0
-        for file, end in zip(self.files, ends.tolist(), strict=True):
-            file.append(records[start:end])
-            start = end
+    Args:
+        records: [n].
+        numbers: Integers [n], the bucket of each record.
+        buckets: Up to 2**16.
+    """
+    if len(buckets) == 1:
+        buckets[0].append(records)
+        return
+    order, borders = sort_into_groups(numbers, len(buckets))
+    records = records.take(order)  # several times faster than records[order]
+    for bucket, start, end in zip(buckets, borders[:-1].tolist(), borders[1:].tolist(), strict=True):
+        bucket.append(records[start:end])

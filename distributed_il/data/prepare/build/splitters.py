@@ -1,8 +1,8 @@
-"""Who gets which split: at random, by time, or the last of each user."""
+"""Splits rows at random, by time, or by the last rows of each user."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -10,13 +10,54 @@ from numpy.typing import NDArray
 
 from distributed_il.core.counter_rng import SPLIT, hash_u64
 from distributed_il.data.prepare.build.gather import Gathered
-from distributed_il.data.prepare.build.options import TO_DEAL, BuildOptions
+from distributed_il.data.prepare.build.options import UNASSIGNED, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Records
-from distributed_il.data.prepare.simulate.watch_log import order_statistic, sortable
+
+_TRAIN, _VALID, _TEST = 0, 1, 2
+_DIGIT_BITS, _BITS = 16, 64
+_FEW = 1 << 20
+"""So many numbers are sorted instead."""
+
+Pieces = Callable[[], Iterable[NDArray[np.uint64]]]
+"""Yields all numbers, uint64, the same at every call."""
+
+
+class Splitter(Protocol):
+    """Splits the rows of one bucket of users after the other."""
+
+    def assign(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+        """Splits labelled rows, and tells which unclear ones training may know of.
+
+        Args:
+            labelled: Unassigned rows, by (user, item); their `split` is filled in.
+            unclear: Unclear rows of the same users.
+
+        Returns:
+            bool [unclear]: not from the time of valid and test.
+        """
+        ...
+
+
+def make_splitter(gathered: Gathered, rows: int, options: BuildOptions, *, test_is_given: bool) -> Splitter:
+    """Makes the splitter that the options ask for.
+
+    Args:
+        gathered: Deduplicated rows.
+        rows: How many labelled ones are unassigned.
+        options: Which split, shares, seed.
+        test_is_given: Whether test has its rows, so that these go to train and valid alone.
+    """
+    train, valid = options.shares
+    shares = (train / (train + valid), 1.0 - train / (train + valid)) if test_is_given else options.shares
+    if options.split == "time":
+        return _ByTime(gathered, rows, shares)
+    if options.split == "last":
+        return _LastOut(test_is_given)
+    return _AtRandom(RandomSplit(rows, shares, options.seed))
 
 
 class RandomSplit:
-    """Gives each of N numbered rows its split; exactly so many rows to each.
+    """Splits N numbered rows at random, with exact numbers of rows.
 
     A row's hash decides: the smallest go to train, the next ones to valid. The two bounds are exact order statistics
     of all N hashes, found by counting, so that nothing has to be sorted or kept.
@@ -51,48 +92,11 @@ class RandomSplit:
         )
 
 
-_TRAIN, _VALID, _TEST = 0, 1, 2
-
-
-class Splitter(Protocol):
-    """Deals the rows of one bucket of users after the other."""
-
-    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
-        """Deals labelled rows, and tells which unclear ones training may know of.
-
-        Args:
-            labelled: Rows to be dealt, by (user, item); their `split` is filled in.
-            unclear: Unclear rows of the same users.
-
-        Returns:
-            bool [unclear]: not from the time of valid and test.
-        """
-        ...
-
-
-def splitter(gathered: Gathered, rows: int, options: BuildOptions, *, test_is_given: bool) -> Splitter:
-    """The splitter that the options ask for.
-
-    Args:
-        gathered: Clean rows.
-        rows: How many labelled ones are to be dealt.
-        options: Which split, shares, seed.
-        test_is_given: Whether test has its rows, so that these go to train and valid alone.
-    """
-    train, valid = options.shares
-    shares = (train / (train + valid), 1.0 - train / (train + valid)) if test_is_given else options.shares
-    if options.split == "time":
-        return _ByTime(gathered, rows, shares)
-    if options.split == "last":
-        return _LastOut(test_is_given)
-    return _AtRandom(RandomSplit(rows, shares, options.seed))
-
-
 class _AtRandom:
     def __init__(self, split: RandomSplit) -> None:
         self._split, self._done = split, 0
 
-    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+    def assign(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
         labelled["split"] = self._split.splits(self._done, labelled.size)
         self._done += labelled.size
         return np.ones(unclear.size, dtype=np.bool_)
@@ -105,15 +109,15 @@ class _ByTime:
         ends = (round(rows * shares[0]), round(rows * sum(shares)))
         self._bounds = np.array([order_statistic(lambda: _times(gathered), end) for end in ends], dtype=np.uint64)
 
-    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+    def assign(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
         labelled["split"] = np.searchsorted(self._bounds, sortable(labelled["time"]), side="right")
         return sortable(unclear["time"]) < self._bounds[0]
 
 
 def _times(gathered: Gathered) -> Iterator[NDArray[np.uint64]]:
-    for file in gathered.buckets.files:
-        for records in file.chunks():
-            yield sortable(records["time"][(records["split"] == TO_DEAL) & (records["label"] >= 0)])
+    for bucket in gathered.buckets:
+        for records in bucket.chunks():
+            yield sortable(records["time"][(records["split"] == UNASSIGNED) & (records["label"] >= 0)])
 
 
 class _LastOut:
@@ -125,7 +129,7 @@ class _LastOut:
     def __init__(self, test_is_given: bool) -> None:
         self._held_out = (_VALID,) if test_is_given else (_TEST, _VALID)
 
-    def deal(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
+    def assign(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
         order = np.lexsort((labelled["key"], labelled["time"], labelled["user"]))
         users = labelled["user"][order]
         ends = np.searchsorted(users, users, side="right")
@@ -140,8 +144,55 @@ class _LastOut:
 
 
 def _before(unclear: Records, users: NDArray[np.int32], times: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether unclear rows come before the time of their user; all of users that have none."""
+    """Returns which unclear rows come before the time of their user; all do whose user has none."""
     if not users.size:
         return np.ones(unclear.size, dtype=np.bool_)
     place = np.minimum(np.searchsorted(users, unclear["user"]), users.size - 1)
     return (users[place] != unclear["user"]) | (unclear["time"] < times[place])
+
+
+def order_statistic(pieces: Pieces, rank: int) -> int:
+    """Finds the number of a rank among more numbers than memory holds, by counting digits.
+
+    Args:
+        pieces: The numbers.
+        rank: From 0.
+
+    Returns:
+        The number that has this place when all are sorted; 2**64 − 1 where there are not more than `rank`.
+    """
+    prefix = 0
+    for shift in range(_BITS - _DIGIT_BITS, -1, -_DIGIT_BITS):
+        counts = np.zeros(1 << _DIGIT_BITS, dtype=np.int64)
+        for numbers in pieces():
+            digits = _within(numbers, prefix, shift + _DIGIT_BITS) >> np.uint64(shift)
+            counts += np.bincount((digits & np.uint64((1 << _DIGIT_BITS) - 1)).astype(np.int64), minlength=counts.size)
+        ends = np.cumsum(counts)
+        if rank >= ends[-1]:
+            return 2**_BITS - 1
+        digit = int(np.searchsorted(ends, rank, side="right"))
+        rank -= int(ends[digit] - counts[digit])
+        prefix = (prefix << _DIGIT_BITS) | digit
+        if counts[digit] <= _FEW:
+            near = [_within(numbers, prefix, shift) for numbers in pieces()]
+            return int(np.sort(np.concatenate(near))[rank])
+    return prefix
+
+
+def _within(numbers: NDArray[np.uint64], prefix: int, shift: int) -> NDArray[np.uint64]:
+    """Returns the numbers that begin with these digits."""
+    return numbers if shift == _BITS else numbers[(numbers >> np.uint64(shift)) == prefix]
+
+
+def sortable(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Maps finite floats to integers of the same order.
+
+    Args:
+        values: float64 [n].
+
+    Returns:
+        uint64 [n].
+    """
+    bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # −0 becomes 0
+    sign = np.uint64(1 << 63)
+    return np.where(bits & sign, ~bits, bits | sign)

@@ -14,7 +14,7 @@ from distributed_il.core.counter_rng import SHUFFLE
 from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import DatasetWriter, Manifest
-from distributed_il.data.prepare.simulate.splits import deal
+from distributed_il.data.prepare.simulate.splits import split_rows
 from distributed_il.data.prepare.simulate.watch_log import LogSize, WatchLog, draw_log, generator
 from distributed_il.data.prepare.simulate.watches import LONG_VIEW_MS, SHORT_PLAY_MS, UNCLEAR
 
@@ -185,7 +185,7 @@ def _shuffled_splits(log: WatchLog, size: LogSize, seed: int) -> dict[str, NDArr
     rng = generator(seed, SHUFFLE)
     labelled = rng.permutation(np.flatnonzero(log.labels != UNCLEAR))
     unclear = rng.permutation(np.flatnonzero(log.labels == UNCLEAR))
-    splits = deal(labelled, log.users, log.items, num_users=size.users, num_items=size.items)
+    splits = split_rows(labelled, log.users, log.items, num_users=size.users, num_items=size.items)
     return {**splits, "unclear": unclear} if len(unclear) else splits
 
 

@@ -9,7 +9,7 @@ TRAIN_SHARE, VALID_SHARE = 0.6, 0.2
 """The paper's 60 / 20 / 20."""
 
 
-def deal(
+def split_rows(
     rows: NDArray[np.int64],
     users: NDArray[np.int32],
     items: NDArray[np.int32],

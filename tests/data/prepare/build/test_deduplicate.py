@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.prepare.build.deduplicate import resolve
+from distributed_il.data.prepare.build.deduplicate import deduplicate_records
 from distributed_il.data.prepare.build.options import Policies
 from distributed_il.data.prepare.build.record_buckets import Records, record_type
 
@@ -27,7 +27,7 @@ def records(rows: list[Row]) -> Records:
 
 def run(rows: list[Row], **policies: Any) -> tuple[list[Row], list[Row], Counter[str]]:
     counts: Counter[str] = Counter()
-    parts = resolve(
+    parts = deduplicate_records(
         records(rows),
         Policies(**policies),
         lambda split, row: f"file {split} row {row}",
@@ -155,5 +155,5 @@ def test_against_a_plain_loop(contradictions: str, overlap: str, seed: int) -> N
 
 def test_nothing_is_resolved_to_nothing() -> None:
     empty = np.zeros(0, dtype=record_type(preference=False))
-    parts = resolve(empty, Policies(), lambda split, row: "", lambda user, item: "", Counter())
+    parts = deduplicate_records(empty, Policies(), lambda split, row: "", lambda user, item: "", Counter())
     assert [part.size for part in parts] == [0, 0]

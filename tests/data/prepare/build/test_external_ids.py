@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.build import external_ids
-from distributed_il.data.prepare.build.external_ids import IdSpool
+from distributed_il.data.prepare.build.external_ids import ExternalIds
 
 Ids = list[int] | list[str]
 
 
 def round_trip(pieces: list[Ids], kind: pa.DataType, known: Ids | None = None) -> None:
     with TemporaryDirectory() as scratch:
-        spool = IdSpool("user", Path(scratch) / "ids", None if known is None else pa.array(known, kind))
-        codes = [spool.encode(pa.array(piece, kind)) for piece in pieces]
-        numbering = spool.finish()
+        collected = ExternalIds("user", Path(scratch) / "ids", None if known is None else pa.array(known, kind))
+        codes = [collected.encode(pa.array(piece, kind)) for piece in pieces]
+        numbering = collected.finish()
         vocabulary = numbering.vocabulary.to_pylist()
         before = known or []
         ids = [id_ for piece in pieces for id_ in piece]
@@ -67,19 +67,19 @@ def test_ranges_that_grow_too_large_are_cut_again(monkeypatch: pytest.MonkeyPatc
 
 def test_ids_take_memory_for_a_range_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(external_ids, "RANGE_BYTES", 100_000)
-    spool = IdSpool("user", tmp_path / "ids")
+    collected = ExternalIds("user", tmp_path / "ids")
     for number in range(20):
-        spool.encode(pa.array([f"user-{n:030d}" for n in range(number * 10_000, (number + 1) * 10_000)]))
+        collected.encode(pa.array([f"user-{n:030d}" for n in range(number * 10_000, (number + 1) * 10_000)]))
     before = pa.total_allocated_bytes()
     assert before < 1e6
-    assert len(spool.finish().vocabulary) == 200_000
+    assert len(collected.finish().vocabulary) == 200_000
     # The ids are 7 MB.
     assert pa.total_allocated_bytes() - before < 1e6
     assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == ["maps", "vocabulary"]
 
 
 def test_kinds_must_not_mix(tmp_path: Path) -> None:
-    spool = IdSpool("item", tmp_path / "ids")
-    spool.encode(pa.array([1]))
+    collected = ExternalIds("item", tmp_path / "ids")
+    collected.encode(pa.array([1]))
     with pytest.raises(UserError, match="item ids are int64 in one file and string in another; set id_type"):
-        spool.encode(pa.array(["a"]))
+        collected.encode(pa.array(["a"]))

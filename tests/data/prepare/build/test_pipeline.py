@@ -233,7 +233,7 @@ def test_progress_tells_every_stage_to_its_end(tmp_path: Path) -> None:
         num_rows=3000,
         progress=lambda stage, done, total: told.append((stage, done, total)),
     )
-    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["read", "group", "resolve", "shuffle", "write"]
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["read", "group", "deduplicate", "shuffle", "write"]
     last = {stage: (done, total) for stage, done, total in told}
     assert all(done == total for done, total in last.values())
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from distributed_il.data.prepare.build.record_buckets import Buckets, RecordFile, Records, record_type
+from distributed_il.data.prepare.build.record_buckets import Bucket, Records, distribute, make_buckets, record_type
 
 TYPE = record_type(preference=True)
 
@@ -24,7 +24,7 @@ def test_a_record_takes_the_bytes_of_its_fields() -> None:
 
 
 def test_a_file_gives_back_what_was_appended(tmp_path: Path) -> None:
-    file = RecordFile(tmp_path / "x", TYPE)
+    file = Bucket(tmp_path / "x", TYPE)
     assert list(file.chunks()) == []
     for part in np.split(records(np.arange(100)), [10, 10, 55]):
         file.append(part[::1])
@@ -41,9 +41,9 @@ def test_a_file_gives_back_what_was_appended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_buckets_keep_the_order_within_them(count: int, tmp_path: Path) -> None:
-    buckets = Buckets(tmp_path / "buckets", count, TYPE)
+    buckets = make_buckets(tmp_path / "buckets", count, TYPE)
     keys = np.random.default_rng(0).permutation(1000)
     for part in np.split(keys, [300, 301]):
-        buckets.distribute(records(part), part % count)
-    for number, file in enumerate(buckets.files):
-        assert file.take()["key"].tolist() == keys[keys % count == number].tolist()
+        distribute(records(part), part % count, buckets)
+    for number, bucket in enumerate(buckets):
+        assert bucket.take()["key"].tolist() == keys[keys % count == number].tolist()

@@ -1,4 +1,4 @@
-"""Splits by time and by each user's last rows, and what of the unclear rows training may know."""
+"""Random splits have exact shares; splits by time and by last rows, and what of unclear rows training may know."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from dataset_rows import pairs_in_order, triples_in_order
 
+from distributed_il.core.counter_rng import SPLIT, hash_u64
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.prepare import BuildOptions, PrepareConfig, build_dataset, prepare
-from distributed_il.data.prepare.simulate.watch_log import order_statistic, sortable
+from distributed_il.data.prepare.build.splitters import RandomSplit, order_statistic, sortable
 
 Rows = list[tuple[int, int, int | None, float]]
 """User, item, label, time."""
@@ -137,7 +138,7 @@ def test_order_statistics(rank: int, expected: float) -> None:
 
 
 def test_order_statistics_of_many_like_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distributed_il.data.prepare.simulate.watch_log._FEW", 3)
+    monkeypatch.setattr("distributed_il.data.prepare.build.splitters._FEW", 3)
     values = np.random.default_rng(0).integers(1_600_000_000, 1_600_000_999, 5_000).astype(np.float64)
     for rank in (0, 17, 2_500, 4_999):
         found = order_statistic(lambda: [sortable(values[:999]), sortable(values[999:])], rank)
@@ -159,3 +160,30 @@ def test_times_may_be_dates_and_have_to_be_there(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("user_id,item_id,label\n1,1,1\n")
     with pytest.raises(UserError, match="has no column 'timestamp'"):
         prepare(PrepareConfig(output=str(tmp_path / "more"), **config))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [3, 10, 11, 12, 13, 14, 999, 100_000])
+def test_random_shares_are_exact(rows: int) -> None:
+    split = RandomSplit(rows, (0.6, 0.2), seed=4, chunk_rows=997)
+    assert np.bincount(split.splits(0, rows), minlength=3).tolist() == list(split.sizes)
+    assert split.sizes == (round(rows * 0.6), round(rows * 0.8) - round(rows * 0.6), rows - round(rows * 0.8))
+
+
+def test_a_random_split_is_the_order_of_all_hashes() -> None:
+    split = RandomSplit(1000, (0.5, 0.25), seed=9, chunk_rows=64)
+    order = np.argsort(hash_u64(9, SPLIT, 0, np.arange(1000)))
+    expected = np.repeat([0, 1, 2], split.sizes)
+    assert np.array_equal(split.splits(0, 1000)[order], expected)
+
+
+def test_a_random_split_may_be_asked_for_in_any_pieces() -> None:
+    split = RandomSplit(500, (0.6, 0.2), seed=0)
+    whole = split.splits(0, 500)
+    assert np.array_equal(np.concatenate([split.splits(n, 50) for n in range(0, 500, 50)]), whole)
+    assert not np.array_equal(RandomSplit(500, (0.6, 0.2), seed=1).splits(0, 500), whole)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_a_random_split_of_few_rows_leaves_some_empty(rows: int) -> None:
+    split = RandomSplit(rows, (0.6, 0.2), seed=0)
+    assert sum(split.sizes) == rows == split.splits(0, rows).size
