@@ -15,7 +15,8 @@ from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, LocalBlockReader
-from distributed_il.inference.evaluate import EvaluateConfig, evaluate
+from distributed_il.inference.config import EvaluateConfig
+from distributed_il.inference.evaluate import evaluate
 from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Trainer
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import pkgutil
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distributed_il import __version__
 from distributed_il.cli.given import suggestion
@@ -15,23 +15,32 @@ from distributed_il.core.errors import UserError
 
 
 class Command(NamedTuple):
-    """A command, imported only when it is called: `--help` need not wait for torch and Ray."""
+    """A command, imported only when it is called: `--help` need not wait for torch and Ray.
 
-    module: str
+    Attributes:
+        place: What has the functions `read` and `run`: a module, or an object in one as `module:NAME`.
+        about: What the command does, in a line.
+    """
+
+    place: str
     about: str
+
+    def load(self) -> Any:
+        """Imports the command."""
+        return pkgutil.resolve_name(self.place)
 
 
 COMMANDS = {
-    "prepare": Command("distributed_il.cli.prepare", "turns raw feedback into a dataset"),
-    "simulate": Command("distributed_il.cli.simulate", "simulates micro-video logs as a dataset"),
+    "prepare": Command("distributed_il.cli.prepare:PREPARE", "turns raw feedback into a dataset"),
+    "simulate": Command("distributed_il.cli.simulate:SIMULATE", "simulates micro-video logs as a dataset"),
     "train": Command("distributed_il.cli.train", "trains a recommender on a dataset"),
     "sweep": Command("distributed_il.cli.sweep", "finds the best settings of a run by validation loss"),
-    "evaluate": Command("distributed_il.cli.evaluate", "measures a trained model again"),
-    "score": Command("distributed_il.cli.score", "writes a model's score of each given pair"),
-    "annotate": Command("distributed_il.cli.annotate", "writes how a model labels unclear pairs"),
+    "evaluate": Command("distributed_il.cli.inference:EVALUATE", "measures a trained model again"),
+    "score": Command("distributed_il.cli.inference:SCORE", "writes a model's score of each given pair"),
+    "annotate": Command("distributed_il.cli.inference:ANNOTATE", "writes how a model labels unclear pairs"),
     "report": Command("distributed_il.cli.report", "shows runs and their results on one HTML page"),
-    "recommend": Command("distributed_il.cli.recommend", "writes the best items of each user"),
-    "export": Command("distributed_il.cli.export", "writes a model for other programs"),
+    "recommend": Command("distributed_il.cli.inference:RECOMMEND", "writes the best items of each user"),
+    "export": Command("distributed_il.cli.inference:EXPORT", "writes a model for other programs"),
     "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }
 
@@ -54,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         command, rest = _choose(arguments)
-        importlib.import_module(COMMANDS[command].module).run(rest)
+        COMMANDS[command].load().run(rest)
     except UserError as error:
         print(f"distributed-il: {error}", file=sys.stderr)
         return REFUSED

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from distributed_il.cli.options import read_options
+from distributed_il.cli.command import ConfigCommand
 from distributed_il.core.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -14,33 +14,8 @@ if TYPE_CHECKING:
     from distributed_il.data.prepare import PrepareConfig
     from distributed_il.data.prepare.sources.reader import RawReader
 
-ABOUT = "Turns raw feedback (triples, MovieLens, CSV, Parquet) into a dataset."
 
-
-def read(argv: Sequence[str]) -> PrepareConfig:
-    """The dataset to be prepared, as the arguments describe it.
-
-    Args:
-        argv: The command's arguments.
-
-    Raises:
-        UserError: A setting is unknown, missing or wrong.
-    """
-    from distributed_il.data.prepare import PrepareConfig
-
-    return PrepareConfig(**read_options("prepare", ABOUT, argv, lambda _: {"": PrepareConfig}))
-
-
-def run(argv: Sequence[str]) -> None:
-    """Prepares a dataset and says what is in it.
-
-    Args:
-        argv: The command's arguments.
-
-    Raises:
-        UserError: See `distributed_il.data.prepare.prepare`.
-    """
-    config = read(argv)
+def _prepare(config: PrepareConfig) -> None:
     from distributed_il.data.prepare import prepare, summary_text
     from distributed_il.report.dataset_page import summary_page
 
@@ -56,3 +31,11 @@ def _read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, p
     from distributed_il.runtime.parallel_reading import read_in_parallel
 
     return read_in_parallel(reader, workers)
+
+
+PREPARE = ConfigCommand(
+    "prepare",
+    "Turns raw feedback (triples, MovieLens, CSV, Parquet) into a dataset.",
+    "distributed_il.data.prepare:PrepareConfig",
+    _prepare,
+)

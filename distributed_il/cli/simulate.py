@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distributed_il.cli.options import read_options
+from distributed_il.cli.command import ConfigCommand
 from distributed_il.core.progress import ProgressLine
 
 if TYPE_CHECKING:
     from distributed_il.data.prepare.simulate.simulator import SimulateConfig
 
-ABOUT = "Simulates micro-video logs as a dataset, with the true preference behind every watch beside it."
 
-
-def read(argv: Sequence[str]) -> SimulateConfig:
-    """The dataset to be simulated, as the arguments describe it.
-
-    Args:
-        argv: The command's arguments.
-
-    Raises:
-        UserError: A setting is unknown, missing or wrong.
-    """
-    from distributed_il.data.prepare.simulate.simulator import SimulateConfig
-
-    return SimulateConfig(**read_options("simulate", ABOUT, argv, lambda _: {"": SimulateConfig}))
-
-
-def run(argv: Sequence[str]) -> None:
-    """Simulates a dataset and says what there is to learn in it.
-
-    Args:
-        argv: The command's arguments.
-
-    Raises:
-        UserError: See `distributed_il.data.prepare.simulate.simulator.simulate`.
-    """
+def _simulate(config: SimulateConfig) -> None:
     from distributed_il.data.prepare.simulate.simulator import simulate
     from distributed_il.evaluation.simulation_oracle import report
 
-    config = read(argv)
     with ProgressLine() as line:
         simulation = simulate(config, line.update_stage)
         shown = report(simulation)
     print(shown.summary())
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
+
+
+SIMULATE = ConfigCommand(
+    "simulate",
+    "Simulates micro-video logs as a dataset, with the true preference behind every watch beside it.",
+    "distributed_il.data.prepare.simulate.simulator:SimulateConfig",
+    _simulate,
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shlex
 import sys
@@ -45,7 +44,7 @@ def check_arguments(command: str, arguments: Sequence[str]) -> None:
     Raises:
         UserError: A setting is unknown, missing, wrong, or a place without its full path.
     """
-    importlib.import_module(COMMANDS[command].module).read(arguments)
+    COMMANDS[command].load().read(arguments)
     given = collect(command, arguments)
     for key in SENT[command]:
         setting = given.last(key)
@@ -173,7 +172,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _send(config: SubmitConfig, command: str, arguments: Sequence[str]) -> None:
     if {"-h", "--help", "--print_config"} & set(arguments):
-        importlib.import_module(COMMANDS[command].module).run(arguments)
+        COMMANDS[command].load().run(arguments)
         return
     _refuse_our_flags(command, arguments)
     if "://" not in config.working_dir:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distributed_il.cli.given import Given
-from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import Sections, find_own_code, read_options
+from distributed_il.cli.output import metric_table
 from distributed_il.cli.train import NAMES, belongs_to_method, train_sections
 from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.runtime.sweep.space import SweepConfig

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distributed_il.cli.given import Given
-from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.options import Sections, find_own_code, read_options
+from distributed_il.cli.output import metric_table
 from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import METHODS, method_class

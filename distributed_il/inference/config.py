@@ -1,4 +1,4 @@
-"""What the commands that use a trained model are told."""
+"""Settings of the commands that use a trained model."""
 
 from __future__ import annotations
 
@@ -7,92 +7,95 @@ from typing import Literal
 
 from distributed_il.core.errors import UserError
 
-SplitName = Literal["train", "valid", "test", "unclear"]
-
-
-def _require_workers(workers: int | None) -> None:
-    if workers is not None and workers < 1:
-        raise UserError(f"workers is {workers}; it must be at least 1, or null")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScoreConfig:
-    """Which pairs to score by which model."""
+class CheckpointConfig:
+    """Which trained model to use."""
 
     run_dir: str
     """Directory (or pyarrow URI) of the run."""
-    output: str
-    """Directory (or pyarrow URI) of the result, Parquet in parts; the same command goes on where it was stopped."""
-    pairs: str | None = None
-    """Pairs of external ids: a Parquet or CSV file, or a directory of such; give these or a split."""
-    split: SplitName | None = None
-    """Rows of the dataset."""
-    user_column: str = "user_id"
-    """Column of user ids in the files of pairs."""
-    item_column: str = "item_id"
-    """Column of item ids."""
     data: str | None = None
     """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
     checkpoint: Literal["best", "last"] = "best"
     """Which model: that of the best round by validation loss, or the last one."""
-    workers: int | None = None
-    """Parts made side by side, each on one CPU; null: as many as there are CPUs."""
-
-    def __post_init__(self) -> None:
-        _require_workers(self.workers)
-        if (self.pairs is None) == (self.split is None):
-            raise UserError("give either pairs, a file of external ids, or split, rows of the dataset")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AnnotateConfig:
+class EvaluateConfig(CheckpointConfig):
+    """Which model to measure on which rows."""
+
+    split: Literal["valid", "test"] = "test"
+    """Which rows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportConfig(CheckpointConfig):
+    """Which model to export, and where to."""
+
+    output: str
+    """Local directory of the export; it must not exist, or be empty."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResultConfig(CheckpointConfig):
+    """Where a result in parts goes, and how many of them are written at once."""
+
+    output: str
+    """Directory (or pyarrow URI) of the result, Parquet in parts; the same command resumes where it was stopped."""
+    workers: int | None = None
+    """Parts written at the same time, each on one CPU; null: as many as there are CPUs."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"workers is {self.workers}; it must be at least 1, or null")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairsConfig(ResultConfig):
+    """Which pairs to use the model on."""
+
+    pairs: str | None = None
+    """Pairs of external ids: Parquet or delimited text, as a file, a directory or a pattern; without them `annotate`
+    takes the dataset's unclear pairs, and `score` needs a split."""
+    user_column: str = "user_id"
+    """Column of user ids in the files of pairs."""
+    item_column: str = "item_id"
+    """Column of item ids."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotateConfig(PairsConfig):
     """Which pairs to annotate by which model."""
 
-    run_dir: str
-    """Directory (or pyarrow URI) of the run."""
-    output: str
-    """Directory (or pyarrow URI) of the result, Parquet in parts; the same command goes on where it was stopped."""
-    pairs: str | None = None
-    """Pairs of external ids: a Parquet or CSV file, or a directory of such; by default the dataset's unclear ones."""
-    user_column: str = "user_id"
-    """Column of user ids in the files of pairs."""
-    item_column: str = "item_id"
-    """Column of item ids."""
-    data: str | None = None
-    """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
-    checkpoint: Literal["best", "last"] = "best"
-    """Which model: that of the best round by validation loss, or the last one."""
-    workers: int | None = None
-    """Parts made side by side, each on one CPU; null: as many as there are CPUs."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreConfig(PairsConfig):
+    """Which pairs to score by which model."""
+
+    split: Literal["train", "valid", "test", "unclear"] | None = None
+    """Rows of the dataset, instead of pairs."""
 
     def __post_init__(self) -> None:
-        _require_workers(self.workers)
+        ResultConfig.__post_init__(self)
+        if (self.pairs is None) == (self.split is None):
+            raise UserError("give either pairs, files of external ids, or split, rows of the dataset")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecommendConfig:
+class RecommendConfig(ResultConfig):
     """For whom to find the best items by which model."""
 
-    run_dir: str
-    """Directory (or pyarrow URI) of the run."""
-    output: str
-    """Directory (or pyarrow URI) of the result, Parquet in parts; the same command goes on where it was stopped."""
     users: str | None = None
-    """External user ids: a Parquet or CSV file, or a directory of such; by default all users of the dataset."""
+    """External user ids: Parquet or delimited text, as a file, a directory or a pattern; by default all users of the
+    dataset."""
     user_column: str = "user_id"
     """Column of user ids in these files."""
     top: int = 50
     """K, the items for each user."""
     seen: Literal["leave_out", "keep"] = "leave_out"
     """Whether items of the user's training rows and unclear watches are recommended again."""
-    data: str | None = None
-    """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
-    checkpoint: Literal["best", "last"] = "best"
-    """Which model: that of the best round by validation loss, or the last one."""
-    workers: int | None = None
-    """Parts made side by side, each on one CPU; null: as many as there are CPUs."""
 
     def __post_init__(self) -> None:
-        _require_workers(self.workers)
+        ResultConfig.__post_init__(self)
         if self.top < 1:
             raise UserError(f"top is {self.top}; it must be at least 1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -10,23 +9,10 @@ import torch
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation.split_scores import SplitReader, score_split
+from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.trained_run import open_run
 from distributed_il.models.learner import Learner
 from distributed_il.training.side_features import features_for
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateConfig:
-    """Which model to measure on which rows."""
-
-    run_dir: str
-    """Directory (or pyarrow URI) of the run."""
-    data: str | None = None
-    """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
-    split: Literal["valid", "test"] = "test"
-    """Which rows."""
-    checkpoint: Literal["best", "last"] = "best"
-    """Which model: that of the best round by validation loss, or the last one."""
 
 
 def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | None) -> tuple[Learner, Dataset]:

@@ -13,7 +13,7 @@ import ray.data
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
-from distributed_il.inference.config import AnnotateConfig, RecommendConfig, ScoreConfig
+from distributed_il.inference.config import AnnotateConfig, PairsConfig, RecommendConfig, ScoreConfig
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_files import find_pairs
@@ -155,9 +155,7 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
     return run_work(work, config.output, workers=config.workers, on_progress=on_progress)
 
 
-def _pairs(
-    config: ScoreConfig | AnnotateConfig, split: str | None, *, weights: bool, on_progress: StageProgress
-) -> dict[str, int]:
+def _pairs(config: PairsConfig, split: str | None, *, weights: bool, on_progress: StageProgress) -> dict[str, int]:
     # Whether there are pairs shows before the model is read.
     files = find_pairs(config.pairs, (config.user_column, config.item_column)) if config.pairs else None
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data)

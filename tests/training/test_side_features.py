@@ -18,7 +18,8 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, DatasetWriter
 from distributed_il.data.features import Features
-from distributed_il.inference.evaluate import EvaluateConfig, evaluate, load_model
+from distributed_il.inference.config import EvaluateConfig
+from distributed_il.inference.evaluate import evaluate, load_model
 from distributed_il.runtime.preflight import check_run
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.side_features import about_features, features_for

@@ -1,5 +1,5 @@
 """A trained model for other programs: `torch.export`, ONNX, and arrays that NumPy alone can read."""
 
-from distributed_il.inference.export.exporting import ExportConfig, export
+from distributed_il.inference.export.exporting import export
 
-__all__ = ["ExportConfig", "export"]
+__all__ = ["export"]

@@ -12,9 +12,8 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +24,7 @@ from torch.export import ExportedProgram
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import StagedDirectory, is_local, to_json
+from distributed_il.inference.config import ExportConfig
 from distributed_il.inference.export import numpy_model
 from distributed_il.inference.export.onnx_file import load_onnx, save_onnx
 from distributed_il.inference.export.pair_model import CODES, PairModel, trace
@@ -37,20 +37,6 @@ TOLERANCE = 1e-4
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 LogitsOf = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExportConfig:
-    """Which model to export, and where to."""
-
-    run_dir: str
-    """Directory (or pyarrow URI) of the run."""
-    output: str
-    """Local directory of the export; it must not exist, or be empty."""
-    data: str | None = None
-    """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
-    checkpoint: Literal["best", "last"] = "best"
-    """Which model: that of the best round by validation loss, or the last one."""
 
 
 def export(config: ExportConfig) -> dict[str, Any]:

@@ -1,63 +1,20 @@
-"""The command line, through real arguments: what reaches the function behind a command, and what people read."""
+"""Settings on the command line: from files, variables and flags to values, or to a message."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from distributed_il.cli import main
 from distributed_il.cli.given import collect, suggestion
-from distributed_il.cli.metric_table import metric_table
 from distributed_il.cli.train import read_train_config
 from distributed_il.core.config import TrainConfig, config_to_yaml
-from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import METHODS, InverseGradientConfig, TruncatedConfig
 
 JOBS = Path(__file__).parents[2] / "jobs"
 NEEDED = ["--data.path=data", "--run.dir=run"]
-METRICS = {
-    "auc": 0.84,
-    "gauc": 0.77,
-    "ndcg@10": 0.95,
-    "ndcg@20": 0.96,
-    "mrr": 0.5,
-    "logloss": None,
-    "ece": float("nan"),
-    "rows": 2000,
-    "users": 30,
-    "users_left_out": 3,
-    "positives_share": 0.5,
-}
-
-
-@pytest.fixture(autouse=True)
-def no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's own environment stays out of the tests."""
-    for name in os.environ:
-        if name.startswith("DISTRIBUTED_IL_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
-    """Configurations that reached `launch`, which here trains nothing."""
-    configs: list[TrainConfig] = []
-
-    def launch(config: TrainConfig) -> dict[str, Any]:
-        configs.append(config)
-        return {"valid": METRICS, "test": METRICS, "trivial": {"item_mean": METRICS, "user_item_bias": METRICS}}
-
-    module = types.ModuleType("distributed_il.runtime.launch")
-    module.launch = launch  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "distributed_il.runtime.launch", module)
-    return configs
 
 
 def write(path: Path, text: str) -> str:
@@ -288,119 +245,7 @@ def test_every_job_names_settings_that_exist(path: Path, capsys: pytest.CaptureF
     assert yaml.safe_load(capsys.readouterr().out)
 
 
-# Each command calls its function and prints what came out
-
-
-def test_train_shows_the_model_beside_the_trivial_rows(
-    launched: list[TrainConfig], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["train", *NEEDED]) == 0
-    out = capsys.readouterr().out
-    for words in ("gmf ig", "item mean", "user item bias", "0.8400", "tensorboard --logdir run/tensorboard"):
-        assert words in out
-
-
-def test_prepare_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from distributed_il.data import prepare
-
-    told: list[Any] = []
-    monkeypatch.setattr(prepare, "prepare", lambda config, progress, **_: told.append(config) or "manifest")
-    monkeypatch.setattr(prepare, "summary_text", lambda manifest: f"summary of {manifest}")
-    assert main(["prepare", "--source=raw", "--output=data", "--positive_above=3", "--delimiter=,"]) == 0
-    assert (told[0].source, told[0].positive_above, told[0].delimiter) == ("raw", 3.0, ",")
-    assert "summary of manifest" in capsys.readouterr().out
-
-
-def test_simulate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from distributed_il.data.prepare.simulate import simulator
-    from distributed_il.evaluation import simulation_oracle
-
-    told: list[Any] = []
-
-    def simulate(config: Any, progress: Any) -> Any:
-        told.append(config)
-        return "simulation"
-
-    def report(simulation: str) -> Any:
-        return types.SimpleNamespace(summary=lambda: f"what there is to learn in a {simulation}")
-
-    monkeypatch.setattr(simulator, "simulate", simulate)
-    monkeypatch.setattr(simulation_oracle, "report", report)
-    assert main(["simulate", "--output=data", "--preset=micro-video", "--seed=4"]) == 0
-    assert (told[0].preset, told[0].seed) == ("micro-video", 4)
-    assert "what there is to learn" in capsys.readouterr().out
-
-
-def test_evaluate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from distributed_il.inference import evaluate as evaluation
-
-    told: list[Any] = []
-
-    def evaluate(config: Any) -> dict[str, Any]:
-        told.append(config)
-        return {config.split: METRICS, "trivial": {"item_mean": METRICS}}
-
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
-    assert main(["evaluate", "--run_dir=run", "--split=valid", "--checkpoint=last"]) == 0
-    assert (told[0].run_dir, told[0].split, told[0].checkpoint) == ("run", "valid", "last")
-    assert "last checkpoint" in capsys.readouterr().out
-
-
-def test_metrics_that_are_not_defined_are_shown_as_such() -> None:
-    header, row, counts = metric_table("test", {"model": METRICS}).splitlines()
-    assert header.split()[0] == "test"
-    assert row.split() == ["model", "0.8400", "0.7700", "0.9500", "0.9600", "0.5000", "–", "–"]
-    assert counts.startswith("2,000 rows, 50.0% positive")
-
-
-# Exit codes and help
-
-
-def test_errors_for_people_end_with_code_2(
-    monkeypatch: pytest.MonkeyPatch, launched: list[TrainConfig], capsys: pytest.CaptureFixture[str]
-) -> None:
-    def launch(config: TrainConfig) -> None:
-        raise UserError("train-00.parquet, row 3: label is 7; it must be 0 or 1")
-
-    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
-    assert refusal(capsys, "train", *NEEDED) == (
-        "distributed-il: train-00.parquet, row 3: label is 7; it must be 0 or 1\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143), (SystemExit(None), 0), (SystemExit("x"), 1)]
-)
-def test_a_run_that_was_stopped_says_so_by_its_code(
-    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, launched: list[TrainConfig]
-) -> None:
-    def launch(config: TrainConfig) -> None:
-        raise error
-
-    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
-    assert main(["train", *NEEDED]) == code
-
-
-def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch, launched: list[TrainConfig]) -> None:
-    def launch(config: TrainConfig) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
-    with pytest.raises(ZeroDivisionError):
-        main(["train", *NEEDED])
-
-
-def test_an_unknown_command_is_refused_with_the_nearest_right_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean 'train'" in refusal(capsys, "trian")
-    assert "a command comes first" in refusal(capsys, "--config=job.yaml", "train")
-
-
-@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"]])
-def test_help_names_every_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(argv) == 0
-    out = capsys.readouterr().out
-    for command in ("prepare", "simulate", "train", "evaluate"):
-        assert command in out
+# Help, and where a setting came from
 
 
 @pytest.mark.parametrize("command", ["prepare", "simulate", "train", "evaluate"])
@@ -421,22 +266,6 @@ def test_help_shows_the_settings_of_the_method_named(capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "--method.max_drop_rate" in out
     assert "--method.dual_learning_rate" not in out
-
-
-def test_help_loads_neither_torch_nor_ray() -> None:
-    program = (
-        "import sys; from distributed_il.cli import main\n"
-        "for argv in (['--help'], ['train', '--help'], ['prepare', '--help'], ['simulate', '--help']): main(argv)\n"
-        "sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
-
-
-def test_the_package_runs_as_a_module() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "distributed_il", "--version"], check=True, capture_output=True, text=True
-    )
-    assert done.stdout.startswith("distributed-il ")
 
 
 def test_settings_remember_where_they_were_given() -> None:

@@ -1,4 +1,4 @@
-"""Metrics as people read them: a row for each predictor."""
+"""What commands print of their results."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str
     return "\n".join(lines)
 
 
-def answer_line(output: str, counts: Mapping[str, int]) -> str:
-    """How many rows there are, how many of them the model did not answer, and where they lie.
+def result_line(output: str, counts: Mapping[str, int]) -> str:
+    """Says how many rows a result has, how many of them come from a fallback, and where they lie.
 
     Args:
         output: Directory of the result.
-        counts: `rows`, and rows by who answered.
+        counts: `rows`, and rows by what answered: the model or a fallback.
     """
-    others = {name: rows for name, rows in counts.items() if name not in ("rows", "model") and rows}
-    said = "".join(f", {rows:,} of them answered by {name.replace('_', ' ')}" for name, rows in others.items())
-    return f"{output}: {counts['rows']:,} rows{said}"
+    fallbacks = {name: rows for name, rows in counts.items() if name not in ("rows", "model") and rows}
+    answered = "".join(f", {rows:,} of them answered by {name.replace('_', ' ')}" for name, rows in fallbacks.items())
+    return f"{output}: {counts['rows']:,} rows{answered}"

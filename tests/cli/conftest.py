@@ -1,0 +1,53 @@
+"""A clean environment, and a `train` that trains nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from distributed_il.core.config import TrainConfig
+
+
+@pytest.fixture(autouse=True)
+def no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own environment stays out of the tests."""
+    for name in os.environ:
+        if name.startswith("DISTRIBUTED_IL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def metrics() -> dict[str, Any]:
+    """As they stand in metrics.json, two of them undefined."""
+    return {
+        "auc": 0.84,
+        "gauc": 0.77,
+        "ndcg@10": 0.95,
+        "ndcg@20": 0.96,
+        "mrr": 0.5,
+        "logloss": None,
+        "ece": float("nan"),
+        "rows": 2000,
+        "users": 30,
+        "users_left_out": 3,
+        "positives_share": 0.5,
+    }
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch, metrics: dict[str, Any]) -> list[TrainConfig]:
+    """Configurations that reached `launch`, which here trains nothing."""
+    configs: list[TrainConfig] = []
+
+    def launch(config: TrainConfig) -> dict[str, Any]:
+        configs.append(config)
+        return {"valid": metrics, "test": metrics, "trivial": {"item_mean": metrics, "user_item_bias": metrics}}
+
+    module = types.ModuleType("distributed_il.runtime.launch")
+    module.launch = launch  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "distributed_il.runtime.launch", module)
+    return configs
