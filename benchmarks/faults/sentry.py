@@ -20,7 +20,7 @@ import distributed_il.methods.steps.executor
 import distributed_il.training.checkpoint
 import distributed_il.training.checkpoint_shards
 from benchmarks.faults.step_log import StepLog
-from distributed_il.core.files import write_aside
+from distributed_il.core.files import write_atomically
 from distributed_il.data.loading.batch import Batch
 from distributed_il.methods.inverse_gradient import InverseGradient
 from distributed_il.methods.steps.decision import StepReport, decide_together
@@ -100,11 +100,11 @@ def post() -> None:
         sentry.passes("candidates")  # the three losses have been summed over ranks, and no update has begun
         return decision
 
-    written = _after(write_aside, functools.partial(sentry.passes, "checkpoint"))
+    written = _after(write_atomically, functools.partial(sentry.passes, "checkpoint"))
     mock.patch.object(InverseGradient, "step", watched_step).start()
     mock.patch.object(distributed_il.methods.steps.executor, "decide_together", watched_decide).start()
-    mock.patch.object(distributed_il.training.checkpoint, "write_aside", written).start()
-    mock.patch.object(distributed_il.training.checkpoint_shards, "write_aside", written).start()
+    mock.patch.object(distributed_il.training.checkpoint, "write_atomically", written).start()
+    mock.patch.object(distributed_il.training.checkpoint_shards, "write_atomically", written).start()
 
 
 def _after(write: Callable[..., None], tell: Callable[[], None]) -> Callable[..., None]:

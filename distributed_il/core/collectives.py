@@ -1,4 +1,4 @@
-"""The few reductions that the core needs, as a protocol: within one process, or over torch.distributed."""
+"""What the ranks of a run do together: collectives as a protocol, sums in rank order, errors, exchanges of records."""
 
 from __future__ import annotations
 
@@ -65,15 +65,24 @@ class Collectives(Protocol):
         ...
 
 
-class LocalCollectives:
+class MeteredCollectives:
+    """Counts what the collectives of a rank take."""
+
+    def __init__(self) -> None:
+        """Starts at 0."""
+        self.seconds = 0.0
+        self.sent_bytes = 0
+
+    def _meter(self, started: float, *sent: Tensor) -> None:
+        self.seconds += time.perf_counter() - started
+        self.sent_bytes += sum(tensor.numel() * tensor.element_size() for tensor in sent)
+
+
+class LocalCollectives(MeteredCollectives):
     """One process: every reduction is the identity."""
 
     rank = 0
     world_size = 1
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.sent_bytes = 0
 
     def all_gather(self, tensor: Tensor) -> Tensor:
         return tensor.unsqueeze(0)
@@ -89,26 +98,26 @@ class LocalCollectives:
         return
 
 
-class DistributedCollectives:
+class DistributedCollectives(MeteredCollectives):
     """The default process group of torch.distributed, gloo or NCCL, set up by the caller."""
 
     def __init__(self) -> None:
+        """Takes rank and world size from the group."""
+        super().__init__()
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
-        self.seconds = 0.0
-        self.sent_bytes = 0
 
     def all_gather(self, tensor: Tensor) -> Tensor:
         started = time.perf_counter()
         gathered = tensor.new_empty((self.world_size * tensor.numel(),))
         _gather_into(gathered, tensor.contiguous().view(-1))
-        self._account(started, tensor)
+        self._meter(started, tensor)
         return gathered.view(self.world_size, *tensor.shape)
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         started = time.perf_counter()
         dist.all_reduce(tensor)
-        self._account(started, tensor)
+        self._meter(started, tensor)
         return tensor
 
     def all_to_all(self, parts: Sequence[Tensor], counts: Sequence[int] | None = None) -> list[Tensor]:
@@ -120,17 +129,13 @@ class DistributedCollectives:
         started = time.perf_counter()
         arrived = parts[0].new_empty((sum(counts), *parts[0].shape[1:]))
         dist.all_to_all_single(arrived, torch.cat(tuple(parts)), list(counts), rows)
-        self._account(started, *parts[: self.rank], *parts[self.rank + 1 :])
+        self._meter(started, *parts[: self.rank], *parts[self.rank + 1 :])
         return list(arrived.split(list(counts)))
 
     def barrier(self) -> None:
         started = time.perf_counter()
         dist.barrier()
-        self._account(started)
-
-    def _account(self, started: float, *sent: Tensor) -> None:
-        self.seconds += time.perf_counter() - started
-        self.sent_bytes += sum(tensor.numel() * tensor.element_size() for tensor in sent)
+        self._meter(started)
 
 
 def check_parts(world_size: int, parts: Sequence[Tensor], counts: Sequence[int] | None) -> None:
@@ -168,17 +173,17 @@ class FirstError:
 
     @contextmanager
     def kept(self) -> Generator[None]:
-        """Keeps an error of what it encloses, which must hold no collective."""
+        """Keeps an error of the enclosed code, which must not call collectives."""
         try:
             yield
         except Exception as raised:
             self.error = self.error or raised
 
     def raise_together(self, what: str, collectives: Collectives, device: torch.device) -> None:
-        """Ends on all ranks if one of them has kept an error; all call it together.
+        """Raises on all ranks if one of them has kept an error; all call it together.
 
         Args:
-            what: What could not be done, for the ranks where all went well.
+            what: What could not be done, for the message of the ranks without an error.
             collectives: The ranks.
             device: Where collectives work.
 

@@ -1,4 +1,4 @@
-"""Randomness from counters: what is drawn for a row depends on its number, never on what was drawn before it."""
+"""A counter-based random generator: a row's draws depend on its number, never on what was drawn before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 UInt64 = NDArray[np.uint64]
 
 SPLIT = 1
-"""Stream that deals rows to train, valid and test, or to training-train and training-test."""
+"""Stream that splits rows into train, valid and test, or into training-train and training-test."""
 ORDER = 2
 """Stream that orders the rows of a pass."""
 UNLABELLED = 3
@@ -49,7 +49,7 @@ def _mix_array(state: UInt64) -> UInt64:
 
 
 def hash_u64(seed: int, stream: int, *counters: NDArray[Any] | int) -> UInt64:
-    """A 64-bit hash of (seed, stream, counters), the same on every machine for ever.
+    """Hashes (seed, stream, counters) to 64 bits, the same on every machine and in every version.
 
     The words are folded in one by one: each is the number of the output to take from a splitmix64 generator that was
     started in the hash of the words before it.

@@ -1,4 +1,4 @@
-"""Files on any pyarrow filesystem: where a path leads, hashing while writing, and directories that appear whole."""
+"""Files on any pyarrow filesystem: paths, hashes, full disks, and files and directories that appear complete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHUNK_BYTES = 4 << 20
 
 
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
-    """The filesystem that a path leads to, and the path on it.
+    """Returns the filesystem that a path leads to, and the path on it.
 
     Args:
         path: A local path, or a URI that pyarrow knows (`s3://`, `gs://`, `hdfs://`, `file://`).
@@ -48,24 +48,25 @@ def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
 
 
 def is_local(fs: pafs.FileSystem) -> bool:
-    """Whether files of this filesystem can be memory-mapped and renamed as local ones."""
+    """Returns whether files of this filesystem can be memory-mapped and renamed."""
     return isinstance(fs, pafs.LocalFileSystem)
 
 
 PREPARING = "nothing was kept, and preparing needs about five times the size of the finished dataset while it runs"
-"""What `told_when_full` adds unless it is told otherwise."""
+RESUMABLE = "then the same command goes on from the run's last checkpoint"
+"""Hints that end the message of a full disk."""
 
 
 @contextmanager
-def told_when_full(path: str, hint: str = PREPARING) -> Generator[None]:
-    """Turns the errors of a disk without room into one that says what to do.
+def explain_full_disk(path: str, hint: str = PREPARING) -> Generator[None]:
+    """Turns errors of a full disk into one that says what to do.
 
     Args:
         path: What is being written.
-        hint: Comes last in the message.
+        hint: Ends the message.
 
     Raises:
-        UserError: In place of an `OSError` whose number means that there is no room.
+        UserError: In place of an `OSError` that means that there is no room.
     """
     try:
         yield
@@ -114,7 +115,7 @@ class HashingSink(io.RawIOBase):
 
 
 def sha256_of(fs: pafs.FileSystem, path: str) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Returns the hexadecimal SHA-256 of a file."""
     digest = hashlib.sha256()
     with fs.open_input_stream(path, compression=None) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -122,8 +123,67 @@ def sha256_of(fs: pafs.FileSystem, path: str) -> str:
     return digest.hexdigest()
 
 
+def write_atomically(fs: pafs.FileSystem, path: str, content: bytes) -> None:
+    """Writes a file that appears complete or not at all.
+
+    Object stores show an object only once its upload is complete; elsewhere the file is written beside its place and
+    moved there.
+
+    Args:
+        fs: The filesystem.
+        path: Path on it.
+        content: What to write.
+
+    Raises:
+        UserError: The disk is full.
+    """
+    aside = f"{path}.tmp" if is_local(fs) else path
+    with explain_full_disk(path, RESUMABLE):
+        with fs.open_output_stream(aside, compression=None) as stream:
+            stream.write(content)
+        if aside != path:
+            fs.move(aside, path)
+
+
+def write_run_file(run_dir: str, name: str, content: str) -> None:
+    """Writes a text file of a run, complete or not at all.
+
+    Args:
+        run_dir: Directory or pyarrow URI of the run; made where it is missing.
+        name: Name of the file in it.
+        content: Its text.
+    """
+    fs, root = filesystem(run_dir)
+    fs.create_dir(root, recursive=True)
+    write_atomically(fs, f"{root}/{name}", content.encode())
+
+
+def read_run_file(run_dir: str, name: str) -> str | None:
+    """Reads a text file of a run; None where there is none."""
+    fs, root = filesystem(run_dir)
+    if fs.get_file_info(f"{root}/{name}").type != pafs.FileType.File:
+        return None
+    with fs.open_input_file(f"{root}/{name}") as stream:
+        return stream.read().decode()
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Serialises values to JSON, with null for numbers that JSON can't hold."""
+    return json.dumps(_plain(values), indent=2) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
 class StagedDirectory:
-    """A directory that is built aside and appears whole, or not at all.
+    """A directory that is built aside and appears complete, or not at all.
 
     Local: built as `PATH.tmp-<pid>` and renamed. Elsewhere, where directories can't be renamed, it is built in place,
     and whoever reads it must look for the file that is written last.
@@ -140,7 +200,7 @@ class StagedDirectory:
         """
         self.filesystem, self.target = filesystem(path)
         self._lock: int | None = None
-        with told_when_full(path):
+        with explain_full_disk(path):
             _require_empty(self.filesystem, self.target, path)
             try:
                 if is_local(self.filesystem):
@@ -221,76 +281,3 @@ def _remove_abandoned(target: Path) -> None:
             continue
         finally:
             os.close(handle)
-
-
-@contextmanager
-def full_disk_ends_run(path: str) -> Generator[None]:
-    """Ends the run with the cure where a disk has no room for one of its files.
-
-    Args:
-        path: The file or directory that is being written.
-
-    Raises:
-        UserError: In place of an `OSError` whose number means that there is no room.
-    """
-    with told_when_full(path, "then the same command goes on from the run's last checkpoint"):
-        yield
-
-
-def write_aside(fs: pafs.FileSystem, path: str, content: bytes) -> None:
-    """Writes a file that appears whole or not at all.
-
-    Object stores show an object only once its upload is complete; elsewhere the file is written beside its place and
-    moved there.
-
-    Args:
-        fs: The filesystem.
-        path: Path on it.
-        content: What to write.
-
-    Raises:
-        UserError: The disk is full.
-    """
-    aside = f"{path}.tmp" if is_local(fs) else path
-    with full_disk_ends_run(path):
-        with fs.open_output_stream(aside, compression=None) as stream:
-            stream.write(content)
-        if aside != path:
-            fs.move(aside, path)
-
-
-def write_run_file(run_dir: str, name: str, content: str) -> None:
-    """Writes a text file of a run, whole or not at all.
-
-    Args:
-        run_dir: Directory or pyarrow URI of the run; made where it is missing.
-        name: Name of the file in it.
-        content: Its text.
-    """
-    fs, root = filesystem(run_dir)
-    fs.create_dir(root, recursive=True)
-    write_aside(fs, f"{root}/{name}", content.encode())
-
-
-def read_run_file(run_dir: str, name: str) -> str | None:
-    """Text of a file of a run; None where there is none."""
-    fs, root = filesystem(run_dir)
-    if fs.get_file_info(f"{root}/{name}").type != pafs.FileType.File:
-        return None
-    with fs.open_input_file(f"{root}/{name}") as stream:
-        return stream.read().decode()
-
-
-def to_json(values: Mapping[str, Any]) -> str:
-    """JSON with null in place of numbers that JSON has no word for."""
-    return json.dumps(_plain(values), indent=2) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

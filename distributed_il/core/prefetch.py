@@ -1,4 +1,4 @@
-"""Work done ahead in a thread, so that the step finds its input ready."""
+"""Iterates ahead in a thread, so that the step finds its input ready."""
 
 from __future__ import annotations
 

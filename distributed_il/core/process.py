@@ -1,13 +1,17 @@
-"""Environment variables of a process that takes training steps; the C library and OpenMP read them as it starts."""
+"""The process that takes training steps: the environment that it starts with, and the memory that it uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+KINDS = {"anonymous": "RssAnon", "file": "RssFile", "shared": "RssShmem"}
+"""What each kind is called in /proc/self/status."""
+_PROCESSES = Path("/proc")
+
 
 def process_environment(threads: int) -> dict[str, str]:
-    """The variables, by name.
+    """Returns the environment variables for it, which the C library and OpenMP read as it starts.
 
     Args:
         threads: Threads that the process may use for one operation.
@@ -29,13 +33,8 @@ def process_environment(threads: int) -> dict[str, str]:
     }
 
 
-KINDS = {"anonymous": "RssAnon", "file": "RssFile", "shared": "RssShmem"}
-"""What each kind is called in /proc/self/status."""
-_PROCESSES = Path("/proc")
-
-
 def resident_bytes() -> dict[str, int]:
-    """Bytes of this process that lie in memory now, by kind; all 0 where the system does not say.
+    """Returns the bytes of this process in memory, by kind; all 0 where the system does not say.
 
     `anonymous` is heap, stacks and the like; `file` is programs and mapped files, pages that the system may drop and
     read again; `shared` is shared memory, such as the blocks of Ray's object store that were looked at here.
@@ -44,7 +43,7 @@ def resident_bytes() -> dict[str, int]:
 
 
 def bytes_of_process(process: int | str, fields: Mapping[str, str]) -> dict[str, int]:
-    """Some sizes of a process, in bytes.
+    """Reads sizes of a process, in bytes.
 
     Args:
         process: Its number, or `self`.

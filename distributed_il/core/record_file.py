@@ -1,4 +1,4 @@
-"""Records in a local file without a name: mapped, not held in memory, whatever their number."""
+"""Keeps any number of records in an unnamed local file, mapped instead of held in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distributed_il.core.errors import UserError
 
 
 class RecordFile:
-    """A file of packed records that goes with the process; its pages are the system's to drop and to read again.
+    """A file of packed records that vanishes with the process; the system may drop its pages and read them again.
 
     Attributes:
         dtype: Of the records.
@@ -23,7 +23,7 @@ class RecordFile:
     """
 
     def __init__(self, dtype: np.dtype[Any], what: str) -> None:
-        """Makes the file; it is empty.
+        """Makes an empty file.
 
         Args:
             dtype: Of the records.
@@ -37,11 +37,11 @@ class RecordFile:
         self._mapped: NDArray[Any] | None = None
 
     def append(self, records: NDArray[Any]) -> None:
-        """Writes records behind the last one; see `write`."""
+        """Writes records after the last one; see `write`."""
         self.write(self.size, records)
 
     def write(self, place: int, records: NDArray[Any]) -> None:
-        """Writes records from a place on; what was read before stays valid.
+        """Writes records from a place on; arrays read before stay valid.
 
         Args:
             place: Number of the first one.
@@ -63,7 +63,7 @@ class RecordFile:
         self.size = max(self.size, place + len(records))
 
     def records(self) -> NDArray[Any]:
-        """All records, read-only and mapped: [size]."""
+        """Maps all records: read-only [size]."""
         if self._mapped is None or self._mapped.size != self.size:
             # An empty file can't be mapped.
             content = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) if self.size else b""

@@ -16,7 +16,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from distributed_il.core.collectives import Collectives, DistributedCollectives, LocalCollectives, check_parts
+from distributed_il.core.collectives import (
+    Collectives,
+    DistributedCollectives,
+    LocalCollectives,
+    MeteredCollectives,
+    check_parts,
+)
 
 LEAST_AREA_BYTES = 1 << 20
 _ALIGNED_BYTES = 64
@@ -27,13 +33,13 @@ _TIMEOUT = struct.Struct("@ll")  # seconds and microseconds
 
 
 def join_ranks(timeout_s: float) -> Collectives:
-    """What the ranks of the default process group talk through; all ranks call it together.
+    """Returns the collectives of the default process group; all ranks call it together.
 
-    Memory, where the group is gloo's and all ranks reach one another's sockets, as on one machine; torch.distributed
-    elsewhere.
+    They go through memory where the group is gloo's and all ranks reach one another's sockets, as on one machine, and
+    through torch.distributed elsewhere.
 
     Args:
-        timeout_s: How long a rank waits for another one in memory; torch.distributed has a limit of its own.
+        timeout_s: Seconds that a rank waits for another one in memory; torch.distributed has its own limit.
     """
     group = DistributedCollectives()
     if group.world_size == 1:
@@ -44,7 +50,7 @@ def join_ranks(timeout_s: float) -> Collectives:
     return group if links is None else NodeCollectives(group.rank, links, timeout_s)
 
 
-class NodeCollectives:
+class NodeCollectives(MeteredCollectives):
     """`Collectives` through memory, for tensors on the CPU.
 
     A rank writes into one of two areas of its own, in turns, tells the others where through sockets, and reads what
@@ -60,9 +66,8 @@ class NodeCollectives:
             links: A connected Unix socket to each other rank.
             timeout_s: How long to wait for another rank.
         """
+        super().__init__()
         self.rank, self.world_size = rank, len(links) + 1
-        self.seconds = 0.0
-        self.sent_bytes = 0
         self._links, self._timeout_s, self._turn = dict(sorted(links.items())), timeout_s, 0
         self._own = [_Area(os.memfd_create("distributed-il")) for _ in range(2)]
         for link in self._links.values():
@@ -149,8 +154,7 @@ class NodeCollectives:
     def _end(self, started: float, *sent: Tensor) -> None:
         """Ends a collective, in which each other rank was told and heard once."""
         self._turn = 1 - self._turn
-        self.seconds += time.perf_counter() - started
-        self.sent_bytes += sum(tensor.numel() * tensor.element_size() for tensor in sent)
+        self._meter(started, *sent)
 
 
 class _Area:

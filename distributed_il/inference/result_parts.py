@@ -17,7 +17,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import filesystem, is_local, read_run_file, to_json, told_when_full, write_run_file
+from distributed_il.core.files import explain_full_disk, filesystem, is_local, read_run_file, to_json, write_run_file
 
 MANIFEST = "_manifest.json"
 """Readers of Parquet leave files alone that begin with an underscore."""
@@ -61,7 +61,7 @@ class ResultParts:
             taken = info.type == pafs.FileType.Directory and fs.get_file_info(pafs.FileSelector(root))
             if info.type == pafs.FileType.File or taken:
                 raise UserError(f"{output} is taken; give a directory that does not exist yet, or empty this one first")
-            with told_when_full(output):
+            with explain_full_disk(output):
                 write_run_file(output, MANIFEST, to_json({"made_from": made_from, "finished": False}))
         else:
             _require_same(output, json.loads(text)["made_from"], made_from)
@@ -97,7 +97,7 @@ class ResultParts:
         aside = f"{path}.tmp" if is_local(self.filesystem) else path
         try:
             with (
-                told_when_full(path),
+                explain_full_disk(path),
                 self.filesystem.open_output_stream(aside, compression=None) as sink,
                 pq.ParquetWriter(sink, schema, compression="zstd") as writer,
             ):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from distributed_il import __version__
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import write_aside
+from distributed_il.core.files import write_atomically
 from distributed_il.data.dataset import filesystem
 from distributed_il.report import curves, data_and_settings, results
 from distributed_il.report.html.html import joined, page
@@ -56,7 +56,7 @@ def report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
     lead = ", ".join(dict.fromkeys(dataset.manifest.name for dataset in datasets.values()))
     footer = f"distributed_il {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     try:
-        write_aside(fs, path, page(title, lead, sections, footer).encode())
+        write_atomically(fs, path, page(title, lead, sections, footer).encode())
     except OSError as error:
         raise UserError(
             f"--output {config.output} can't be written ({error}); choose a place you may write to"

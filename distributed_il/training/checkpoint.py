@@ -25,7 +25,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import filesystem, write_aside
+from distributed_il.core.files import filesystem, write_atomically
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint_shards import TablePart, file_name, read_table, read_tensors, write_parts
 
@@ -102,10 +102,10 @@ class CheckpointStore:
                     "files": files | {part.file: part.bytes for part in parts},
                     "parts": [asdict(part) for part in parts],
                 }
-                write_aside(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
+                write_atomically(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
                 named = self._names() | dict.fromkeys(names, name)
                 # In one file: a kill between two would leave a `best` of a round that `last` has yet to run.
-                write_aside(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(named).encode())
+                write_atomically(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(named).encode())
                 self._remove_all_but(named.values())
 
     def manifest(self, name: Name) -> dict[str, Any] | None:
@@ -221,7 +221,7 @@ class CheckpointStore:
         return users + write_parts(self._fs, place, "items", learner.items, rank=rank, world_size=world)
 
     def _write(self, place: str, stem: str, content: bytes) -> int:
-        write_aside(self._fs, f"{place}/{file_name(stem)}", content)
+        write_atomically(self._fs, f"{place}/{file_name(stem)}", content)
         return len(content)
 
     def _read(self, path: str) -> bytes:

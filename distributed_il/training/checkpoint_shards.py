@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import write_aside
+from distributed_il.core.files import write_atomically
 from distributed_il.models.embedding.row_adam import Rows, catch_up
 from distributed_il.models.embedding.table import EmbeddingTable
 
@@ -82,7 +82,7 @@ def write_parts(
             "last_step": table.last_step[start : start + size].cpu().contiguous(),
         }
         content = save(tensors)
-        write_aside(fs, f"{place}/{file_name(stem)}", content)
+        write_atomically(fs, f"{place}/{file_name(stem)}", content)
         parts.append(
             TablePart(file=stem, table=name, first=rows[0], stride=table.stride, rows=len(rows), bytes=len(content))
         )

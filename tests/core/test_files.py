@@ -18,10 +18,10 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.files import (
     HashingSink,
     StagedDirectory,
+    explain_full_disk,
     filesystem,
     is_local,
     sha256_of,
-    told_when_full,
 )
 
 
@@ -126,12 +126,12 @@ def test_elsewhere_a_directory_is_built_in_place(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_told_with_its_cure(number: int) -> None:
-    with pytest.raises(UserError, match=r"/some/where: the disk .*make room"), told_when_full("/some/where"):
+    with pytest.raises(UserError, match=r"/some/where: the disk .*make room"), explain_full_disk("/some/where"):
         raise OSError(number, os.strerror(number))
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(FileNotFoundError), told_when_full("x"):
+    with pytest.raises(FileNotFoundError), explain_full_disk("x"):
         raise FileNotFoundError(errno.ENOENT, "no such file")
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import write_aside
+from distributed_il.core.files import write_atomically
 from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
@@ -159,10 +159,10 @@ def test_what_one_rank_cannot_write_is_no_checkpoint_for_any(
     def refuse(fs: Any, path: str, content: bytes) -> None:
         if path.endswith(refused) and "-00000002" in path:
             raise OSError("the disk is gone")
-        write_aside(fs, path, content)
+        write_atomically(fs, path, content)
 
     for module in (checkpoint_shards, checkpoint):
-        monkeypatch.setattr(module, "write_aside", refuse)
+        monkeypatch.setattr(module, "write_atomically", refuse)
 
     def run(ranks: Collectives) -> tuple[str, list[Tensor], str]:
         learner = new_learner(ranks, "sharded")
@@ -201,10 +201,10 @@ def test_whichever_write_is_the_last_before_a_kill_both_names_are_of_one_checkpo
         if not writes:
             raise KeyboardInterrupt  # as a kill, it is no error that ranks would tell each other of
         writes -= 1
-        write_aside(fs, path, content)
+        write_atomically(fs, path, content)
 
     for module in (checkpoint_shards, checkpoint):
-        monkeypatch.setattr(module, "write_aside", die)
+        monkeypatch.setattr(module, "write_atomically", die)
     take_step(learner, 0)
     store, allowed = CheckpointStore(str(tmp_path)), 0
     for allowed in range(100):

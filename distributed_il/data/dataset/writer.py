@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import HashingSink, StagedDirectory, told_when_full
+from distributed_il.core.files import HashingSink, StagedDirectory, explain_full_disk
 from distributed_il.data.dataset.feature_files import write_features
 from distributed_il.data.dataset.index_files import write_index
 from distributed_il.data.dataset.lane_writer import LaneWriter
@@ -150,7 +150,7 @@ class DatasetWriter:
             UserError: The disk is full.
         """
         _check_table(split, table)
-        with told_when_full(self.path):
+        with explain_full_disk(self.path):
             if split not in self._splits:
                 self._splits[split] = LaneWriter(
                     self._staging.filesystem,
@@ -176,7 +176,7 @@ class DatasetWriter:
     def finish_split(self, split: str) -> None:
         """Closes the files of a split that gets no more rows, which frees its memory; `finish` does so too."""
         if split in self._splits:
-            with told_when_full(self.path):
+            with explain_full_disk(self.path):
                 self._done[split] = self._splits[split].finish(self._positives[split])
             del self._splits[split]
 
@@ -192,7 +192,7 @@ class DatasetWriter:
             ValueError: The pairs are not in order.
             UserError: The disk is full.
         """
-        with told_when_full(self.path):
+        with explain_full_disk(self.path):
             files = write_index(self._staging.filesystem, self._staging.building, index, pairs, num_users, self.scratch)
         self._indexes[index] = files[1].rows
         self._tables += files
@@ -208,7 +208,7 @@ class DatasetWriter:
         Raises:
             UserError: The disk is full.
         """
-        with told_when_full(self.path):
+        with explain_full_disk(self.path):
             self._tables += write_features(self._staging.filesystem, self._staging.building, entity, codes, values)
         self._features[entity] = tuple(FeatureColumn(name=name, values=len(known)) for name, known in values.items())
         self._coded[entity] = len(codes)
@@ -247,7 +247,7 @@ class DatasetWriter:
             self.finish_split(split)
         self._check_whole(len(users), len(items))
         self._sizes = (len(users), len(items))
-        with told_when_full(self.path):
+        with explain_full_disk(self.path):
             self._write_vocabulary(USERS_NAME, users, self._activity[0])
             self._write_vocabulary(ITEMS_NAME, items, self._activity[1])
             manifest = Manifest(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
-from distributed_il.core.files import full_disk_ends_run
+from distributed_il.core.files import RESUMABLE, explain_full_disk
 
 P = ParamSpec("P")
 
@@ -74,14 +74,14 @@ class NullMonitor:
         """Nothing."""
 
 
-def _told_when_full(
+def _explaining_full_disk(
     method: Callable[Concatenate[TensorBoardMonitor, P], None],
 ) -> Callable[Concatenate[TensorBoardMonitor, P], None]:
     """Whichever call TensorBoard's writing thread lets its error out of, it is told."""
 
     @functools.wraps(method)
     def guarded(self: TensorBoardMonitor, /, *arguments: P.args, **named: P.kwargs) -> None:
-        with full_disk_ends_run(self.log_dir):
+        with explain_full_disk(self.log_dir, RESUMABLE):
             method(self, *arguments, **named)
 
     return guarded
@@ -99,26 +99,26 @@ class TensorBoardMonitor:
                 that a resumed run shows no step twice. None for a new run.
         """
         self.log_dir = log_dir
-        with full_disk_ends_run(log_dir):
+        with explain_full_disk(log_dir, RESUMABLE):
             self._writer = SummaryWriter(log_dir, purge_step=purge_step)
 
     def __enter__(self) -> TensorBoardMonitor:
         """Itself."""
         return self
 
-    @_told_when_full
+    @_explaining_full_disk
     def __exit__(self, *_: object) -> None:
         """Closes the files."""
         self._writer.close()
 
-    @_told_when_full
+    @_explaining_full_disk
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """See `Monitor.scalars`."""
         for tag, value in values.items():
             if math.isfinite(value):
                 self._writer.add_scalar(tag, value, step)
 
-    @_told_when_full
+    @_explaining_full_disk
     def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
         """See `Monitor.histogram`; the sums that TensorBoard wants are taken at the bins' centres."""
         filled = np.flatnonzero(counts)
@@ -135,17 +135,17 @@ class TensorBoardMonitor:
             global_step=step,
         )
 
-    @_told_when_full
+    @_explaining_full_disk
     def image(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
         """See `Monitor.image`."""
         self._writer.add_image(tag, picture, step, dataformats="HWC")
 
-    @_told_when_full
+    @_explaining_full_disk
     def text(self, tag: str, markdown: str, step: int) -> None:
         """See `Monitor.text`."""
         self._writer.add_text(tag, markdown, step)
 
-    @_told_when_full
+    @_explaining_full_disk
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
         """See `Monitor.hparams`; kept in this run's own files, where `add_hparams` would open a run beside it."""
         kinds = bool | int | float | str
@@ -155,7 +155,7 @@ class TensorBoardMonitor:
             self._writer._get_file_writer().add_summary(summary, step)  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
         self.scalars(finite, step)
 
-    @_told_when_full
+    @_explaining_full_disk
     def flush(self) -> None:
         """Hands everything to the files."""
         self._writer.flush()

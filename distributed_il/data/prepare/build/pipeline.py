@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from distributed_il.core.files import told_when_full
+from distributed_il.core.files import explain_full_disk
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import DatasetWriter, Manifest, SourceFile
 from distributed_il.data.prepare.build.assign_splits import assign_splits
@@ -72,7 +72,7 @@ def build_dataset(
     """
     counts: Counter[str] = Counter()
     with (
-        told_when_full(output),
+        explain_full_disk(output),
         DatasetWriter(
             output,
             name=options.name,
