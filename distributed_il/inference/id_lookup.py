@@ -9,21 +9,10 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from distributed_il.data.prepare.sources.column_types import BadValueError
+
 # Its functions are made when it is imported, so that no type checker sees them.
 pc: Any = pyarrow.compute
-
-
-class BadIdError(Exception):
-    """A value that can't be an id of the dataset.
-
-    Attributes:
-        row: Its place in the column, from 0.
-        problem: What is wrong with it, and the cure.
-    """
-
-    def __init__(self, row: int, problem: str) -> None:
-        super().__init__(row, problem)
-        self.row, self.problem = row, problem
 
 
 class IdLookup:
@@ -74,26 +63,24 @@ class IdLookup:
             column: As it was read; text that holds whole numbers will do for them.
 
         Raises:
-            BadIdError: A value is missing, or can't be an id of this dataset.
+            BadValueError: A value is missing, or can't be an id of this dataset.
         """
         kind = self.ids.type
         try:
             ids = column.cast(kind)
-            if not ids.null_count:
+            if not ids.null_count and not (pa.types.is_string(kind) and pc.any(pc.equal(ids, "")).as_py()):
                 return ids
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass
         row = next(row for row, value in enumerate(column) if not _fits(value, kind))
+        value = column[row].as_py()
         what = "whole numbers" if pa.types.is_integer(kind) else "text"
-        raise BadIdError(
-            row,
-            f"{column[row].as_py()!r} is no {self.entity} id: those of this dataset are {what}; correct or remove the "
-            "row",
-        )
+        problem = f"{value!r} is no {self.entity} id: those of this dataset are {what}; correct or remove the row"
+        raise BadValueError(row, value, problem)
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
     try:
-        return value.cast(kind).is_valid
+        return value.cast(kind).as_py() not in (None, "")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False

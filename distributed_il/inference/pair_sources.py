@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import UNCLEAR, Block, Dataset
-from distributed_il.inference.id_lookup import BadIdError, IdLookup
+from distributed_il.data.prepare.sources.column_types import BadValueError
+from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.pair_files import PairFiles
 
 PIECE_ROWS = 262_144
@@ -108,7 +109,7 @@ class GivenPairs:
 
     @property
     def rows(self) -> Sequence[int]:
-        return [piece.rows for piece in self._files.pieces]
+        return [part.rows for _, part in self._files.pieces]
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -120,28 +121,27 @@ class GivenPairs:
             yield Pairs(users.rows(user_ids), items.rows(item_ids), columns)
 
 
-def read_ids(files: PairFiles, piece: int, vocabularies: Sequence[IdLookup]) -> Iterator[list[pa.Array]]:
+def read_ids(files: PairFiles, piece: int, lookups: Sequence[IdLookup]) -> Iterator[list[pa.Array]]:
     """Reads the columns of a piece as ids of the dataset's types.
 
     Args:
         files: The files.
         piece: Number of the piece.
-        vocabularies: Of each column.
+        lookups: Of each column.
 
     Raises:
         UserError: A file is damaged, or holds what is no id; with its line or row.
     """
-    done = 0
-    for batch in files.read(files.pieces[piece]):
+    file, part = files.pieces[piece]
+    for found in file.read(list(files.columns), part=part):
         ids: list[pa.Array] = []
-        for name, vocabulary in zip(files.columns, vocabularies, strict=True):
+        for name, lookup in zip(files.columns, lookups, strict=True):
             try:
-                ids.append(vocabulary.read(batch.column(name)))
-            except BadIdError as error:
-                place = files.place(files.pieces[piece], done + error.row)
+                ids.append(lookup.read(found.batch.column(name)))
+            except BadValueError as error:
+                place = file.place(int(found.rows[error.row]), part)
                 raise UserError(f"{place}, column {name}: {error.problem}") from error
         yield ids
-        done += batch.num_rows
 
 
 def _grouped(blocks: Sequence[Block]) -> Iterator[list[Block]]:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distributed_il.inference.id_lookup import BadIdError, IdLookup
+from distributed_il.data.prepare.sources.column_types import BadValueError
+from distributed_il.inference.id_lookup import IdLookup
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,8 @@ def test_raw_columns_take_the_type_of_the_ids() -> None:
     assert numbers.read(pa.array([1.0, 2.0])).to_pylist() == [1, 2]
     assert words.read(pa.array([1, 2])).to_pylist() == ["1", "2"]
     for column, row in ((pa.array(["1", "1.5"]), 1), (pa.array([2.0, 1.0, 1.5]), 2), (pa.array([None, 1]), 0)):
-        with pytest.raises(BadIdError) as refused:
+        with pytest.raises(BadValueError) as refused:
             numbers.read(column)
         assert refused.value.row == row
+    with pytest.raises(BadValueError, match="'' is no user id"):
+        words.read(pa.array(["x", ""]))

@@ -21,7 +21,8 @@ NUMBERS = [IdLookup(entity, pa.array([1, 4], pa.int64())) for entity in ("user",
 
 
 def rows(files: PairFiles) -> list[tuple[object, ...]]:
-    found = [batch.select(COLUMNS).to_pydict() for piece in files.pieces for batch in files.read(piece)]
+    pieces = [piece for file, part in files.pieces for piece in file.read(list(COLUMNS), part=part)]
+    found = [piece.batch.select(COLUMNS).to_pydict() for piece in pieces]
     return [pair for columns in found for pair in zip(*columns.values(), strict=True)]
 
 
@@ -42,7 +43,7 @@ def test_row_groups_make_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     pq.write_table(pa.table({"item_id": items, "user_id": users}), tmp_path / "a.parquet", row_group_size=2)
     monkeypatch.setattr(pair_files, "PIECE_ROWS", 3)
     files = find_pairs(str(tmp_path), COLUMNS)
-    assert [(piece.first_row, piece.rows) for piece in files.pieces] == [(0, 4), (4, 2)]
+    assert [(part.first_row, part.rows) for _, part in files.pieces] == [(0, 4), (4, 2)]
     assert rows(files) == PAIRS
 
 
@@ -52,6 +53,39 @@ def test_a_directory_of_several_kinds_is_read_in_order_of_names(tmp_path: Path) 
         file.write("item_id,user_id\n4,3\n")
     (tmp_path / "notes.md").write_text("not pairs")
     assert rows(find_pairs(str(tmp_path), COLUMNS)) == [("1", "2"), ("3", "4")]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bz2", "zstd", "lz4"])
+def test_compressed_text_is_one_piece(compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_files, "PIECE_BYTES", 5)
+    ending = {"gzip": "gz", "zstd": "zst"}.get(compression, compression)
+    with pa.output_stream(tmp_path / f"pairs.csv.{ending}", compression=compression) as file:
+        file.write(b"user_id,item_id\n1,2\n3,4\n")
+    files = find_pairs(str(tmp_path), COLUMNS)
+    assert len(files.pieces) == 1
+    assert rows(files) == [("1", "2"), ("3", "4")]
+
+
+def test_a_pattern_finds_files_below_a_directory(tmp_path: Path) -> None:
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "pairs.csv").write_text(f"user_id,item_id\n{day},x\n")
+        (tmp_path / day / "other.csv").write_text("nothing\n")
+    assert rows(find_pairs(f"{tmp_path}/*/pairs.csv", COLUMNS)) == [("monday", "x"), ("tuesday", "x")]
+
+
+def test_text_without_line_feeds_is_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_files, "PIECE_BYTES", 5)
+    (tmp_path / "pairs.csv").write_bytes(b"user_id,item_id\r1,2\r3,4\r")
+    assert rows(find_pairs(str(tmp_path), COLUMNS)) == [("1", "2"), ("3", "4")]
+
+
+@pytest.mark.parametrize("size", range(1, 50, 7))
+def test_a_line_of_another_width_is_told(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_files, "PIECE_BYTES", size)
+    (tmp_path / "pairs.csv").write_text("user_id,item_id\n1,2\n\n3,4\n5\n6,7\n")
+    with pytest.raises(UserError, match="pairs.csv, line 5: 1 fields instead of 2"):
+        rows(find_pairs(str(tmp_path), COLUMNS))
 
 
 @pytest.mark.parametrize("size", [5, 1000])
@@ -81,7 +115,7 @@ def test_a_missing_id_is_told_by_its_row(tmp_path: Path) -> None:
     [
         ("pairs.csv", "user,item_id\n1,2\n", "has no column 'user_id', only user, item_id; name the columns"),
         ("pairs.csv", "user_id,item_id,item_id\n", "has 2 columns called 'item_id'"),
-        ("pairs.csv", "", "can't be read"),
+        ("pairs.csv", "", "is empty; give a file with rows"),
         ("pairs.parquet", "PAR1", "can't be read"),
         ("pairs.json", "{}", "the name tells no format"),
     ],

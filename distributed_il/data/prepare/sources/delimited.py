@@ -67,9 +67,14 @@ class LineCounter:
         self.filled += int(filled.sum())
         return filled
 
+    @property
+    def in_line(self) -> bool:
+        """Whether a line has begun that has not ended."""
+        return self._before not in (_LINE_FEED, _RETURN)
+
     def finish(self) -> None:
         """Counts a last line without an end."""
-        if self._before not in (_LINE_FEED, _RETURN):
+        if self.in_line:
             self.lines += 1
             self.filled += 1
 
@@ -106,13 +111,14 @@ class TextStream(io.RawIOBase):
         super().close()
 
 
-def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int]) -> list[int]:
+def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start: int = 0) -> list[int]:
     """Where lines stand that are known by their number among those that are not blank.
 
     Args:
         fs: Where the file lies.
         path: Its path there; compression is undone by its name.
         ordinals: From 1, ascending.
+        start: Byte from which on a line begins that counts, in a file that is not compressed.
 
     Returns:
         Line numbers from 1; for an ordinal beyond the end, the line after the last.
@@ -121,6 +127,10 @@ def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int]) -> lis
     found = np.zeros(wanted.size, dtype=np.int64)
     counter, done = LineCounter(), 0
     with fs.open_input_stream(path) as stream:
+        while start > 0 and (chunk := stream.read(min(start, _CHUNK_BYTES))):
+            counter.feed(chunk)
+            start -= len(chunk)
+        wanted = wanted + counter.filled + counter.in_line
         while done < wanted.size and (chunk := stream.read(_CHUNK_BYTES)):
             lines, filled = counter.lines, counter.filled
             places = np.flatnonzero(counter.feed(chunk))
@@ -129,6 +139,27 @@ def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int]) -> lis
             done += here.size
     found[done:] = counter.lines + 1
     return found.tolist()
+
+
+def lines_within(fs: pafs.FileSystem, path: str, within: tuple[int, int], header_lines: int) -> bytes:
+    """Reads the header and the lines whose first byte lies in a range of bytes.
+
+    Args:
+        fs: Where the file lies, which is not compressed; its lines end in line feeds.
+        path: Its path there.
+        within: First byte, and the one behind the last.
+        header_lines: Lines at the begin of the file that belong to every range.
+    """
+    start, stop = within
+    with io.BufferedReader(fs.open_input_file(path)) as file:
+        header = b"".join(file.readline() for _ in range(header_lines))
+        if start > len(header):
+            # A line that begins exactly at the start is told by the line end just before.
+            file.seek(start - 1)
+            file.readline()
+        body = file.read(max(stop - file.tell(), 0))
+        rest = b"" if body.endswith(b"\n") or not body else file.readline()
+    return header + body + rest
 
 
 # Its functions are made when it is imported, so that no type checker sees them.
@@ -151,7 +182,7 @@ class Piece:
 
     batch: pa.RecordBatch
     rows: NDArray[np.int64]
-    """int64 [n]: number of each row in the file, from 0; blank lines are not counted."""
+    """int64 [n]: number of each row in what is read, the file or a range of it, from 0; blank lines are not counted."""
 
     @property
     def num_rows(self) -> int:
@@ -168,9 +199,16 @@ class _Parsing:
     name: str
     header_lines: int
     set_aside: SetAside | None
+    within: tuple[int, int] | None = None
     skipped: list[int] = field(default_factory=list[int])
     """Data lines, from 0, that pyarrow did not parse; it comes by them ahead of the rows."""
     refused: Any = None
+
+    def open(self) -> Any:
+        """Opens the bytes to be parsed."""
+        if self.within is None:
+            return self.fs.open_input_stream(self.path)
+        return io.BytesIO(lines_within(self.fs, self.path, self.within, self.header_lines))
 
     def skip(self, row: Any) -> str:
         """Pyarrow's handler of lines with another number of fields."""
@@ -193,7 +231,8 @@ class _Parsing:
 
     def place(self, number: int) -> str:
         """File and line of a data line."""
-        (line,) = line_numbers(self.fs, self.path, [number + 1 + self.header_lines])
+        start = self.within[0] if self.within else 0
+        (line,) = line_numbers(self.fs, self.path, [number + 1 + (0 if start else self.header_lines)], start)
         return f"{self.name}, line {line}"
 
     def explained(self, error: Exception) -> UserError:
@@ -242,6 +281,7 @@ def read_delimited(
     layout: Layout,
     columns: list[str],
     set_aside: SetAside | None = None,
+    within: tuple[int, int] | None = None,
 ) -> Iterator[Piece]:
     """Reads some columns of a delimited file.
 
@@ -252,6 +292,7 @@ def read_delimited(
         layout: What it looks like.
         columns: Which columns.
         set_aside: Told of lines that are no rows; without it the first of them is an error.
+        within: Range of bytes in which the lines that are read begin; None for the whole file.
 
     Yields:
         Pieces of it, all columns strings, never null. Blank lines are skipped.
@@ -260,7 +301,7 @@ def read_delimited(
         UserError: A line has another number of fields, or is not UTF-8, or a quotation goes over several lines.
     """
     header = begins_with_names(fs, path, layout)
-    parsing = _Parsing(fs, path, name, int(header), set_aside)
+    parsing = _Parsing(fs, path, name, int(header), set_aside, within)
     parsed = 0
     try:
         reader, stream = _opened(parsing, layout, columns, skip_header=header)
@@ -321,7 +362,7 @@ def _opened(
         strings_can_be_null=False,
         check_utf8=False,  # the stream has seen to it
     )
-    stream = TextStream(parsing.fs.open_input_stream(parsing.path))
+    stream = TextStream(parsing.open())
     reader = pacsv.open_csv(
         pa.PythonFile(stream, mode="r"),
         read_options=pacsv.ReadOptions(

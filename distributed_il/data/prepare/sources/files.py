@@ -73,7 +73,7 @@ def find_files(config: PrepareConfig) -> RawSource:
     Raises:
         UserError: The source is not there, or it does not tell what to read.
     """
-    fs, root, pattern = _place(config.source)
+    fs, root, pattern = find_place(config.source)
     info = fs.get_file_info(root)
     if info.type == pafs.FileType.NotFound:
         raise UserError(f"{config.source} does not exist; give the file or directory of the raw feedback as source")
@@ -96,8 +96,8 @@ def find_files(config: PrepareConfig) -> RawSource:
     return RawSource(fs, name, _with_unbiased(config, files))
 
 
-def _place(source: str) -> tuple[pafs.FileSystem, str, str]:
-    """Filesystem and path of a source, and the pattern below it where it has one."""
+def find_place(source: str) -> tuple[pafs.FileSystem, str, str]:
+    """Returns filesystem and path of a source, and the pattern below it, empty where it has none."""
     fs, root = filesystem(source)
     parts = root.split("/")
     wild = next((number for number, part in enumerate(parts) if any(sign in part for sign in "*?[")), None)
@@ -127,11 +127,15 @@ def _format_of(name: str, wanted: Format) -> FileFormat:
     log = log_of_name(name)
     if log is not None:
         return log.format
-    plain = plain_name(name)
-    for suffix, found in _SUFFIXES.items():
-        if plain.endswith(suffix):
-            return found
-    raise UserError(f"{name}: the name does not tell the format; give format, such as csv or parquet")
+    found = format_of_name(name)
+    if found is None:
+        raise UserError(f"{name}: the name does not tell the format; give format, such as csv or parquet")
+    return found
+
+
+def format_of_name(name: str) -> FileFormat | None:
+    """Returns the format that a file's ending tells, whatever its compression; None where it tells none."""
+    return next((kind for suffix, kind in _SUFFIXES.items() if plain_name(name).endswith(suffix)), None)
 
 
 def _given(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
@@ -200,7 +204,7 @@ def _unclear(config: PrepareConfig, present: list[str]) -> UserError:
 def _readable(name: str, wanted: Format) -> bool:
     if posixpath.basename(name).startswith((".", "_")):
         return False
-    kind = next((kind for suffix, kind in _SUFFIXES.items() if plain_name(name).endswith(suffix)), None)
+    kind = format_of_name(name)
     if wanted in ("auto", kind):
         return kind is not None
     # A public log under names of its own.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import posixpath
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,14 +25,33 @@ from distributed_il.data.prepare.sources.delimited import (
     read_delimited,
 )
 from distributed_il.data.prepare.sources.files import RawFile
-from distributed_il.data.prepare.sources.known_logs import MOVIELENS, is_parquet, known_log, text_layout
+from distributed_il.data.prepare.sources.known_logs import MOVIELENS, is_parquet, known_log, plain_name, text_layout
 
 # Its functions are made when it is imported, so that no type checker sees them.
 pc: Any = pyarrow.compute
 
 _PIECE_ROWS = 1 << 20
+_PART_BATCH_ROWS = 1 << 16
+"""Rows of a part that are read at a time: many processes of one machine read parts side by side."""
 _BLANK = ("", " ", "  ")
 """Columns of a MovieLens file that are there because its separator is two characters wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a raw file that can be read by itself.
+
+    Attributes:
+        start: First row group of Parquet, or first byte of the range in which the lines of a text begin.
+        stop: Behind the last one.
+        first_row: Of Parquet: number of the part's first row in the file, from 0.
+        rows: Of Parquet: its rows; of text 0, as it takes reading to know.
+    """
+
+    start: int
+    stop: int
+    first_row: int = 0
+    rows: int = 0
 
 
 class RawPieces:
@@ -78,36 +100,61 @@ class RawPieces:
         with self._open_parquet() as opened:
             return opened.metadata.num_rows
 
-    def read(self, columns: list[str], set_aside: SetAside | None = None) -> Iterator[Piece]:
+    def parts(self, rows: int, size: int) -> list[Part]:
+        """Cuts the file into parts; compressed text, and text without line feeds, makes one.
+
+        Args:
+            rows: Rows of a part of Parquet, at least, but for the last one.
+            size: Bytes of a part of text.
+
+        Raises:
+            UserError: The file can't be read.
+        """
+        if self._layout is None:
+            return self._parquet_parts(rows)
+        file_size = self._fs.get_file_info(self._file.path).size
+        if self._is_one_part(file_size):
+            return [Part(0, file_size)]
+        return [Part(start, min(start + size, file_size)) for start in range(0, file_size, size)]
+
+    def read(self, columns: list[str], set_aside: SetAside | None = None, part: Part | None = None) -> Iterator[Piece]:
         """Reads some columns.
 
         Args:
             columns: Which.
             set_aside: Told of lines that are no rows; without it the first of them is an error.
+            part: What to read, in this thread alone; None for the whole file.
 
         Yields:
-            Pieces of the file, in order; text fields are strings.
+            Pieces of the file or the part, in order; text fields are strings.
 
         Raises:
             UserError: The file is damaged, or a line does not fit.
         """
         if self._layout is None:
-            return self._read_parquet(columns)
+            return self._read_parquet(columns, part)
         if self._layout == MOVIELENS:
             return self._read_movielens(columns, set_aside)
-        return read_delimited(self._fs, self._file.path, self._file.name, self._layout, columns, set_aside)
+        within = None if part is None or self._is_compressed else (part.start, part.stop)
+        return read_delimited(self._fs, self._file.path, self._file.name, self._layout, columns, set_aside, within)
 
-    def lines(self, rows: Sequence[int]) -> list[int]:
-        """Lines, from 1, of the rows of those numbers, from 0 and ascending; of Parquet, rows from 1."""
+    def lines(self, rows: Sequence[int], start: int = 0) -> list[int]:
+        """Lines, from 1, of the rows of those numbers, from 0 and ascending; of Parquet, rows from 1.
+
+        Args:
+            rows: Their numbers, among those whose line begins at a byte or behind it.
+            start: The byte; 0 for all.
+        """
         if self._layout is None:
             return [row + 1 for row in rows]
-        header = begins_with_names(self._fs, self._file.path, self._layout)
-        return line_numbers(self._fs, self._file.path, [row + 1 + header for row in rows])
+        header = not start and begins_with_names(self._fs, self._file.path, self._layout)
+        return line_numbers(self._fs, self._file.path, [row + 1 + header for row in rows], start)
 
-    def place(self, row: int) -> str:
-        """File and line of the row of that number, from 0."""
-        kind = "row" if self._layout is None else "line"
-        return f"{self._file.name}, {kind} {self.lines([row])[0]}"
+    def place(self, row: int, part: Part | None = None) -> str:
+        """File and line of the row of that number, from 0, in the file or in a part of it."""
+        if self._layout is None:
+            return f"{self._file.name}, row {row + 1 + (part.first_row if part else 0)}"
+        return f"{self._file.name}, line {self.lines([row], part.start if part else 0)[0]}"
 
     def _read_movielens(self, columns: list[str], set_aside: SetAside | None) -> Iterator[Piece]:
         file = self._file
@@ -135,11 +182,35 @@ class RawPieces:
         except (pa.ArrowException, OSError) as error:
             raise self._not_parquet(error) from error
 
-    def _read_parquet(self, columns: list[str]) -> Iterator[Piece]:
+    @property
+    def _is_compressed(self) -> bool:
+        return plain_name(self._file.name) != posixpath.basename(self._file.name)
+
+    def _is_one_part(self, file_size: int) -> bool:
+        if self._is_compressed:
+            return True
+        with io.BufferedReader(self._fs.open_input_file(self._file.path)) as file:
+            return len(file.readline()) == file_size
+
+    def _parquet_parts(self, wanted: int) -> list[Part]:
+        with self._open_parquet() as opened:
+            sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+        parts: list[Part] = []
+        first_row, start, rows = 0, 0, 0
+        for group, size in enumerate(sizes, start=1):
+            rows += size
+            if rows and (rows >= wanted or group == len(sizes)):
+                parts.append(Part(start, group, first_row, rows))
+                first_row, start, rows = first_row + rows, group, 0
+        return parts
+
+    def _read_parquet(self, columns: list[str], part: Part | None) -> Iterator[Piece]:
+        groups = None if part is None else list(range(part.start, part.stop))
+        size, threads = (_PIECE_ROWS, True) if part is None else (_PART_BATCH_ROWS, False)
         done = 0
         with self._open_parquet() as opened:
             try:
-                for batch in opened.iter_batches(batch_size=_PIECE_ROWS, columns=columns):
+                for batch in opened.iter_batches(size, row_groups=groups, columns=columns, use_threads=threads):
                     yield Piece(batch, np.arange(done, done + batch.num_rows))
                     done += batch.num_rows
             except (pa.ArrowException, OSError) as error:
