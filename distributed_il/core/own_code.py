@@ -25,8 +25,10 @@ def find_object(setting: str, target: str, names: Iterable[str] = ()) -> Any:
         raise UserError(f"{setting} is '{target}'; it must be one of {', '.join(names)}, or module:Class")
     try:
         return getattr(importlib.import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise UserError(f"{setting} '{target}' can't be imported ({error}); is it on every worker's path?") from error
     except Exception as error:  # whatever the module does when it is imported
-        kind = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
         raise UserError(
-            f"{setting} '{target}' can't be imported ({kind}{error}); is it on every worker's path?"
+            f"{setting} '{target}' can't be imported ({type(error).__name__}: {error}); `python -c 'import {module}'` "
+            "shows where"
         ) from error

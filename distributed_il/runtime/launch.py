@@ -18,7 +18,7 @@ from typing import Any
 
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 
-from distributed_il.core.config import TrainConfig
+from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.process import process_environment
 from distributed_il.core.progress import ProgressLine
@@ -92,7 +92,7 @@ def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel
         counts=counts,
         store=CheckpointStore(run.dir),
         hung_after_s=run.collective_timeout_s,
-        train_loop_config={"config": config, "channel": channel},
+        train_loop_config={"config": config_to_dict(config), "channel": channel},
         torch_config=StandingGroup(
             backend="nccl" if run.use_gpu else "gloo", timeout_s=math.ceil(run.collective_timeout_s)
         ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import ray.train
 import ray.train.torch
 import torch
 
-from distributed_il.core.config import TrainConfig
+from distributed_il.core.config import config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.shared_memory import join_ranks
 from distributed_il.data.dataset import Dataset
@@ -28,7 +29,8 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """Runs one rank to its end, which is the run's end, a stop that was asked for, or an error.
 
     Args:
-        arguments: `config`, a `TrainConfig` with absolute paths, and `channel`, the run's `RunChannel`.
+        arguments: `config`, what `config_to_dict` makes of a run with absolute paths, and `channel`, the run's
+            `RunChannel`.
 
     Raises:
         UserError: As the trainer raises it, after its message has gone to the channel.
@@ -50,7 +52,8 @@ def train_loop(arguments: dict[str, Any]) -> None:
         channel.finish(result)
 
 
-def _train(config: TrainConfig, channel: RunChannel) -> dict[str, Any]:
+def _train(settings: Mapping[str, Any], channel: RunChannel) -> dict[str, Any]:
+    config = config_from_dict(settings)  # here, where the message of a method that can't be imported finds its way
     torch.set_num_threads(config.run.threads_per_worker)
     dataset = Dataset.open(config.data.path)
     collectives = join_ranks(config.run.collective_timeout_s)
