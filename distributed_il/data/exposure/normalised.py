@@ -126,7 +126,10 @@ class NormalisedExposures:
             offsets = index.offsets[start : stop + 1]
             users.append(np.repeat(np.arange(stop - start, dtype=np.int64), np.diff(offsets)))
             items.append(index.ids[offsets[0] : offsets[-1]])
-        keys, counts = np.unique(np.concatenate(users) << 32 | np.concatenate(items), return_counts=True)
+        keys = np.concatenate(users) << 32 | np.concatenate(items)
+        if np.all(keys[1:] > keys[:-1]):
+            return torch.zeros((stop - start, 1), dtype=torch.float64)
+        keys, counts = np.unique(keys, return_counts=True)
         again = np.flatnonzero(counts > 1)
         counts = counts.take(again)
         rows, columns = keys.take(again) >> 32, keys.take(again) & 0xFFFFFFFF
