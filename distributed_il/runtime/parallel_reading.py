@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from distributed_il.core.arrow_compute import pc
+
 from distributed_il.runtime.session import ray_session  # isort: skip  # before Ray
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import Any, cast
+from typing import cast
 
 import pyarrow as pa
-import pyarrow.compute
 import ray
 import ray.data
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.sources.reader import RawReader
 from distributed_il.runtime.ray_data import rest, silence
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
 
 _BLOCK_BYTES = 32 << 20
 """Bytes that a task collects before it hands them on."""

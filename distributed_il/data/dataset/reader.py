@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
-from distributed_il.data.dataset.feature_files import read_codes, read_values
+from distributed_il.data.dataset.feature_codes import read_codes, read_values
 from distributed_il.data.dataset.index_files import items_name, read_index
 from distributed_il.data.dataset.manifest import (
     ITEMS_NAME,

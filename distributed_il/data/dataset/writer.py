@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink, StagedDirectory, explain_full_disk
-from distributed_il.data.dataset.feature_files import write_features
+from distributed_il.data.dataset.feature_codes import write_features
 from distributed_il.data.dataset.index_files import write_index
 from distributed_il.data.dataset.lane_writer import LaneWriter
 from distributed_il.data.dataset.manifest import (

@@ -14,14 +14,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
+from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.core.radix_sort import sort_into_groups
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
 
 Vocabulary: TypeAlias = pa.Array | pa.ChunkedArray
 """External ids; place k is dense id k."""

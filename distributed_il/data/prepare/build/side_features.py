@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
+from distributed_il.core.arrow_compute import pc
 from distributed_il.data.dataset import Dataset, Entity
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
 
 _NONE = -1
 """Stands for a value that was not given."""

@@ -7,11 +7,9 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
+from distributed_il.core.arrow_compute import pc
 
 IdType = Literal["auto", "integer", "string"]
 NULL_WORDS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")

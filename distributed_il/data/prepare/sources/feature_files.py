@@ -9,10 +9,10 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.fs as pafs
 from numpy.typing import NDArray
 
+from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import sha256_of
 from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
@@ -23,9 +23,6 @@ from distributed_il.data.prepare.sources.delimited import Piece
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.known_logs import is_parquet
 from distributed_il.data.prepare.sources.pieces import RawPieces
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
 
 _SIDES: dict[Entity, Literal["user", "item"]] = {"users": "user", "items": "item"}
 

@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink
 from distributed_il.data.dataset.index_files import read_array, write_array
 from distributed_il.data.dataset.manifest import Entity, FeatureColumn, TableFile
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
 
 _SCHEMA = pa.schema({"column": pa.string(), "value": pa.string()})
 _AGAIN = "prepare the dataset again"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.dataset.feature_files import read_codes, read_values, write_features
+from distributed_il.data.dataset.feature_codes import read_codes, read_values, write_features
 from distributed_il.data.dataset.manifest import FeatureColumn
 
 LOCAL = pafs.LocalFileSystem()
