@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -209,3 +210,11 @@ def test_settings_without_a_value_are_missed_in_a_dictionary_too() -> None:
     places = {"data": {"path": "data"}, "run": {"dir": "run"}}
     with pytest.raises(UserError, match=r"method\.rate is missing"):
         config_from_dict({**places, "method": {"name": "mistaken:NeedsRate"}})
+
+
+@pytest.mark.parametrize("name", ["own_backbone", "own_method"])
+def test_the_guide_shows_these_files(name: str) -> None:
+    here = Path(__file__).parent
+    _, code = (here / f"{name}.py").read_text().split('"""\n\n', 1)
+    shown = (here.parents[1] / "CONTRIBUTING.md").read_text()
+    assert indent(code, "    ") in shown
