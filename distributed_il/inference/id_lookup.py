@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
+from distributed_il.core.arrow_compute import pc
 from distributed_il.data.prepare.sources.column_types import BadValueError
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
 
 
 class IdLookup:

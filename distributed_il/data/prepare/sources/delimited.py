@@ -2,168 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 from numpy.typing import NDArray
 
+from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.sources.known_logs import Layout
-
-_LINE_FEED, _RETURN = 10, 13
-_CHUNK_BYTES = 1 << 20
-_CHARACTER_BYTES = 4
-SUBSTITUTE = "\x1a"
-"""ASCII's sign for what can't be shown."""
-_SUBSTITUTE_ERRORS = "distributed_il.substitute"
-
-
-def _substitute(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return SUBSTITUTE * (error.end - error.start), error.end
-
-
-codecs.register_error(_SUBSTITUTE_ERRORS, _substitute)
-
-
-class LineCounter:
-    """Finds the ends of lines in bytes that come in pieces: a line feed, a return, or both together end one."""
-
-    def __init__(self) -> None:
-        """Nothing has come yet."""
-        self._before = _LINE_FEED  # the byte before the first: a line begins
-        self.lines = 0
-        """Lines that have ended."""
-        self.filled = 0
-        """Those of them that are not blank."""
-
-    def feed(self, data: bytes) -> NDArray[np.bool_]:
-        """Counts on.
-
-        Args:
-            data: The next bytes.
-
-        Returns:
-            bool, for each line that ended within them: whether it is not blank.
-        """
-        if not data:
-            return np.zeros(0, dtype=np.bool_)
-        values = np.frombuffer(data, dtype=np.uint8)
-        previous = np.append(np.uint8(self._before), values[:-1])
-        feeds, returns = values == _LINE_FEED, values == _RETURN
-        # Of a return and a line feed the first ends the line and the second is nothing.
-        ends = np.flatnonzero(returns | (feeds & (previous != _RETURN)))
-        filled = (previous[ends] != _LINE_FEED) & (previous[ends] != _RETURN)
-        self._before = int(values[-1])
-        self.lines += ends.size
-        self.filled += int(filled.sum())
-        return filled
-
-    @property
-    def in_line(self) -> bool:
-        """Whether a line has begun that has not ended."""
-        return self._before not in (_LINE_FEED, _RETURN)
-
-    def finish(self) -> None:
-        """Counts a last line without an end."""
-        if self.in_line:
-            self.lines += 1
-            self.filled += 1
-
-
-class TextStream(io.RawIOBase):
-    """A stream of text that counts its lines, and replaces bytes that are no UTF-8, one by one, by `SUBSTITUTE`."""
-
-    def __init__(self, stream: Any) -> None:
-        """Takes the stream to read from."""
-        super().__init__()
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8")(_SUBSTITUTE_ERRORS)
-        self.counter = LineCounter()
-        """What has gone through so far."""
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Reads, counts and replaces."""
-        # A character that the last bytes have begun comes with these, and there must be room for it.
-        data: bytes = self._stream.read(max(size - _CHARACTER_BYTES, 1) if size >= 0 else None)
-        self.counter.feed(data)
-        if data.isascii() and data and not self._decoder.getstate()[0]:
-            return data
-        text = self._decoder.decode(data, final=not data).encode()
-        return text or (self.read(size) if data else b"")
-
-    def close(self) -> None:
-        """Closes the stream beneath."""
-        if not self.closed:
-            self._stream.close()
-        super().close()
-
-
-def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start: int = 0) -> list[int]:
-    """Where lines stand that are known by their number among those that are not blank.
-
-    Args:
-        fs: Where the file lies.
-        path: Its path there; compression is undone by its name.
-        ordinals: From 1, ascending.
-        start: Byte from which on a line begins that counts, in a file that is not compressed.
-
-    Returns:
-        Line numbers from 1; for an ordinal beyond the end, the line after the last.
-    """
-    wanted = np.asarray(ordinals, dtype=np.int64)
-    found = np.zeros(wanted.size, dtype=np.int64)
-    counter, done = LineCounter(), 0
-    with fs.open_input_stream(path) as stream:
-        while start > 0 and (chunk := stream.read(min(start, _CHUNK_BYTES))):
-            counter.feed(chunk)
-            start -= len(chunk)
-        wanted = wanted + counter.filled + counter.in_line
-        while done < wanted.size and (chunk := stream.read(_CHUNK_BYTES)):
-            lines, filled = counter.lines, counter.filled
-            places = np.flatnonzero(counter.feed(chunk))
-            here = wanted[done : np.searchsorted(wanted, counter.filled, side="right")]
-            found[done : done + here.size] = lines + places[here - filled - 1] + 1
-            done += here.size
-    found[done:] = counter.lines + 1
-    return found.tolist()
-
-
-def lines_within(fs: pafs.FileSystem, path: str, within: tuple[int, int], header_lines: int) -> bytes:
-    """Reads the header and the lines whose first byte lies in a range of bytes.
-
-    Args:
-        fs: Where the file lies, which is not compressed; its lines end in line feeds.
-        path: Its path there.
-        within: First byte, and the one behind the last.
-        header_lines: Lines at the begin of the file that belong to every range.
-    """
-    start, stop = within
-    with io.BufferedReader(fs.open_input_file(path)) as file:
-        header = b"".join(file.readline() for _ in range(header_lines))
-        if start > len(header):
-            # A line that begins exactly at the start is told by the line end just before.
-            file.seek(start - 1)
-            file.readline()
-        body = file.read(max(stop - file.tell(), 0))
-        rest = b"" if body.endswith(b"\n") or not body else file.readline()
-    return header + body + rest
-
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
+from distributed_il.data.prepare.sources.text_lines import SUBSTITUTE, TextStream, line_numbers, lines_within
 
 _BLOCK_BYTES = 2 << 20
 """Bytes that pyarrow reads at a time; it keeps some 40 such blocks ahead."""
@@ -192,7 +45,7 @@ class Piece:
 
 @dataclass(slots=True)
 class _Parsing:
-    """One reading of a file: what was skipped, and so which line each parsed row stands on."""
+    """One reading of a file, which knows the lines it skipped and so the line of each parsed row."""
 
     fs: pafs.FileSystem
     path: str
@@ -211,7 +64,7 @@ class _Parsing:
         return io.BytesIO(lines_within(self.fs, self.path, self.within, self.header_lines))
 
     def skip(self, row: Any) -> str:
-        """Pyarrow's handler of lines with another number of fields."""
+        """Handles a line with another number of fields, for pyarrow."""
         if self.set_aside is None:
             self.refused = row
             return "error"
@@ -221,7 +74,7 @@ class _Parsing:
         return "skip"
 
     def numbers(self, first: int, count: int) -> NDArray[np.int64]:
-        """Data lines of the parsed rows first … first + count − 1."""
+        """Returns the data lines of the parsed rows first … first + count − 1."""
         parsed = np.arange(first, first + count)
         if not self.skipped:
             return parsed
@@ -230,13 +83,13 @@ class _Parsing:
         return parsed + np.searchsorted(gone - np.arange(gone.size), parsed, side="right")
 
     def place(self, number: int) -> str:
-        """File and line of a data line."""
+        """Names file and line of a data line."""
         start = self.within[0] if self.within else 0
         (line,) = line_numbers(self.fs, self.path, [number + 1 + (0 if start else self.header_lines)], start)
         return f"{self.name}, line {line}"
 
     def explained(self, error: Exception) -> UserError:
-        """The error in words for people."""
+        """Turns an error of pyarrow into one for the user."""
         if self.refused is not None:
             return UserError(
                 f"{self.place(self.refused.number - 1 - self.header_lines)}: {_wrong_width(self.refused)} "
@@ -259,7 +112,7 @@ def _text(row: Any) -> str:
 
 
 def column_names(fs: pafs.FileSystem, path: str, name: str, layout: Layout) -> list[str]:
-    """Names of a file's columns.
+    """Reads the names of a file's columns.
 
     Raises:
         UserError: The file is empty, or its lines do not fit together.
@@ -336,7 +189,7 @@ def _one(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _checked(piece: Piece, parsing: _Parsing) -> Piece:
-    """The piece without rows that hold bytes that were no text."""
+    """Refuses or sets aside rows with bytes that are no UTF-8."""
     good = np.ones(piece.num_rows, dtype=np.bool_)
     for name, column in zip(piece.batch.schema.names, piece.batch.columns, strict=True):
         broken = pc.match_substring(column, SUBSTITUTE).to_numpy(zero_copy_only=False)
@@ -382,7 +235,7 @@ def _opened(
 
 
 def begins_with_names(fs: pafs.FileSystem, path: str, layout: Layout) -> bool:
-    """Whether the first line names the columns.
+    """Returns whether the first line names the columns.
 
     Raises:
         UserError: The file can't be read.

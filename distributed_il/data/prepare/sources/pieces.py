@@ -7,28 +7,24 @@ import posixpath
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.sources.delimited import (
     Piece,
     SetAside,
     begins_with_names,
     column_names,
-    line_numbers,
     read_delimited,
 )
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.known_logs import MOVIELENS, is_parquet, known_log, plain_name, text_layout
-
-# Its functions are made when it is imported, so that no type checker sees them.
-pc: Any = pyarrow.compute
+from distributed_il.data.prepare.sources.text_lines import line_numbers
 
 _PIECE_ROWS = 1 << 20
 _PART_BATCH_ROWS = 1 << 16

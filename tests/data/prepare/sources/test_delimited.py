@@ -10,8 +10,9 @@ import pyarrow.fs as pafs
 import pytest
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.prepare.sources.delimited import column_names, line_numbers, read_delimited
+from distributed_il.data.prepare.sources.delimited import column_names, read_delimited
 from distributed_il.data.prepare.sources.known_logs import TRIPLES, Layout
+from distributed_il.data.prepare.sources.text_lines import line_numbers
 
 LOCAL = pafs.LocalFileSystem()
 COMMA = Layout(delimiter=",", quoted=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distributed_il.data.prepare.sources import delimited
-from distributed_il.data.prepare.sources.delimited import LineCounter, line_numbers
+from distributed_il.data.prepare.sources import text_lines
+from distributed_il.data.prepare.sources.text_lines import LineCounter, line_numbers
 
 
 @given(st.text("ab\r\n", max_size=30), st.integers(1, 7))
@@ -27,7 +27,7 @@ def test_against_universal_newlines(text: str, size: int) -> None:
 
 
 def test_numbers_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "_CHUNK_BYTES", 5)
+    monkeypatch.setattr(text_lines, "_CHUNK_BYTES", 5)
     path = tmp_path / "x.txt"
     path.write_bytes(b"first\n\n\nsecond\r\n\r\nthird\rfourth\n")
     assert line_numbers(pafs.LocalFileSystem(), str(path), [1, 2, 3, 4, 5]) == [1, 4, 6, 7, 8]

@@ -1,4 +1,4 @@
-"""Counts and distinct pairs of simulated users."""
+"""Counts and distinct pairs of a simulated population."""
 
 from __future__ import annotations
 

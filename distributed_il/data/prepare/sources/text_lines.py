@@ -1,0 +1,155 @@
+"""Reads text byte for byte: counts its lines as an editor does, finds them again, and cuts ranges out of it."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.fs as pafs
+from numpy.typing import NDArray
+
+_LINE_FEED, _RETURN = 10, 13
+_CHUNK_BYTES = 1 << 20
+_CHARACTER_BYTES = 4
+SUBSTITUTE = "\x1a"
+"""ASCII's substitute character, for bytes that are no UTF-8."""
+_SUBSTITUTE_ERRORS = "distributed_il.substitute"
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return SUBSTITUTE * (error.end - error.start), error.end
+
+
+codecs.register_error(_SUBSTITUTE_ERRORS, _substitute)
+
+
+class LineCounter:
+    """Finds the ends of lines in bytes that come in pieces: a line feed, a return, or both together end one."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self._before = _LINE_FEED  # the byte before the first: a line begins
+        self.lines = 0
+        """Lines that have ended."""
+        self.filled = 0
+        """Those of them that are not blank."""
+
+    def feed(self, data: bytes) -> NDArray[np.bool_]:
+        """Counts on.
+
+        Args:
+            data: The next bytes.
+
+        Returns:
+            bool, for each line that ended within them: whether it is not blank.
+        """
+        if not data:
+            return np.zeros(0, dtype=np.bool_)
+        values = np.frombuffer(data, dtype=np.uint8)
+        previous = np.append(np.uint8(self._before), values[:-1])
+        feeds, returns = values == _LINE_FEED, values == _RETURN
+        # Of a return and a line feed the first ends the line and the second is nothing.
+        ends = np.flatnonzero(returns | (feeds & (previous != _RETURN)))
+        filled = (previous[ends] != _LINE_FEED) & (previous[ends] != _RETURN)
+        self._before = int(values[-1])
+        self.lines += ends.size
+        self.filled += int(filled.sum())
+        return filled
+
+    @property
+    def in_line(self) -> bool:
+        """Whether a line has begun that has not ended."""
+        return self._before not in (_LINE_FEED, _RETURN)
+
+    def finish(self) -> None:
+        """Counts a last line without an end."""
+        if self.in_line:
+            self.lines += 1
+            self.filled += 1
+
+
+class TextStream(io.RawIOBase):
+    """A stream of text that counts its lines, and replaces bytes that are no UTF-8, one by one, by `SUBSTITUTE`."""
+
+    def __init__(self, stream: Any) -> None:
+        """Takes the stream to read from."""
+        super().__init__()
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")(_SUBSTITUTE_ERRORS)
+        self.counter = LineCounter()
+        """What has gone through so far."""
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads, counts and replaces."""
+        # A character that the last bytes have begun comes with these, and there must be room for it.
+        data: bytes = self._stream.read(max(size - _CHARACTER_BYTES, 1) if size >= 0 else None)
+        self.counter.feed(data)
+        if data.isascii() and data and not self._decoder.getstate()[0]:
+            return data
+        text = self._decoder.decode(data, final=not data).encode()
+        return text or (self.read(size) if data else b"")
+
+    def close(self) -> None:
+        """Closes the stream beneath."""
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start: int = 0) -> list[int]:
+    """Finds the line numbers of lines that are known by their place among those that are not blank.
+
+    Args:
+        fs: Where the file lies.
+        path: Its path there; compression is undone by its name.
+        ordinals: From 1, ascending.
+        start: Byte from which on lines count, in a file that is not compressed.
+
+    Returns:
+        Line numbers from 1; for an ordinal beyond the end, the line after the last.
+    """
+    wanted = np.asarray(ordinals, dtype=np.int64)
+    found = np.zeros(wanted.size, dtype=np.int64)
+    counter, done = LineCounter(), 0
+    with fs.open_input_stream(path) as stream:
+        while start > 0 and (chunk := stream.read(min(start, _CHUNK_BYTES))):
+            counter.feed(chunk)
+            start -= len(chunk)
+        wanted = wanted + counter.filled + counter.in_line
+        while done < wanted.size and (chunk := stream.read(_CHUNK_BYTES)):
+            lines, filled = counter.lines, counter.filled
+            places = np.flatnonzero(counter.feed(chunk))
+            here = wanted[done : np.searchsorted(wanted, counter.filled, side="right")]
+            found[done : done + here.size] = lines + places[here - filled - 1] + 1
+            done += here.size
+    found[done:] = counter.lines + 1
+    return found.tolist()
+
+
+def lines_within(fs: pafs.FileSystem, path: str, within: tuple[int, int], header_lines: int) -> bytes:
+    """Reads the header and the lines whose first byte lies in a range of bytes.
+
+    Args:
+        fs: Where the file lies, which is not compressed; its lines end in line feeds.
+        path: Its path there.
+        within: First byte, and the one behind the last.
+        header_lines: Lines at the beginning of the file that belong to every range.
+    """
+    start, stop = within
+    with io.BufferedReader(fs.open_input_file(path)) as file:
+        header = b"".join(file.readline() for _ in range(header_lines))
+        if start > len(header):
+            # A line that begins exactly at the start is told by the line end just before.
+            file.seek(start - 1)
+            file.readline()
+        body = file.read(max(stop - file.tell(), 0))
+        rest = b"" if body.endswith(b"\n") or not body else file.readline()
+    return header + body + rest
