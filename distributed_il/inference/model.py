@@ -1,4 +1,4 @@
-"""A trained model without its optimiser: weights to score with, and an answer for whom it never saw."""
+"""A trained model without its optimiser: weights to score with, and a fallback for ids that it never saw."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from distributed_il.training.checkpoint import Name
 from distributed_il.training.checkpoint_shards import TableName, TablePart, file_name, read_tensors, read_weights
 from distributed_il.training.side_features import features_for
 
-ANSWERS = ("model", "item_mean", "overall_mean")
-"""Who answers for a pair: the model, where user and item have labelled training rows; else the smoothed share of
-positives of the item, where it has such rows; else that of all rows."""
-MODEL, ITEM_MEAN, OVERALL_MEAN = range(len(ANSWERS))
+FALLBACKS = ("model", "item_mean", "overall_mean")
+"""What a pair's score comes from: the model, where user and item have labelled training rows; as fallback the smoothed
+share of positives of the item, where it has such rows, or that of all rows."""
+MODEL, ITEM_MEAN, OVERALL_MEAN = range(len(FALLBACKS))
 CHUNK_PAIRS = 16_384
 """Pairs that are scored together."""
 _SURE = 1e-6
@@ -67,17 +67,17 @@ class ServedModel:
             item_ids: Likewise.
 
         Returns:
-            Logits [B], of the model's dtype, and int8 [B], who answers: a place in `ANSWERS`.
+            Logits [B], of the model's dtype, and int8 [B], places in `FALLBACKS`.
         """
         logits = self.logits(user_ids, item_ids)
-        answered = self.answers(user_ids, item_ids)
-        prior = np.where(answered == ITEM_MEAN, self.item_prior[item_ids], self.overall_prior)
-        by_model = torch.from_numpy(answered == MODEL)
-        return torch.where(by_model, logits, torch.from_numpy(prior).to(logits.dtype)), answered
+        fallback = self.fallbacks(user_ids, item_ids)
+        prior = np.where(fallback == ITEM_MEAN, self.item_prior[item_ids], self.overall_prior)
+        by_model = torch.from_numpy(fallback == MODEL)
+        return torch.where(by_model, logits, torch.from_numpy(prior).to(logits.dtype)), fallback
 
     @torch.no_grad()
     def logits(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> Tensor:
-        """What the tower makes of pairs, whether it was trained on them or not.
+        """Computes the tower's logits of pairs, whether it was trained on them or not.
 
         Args:
             user_ids: Dense ids, int64 [B].
@@ -95,11 +95,11 @@ class ServedModel:
         return self.backbone(_rows(self.users, user_ids), _rows(self.items, item_ids), *codes)
 
     def knows_users(self, user_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether users have a labelled training row; those with id −1 have none."""
+        """Returns whether users have a labelled training row; those with id −1 have none."""
         return (user_ids >= 0) & self.user_trained[user_ids]
 
-    def answers(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Who answers for pairs: places in `ANSWERS`, int8 [B]."""
+    def fallbacks(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Returns what the scores of pairs come from: places in `FALLBACKS`, int8 [B]."""
         known_item = (item_ids >= 0) & self.item_trained[item_ids]
         by_known = np.where(self.knows_users(user_ids), MODEL, ITEM_MEAN)
         return np.where(known_item, by_known, OVERALL_MEAN).astype(np.int8)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from distributed_il.inference.id_lookup import IdLookup
-from distributed_il.inference.model import ANSWERS, ServedModel
+from distributed_il.inference.model import FALLBACKS, ServedModel
 from distributed_il.inference.pair_sources import PairSource
 from distributed_il.inference.result_parts import CountedTable
 from distributed_il.methods.losses import inverse_dual_weights
@@ -61,27 +61,26 @@ class PairResults:
 
     def tables(self, part: int) -> Iterator[CountedTable]:
         for pairs in self.source.read(part, self.users, self.items):
-            logits, answered = self.model.score(pairs.user_ids, pairs.item_ids)
-            columns = {name: column.numpy() for name, column in self._numbers(logits).items()}
-            table = pa.table([*pairs.columns.values(), *columns.values(), answers_column(answered)], schema=self.schema)
-            yield table, answer_counts(answered)
+            logits, fallback = self.model.score(pairs.user_ids, pairs.item_ids)
+            numbers = [column.numpy() for column in self._numbers(logits)]
+            columns = [*pairs.columns.values(), *numbers, fallback_column(fallback)]
+            yield pa.table(columns, schema=self.schema), count_fallbacks(fallback)
 
-    def _numbers(self, logits: Tensor) -> dict[str, Tensor]:
-        scores = {"score": probabilities(logits)}
-        return dict(zip(("w1", "w0"), inverse_dual_weights(logits), strict=True)) | scores if self.weights else scores
+    def _numbers(self, logits: Tensor) -> list[Tensor]:
+        return [*(inverse_dual_weights(logits) if self.weights else ()), probabilities(logits)]
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """ŷ = σ(x), computed in float64, of the dtype of the logits."""
+    """Returns ŷ = σ(x), computed in float64, of the dtype of the logits."""
     return torch.sigmoid(logits.to(torch.float64)).to(logits.dtype)
 
 
-def answers_column(answered: np.ndarray[Any, np.dtype[np.int8]]) -> pa.Array:
-    """Who answered, as a column of `ANSWERED_BY`."""
-    return pa.DictionaryArray.from_arrays(pa.array(answered), pa.array(ANSWERS))
+def fallback_column(fallback: np.ndarray[Any, np.dtype[np.int8]]) -> pa.Array:
+    """Returns places in `FALLBACKS` as a column `answered_by`."""
+    return pa.DictionaryArray.from_arrays(pa.array(fallback), pa.array(FALLBACKS))
 
 
-def answer_counts(answered: np.ndarray[Any, np.dtype[np.int8]]) -> dict[str, int]:
-    """Rows in all, and by who answered."""
-    counts = np.bincount(answered, minlength=len(ANSWERS)).tolist()
-    return {"rows": answered.size, **dict(zip(ANSWERS, counts, strict=True))}
+def count_fallbacks(fallback: np.ndarray[Any, np.dtype[np.int8]]) -> dict[str, int]:
+    """Counts rows, and those of the model and of each fallback."""
+    counts = np.bincount(fallback, minlength=len(FALLBACKS)).tolist()
+    return {"rows": fallback.size, **dict(zip(FALLBACKS, counts, strict=True))}

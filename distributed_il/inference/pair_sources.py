@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.dataset import UNCLEAR, Block, Dataset
+from distributed_il.data.dataset import UNCLEAR, Dataset
 from distributed_il.data.prepare.sources.column_types import BadValueError
+from distributed_il.data.prepare.sources.pieces import group_rows
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.pair_files import PairFiles
 
@@ -79,7 +80,9 @@ class SplitPairs:
         if not dataset.rows(split):
             raise UserError(f"{dataset.path} has no rows of the split {split}; give another split, or pairs")
         self._dataset, self._split = dataset, split
-        self._pieces = list(_grouped([block for lane in range(dataset.lanes) for block in dataset.blocks(split, lane)]))
+        blocks = [block for lane in range(dataset.lanes) for block in dataset.blocks(split, lane)]
+        groups = group_rows([block.rows for block in blocks], PIECE_ROWS)
+        self._pieces = [blocks[places.start : places.stop] for places in groups]
         self.extra: dict[str, pa.DataType] = {} if split == UNCLEAR else {"label": pa.int8()}
 
     @property
@@ -142,16 +145,3 @@ def read_ids(files: PairFiles, piece: int, lookups: Sequence[IdLookup]) -> Itera
                 place = file.place(int(found.rows[error.row]), part)
                 raise UserError(f"{place}, column {name}: {error.problem}") from error
         yield ids
-
-
-def _grouped(blocks: Sequence[Block]) -> Iterator[list[Block]]:
-    group: list[Block] = []
-    rows = 0
-    for block in blocks:
-        group.append(block)
-        rows += block.rows
-        if rows >= PIECE_ROWS:
-            yield group
-            group, rows = [], 0
-    if group:
-        yield group

@@ -14,7 +14,7 @@ from distributed_il.data.sampling import PairIndex
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_files import PairFiles
-from distributed_il.inference.pair_results import ANSWERED_BY, answer_counts, answers_column, probabilities
+from distributed_il.inference.pair_results import ANSWERED_BY, count_fallbacks, fallback_column, probabilities
 from distributed_il.inference.pair_sources import read_ids
 from distributed_il.inference.result_parts import CountedTable
 from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
@@ -70,10 +70,10 @@ class Recommendations:
         best = top_items(self.model, user_ids, top=self.top, seen=self.seen)
         places, ranks = (best.logits > -np.inf).numpy().nonzero()
         items, logits = best.item_ids[places, ranks].numpy(), best.logits[places, ranks]
-        answered = self.model.answers(user_ids[places], items)
+        fallback = self.model.fallbacks(user_ids[places], items)
         columns = [users.take(pa.array(places)), pa.array((ranks + 1).astype(np.int32)), self.items.external(items)]
-        columns += [pa.array(probabilities(logits).numpy()), answers_column(answered)]
-        return pa.table(columns, schema=self.schema), answer_counts(answered)
+        columns += [pa.array(probabilities(logits).numpy()), fallback_column(fallback)]
+        return pa.table(columns, schema=self.schema), count_fallbacks(fallback)
 
 
 def read_users(files: PairFiles, users: IdLookup) -> pa.Array:

@@ -1,6 +1,6 @@
 """Results as a directory of Parquet parts: each is written aside and renamed, and made once, however often asked for.
 
-OUTPUT/part-00000.parquet …    in the order of the input; how often each answer was given stands in the file's metadata
+OUTPUT/part-00000.parquet …    in the order of the input; counts of rows and of fallbacks stand in the file's metadata
 OUTPUT/_manifest.json          what the parts are made from, written first; `finished` and totals once all are there
 """
 
@@ -142,7 +142,7 @@ def _short(value: Any) -> str:
 
 
 CountedTable = tuple[pa.Table, Mapping[str, int]]
-"""Rows of a result, and how many of them were answered by whom."""
+"""Rows of a result, and what they add to its counts."""
 
 
 class Work(Protocol):

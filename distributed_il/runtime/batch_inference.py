@@ -39,7 +39,7 @@ def run_work(work: Work, output: str, *, workers: int | None, on_progress: Stage
         on_progress: Told how far it is.
 
     Returns:
-        Rows in all, and by who answered for them.
+        Rows in all, and those of the model and of each fallback.
 
     Raises:
         UserError: The output is taken or not on shared storage, or a part's input can't be read.
@@ -95,7 +95,7 @@ def score(config: ScoreConfig, on_progress: StageProgress) -> dict[str, int]:
         on_progress: Told how far it is.
 
     Returns:
-        Rows in all, and by who answered for them.
+        Rows in all, and those of the model and of each fallback.
 
     Raises:
         UserError: There is no such model or no such pairs, an id is none, or the output is taken.
@@ -111,7 +111,7 @@ def annotate(config: AnnotateConfig, on_progress: StageProgress) -> dict[str, in
         on_progress: Told how far it is.
 
     Returns:
-        Rows in all, and by who answered for them.
+        Rows in all, and those of the model and of each fallback.
 
     Raises:
         UserError: As `score`; or the dataset has no unclear pairs and none were given.
@@ -127,7 +127,7 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
         on_progress: Told how far it is.
 
     Returns:
-        Rows in all, and by who answered for them.
+        Rows in all, and those of the model and of each fallback.
 
     Raises:
         UserError: As `score`.

@@ -18,7 +18,7 @@ from small_datasets import write_dataset
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 from distributed_il.inference import model as served
-from distributed_il.inference.model import ANSWERS, ITEM_MEAN, MODEL, OVERALL_MEAN, load_served_model
+from distributed_il.inference.model import FALLBACKS, ITEM_MEAN, MODEL, OVERALL_MEAN, load_served_model
 from distributed_il.inference.top_k import top_items
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.training import checkpoint_shards
@@ -35,9 +35,9 @@ def test_it_scores_as_the_learner_does(
     model, _ = load_served_model(str(tmp_path / "run"), "best", None)
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, tiny_dataset.num_users, 50), rng.integers(0, tiny_dataset.num_items, 50)
-    logits, answered = model.score(users, items)
+    logits, fallback = model.score(users, items)
     torch.testing.assert_close(logits, learner.score(torch.from_numpy(users), torch.from_numpy(items)))
-    assert (answered == MODEL).all()
+    assert (fallback == MODEL).all()
     assert model.score(users[:0], items[:0])[0].shape == (0,)
 
 
@@ -86,17 +86,17 @@ def sparse(tmp_path: Path) -> Dataset:
     return write_dataset(tmp_path / "sparse", splits, num_users=3, num_items=3)
 
 
-def test_who_was_never_trained_is_answered_by_means(sparse: Dataset, tmp_path: Path) -> None:
+def test_means_are_the_fallback_for_ids_without_training_rows(sparse: Dataset, tmp_path: Path) -> None:
     """Overall mean 2/3; item 0: (2 + 10 · 2/3) / (2 + 10) = 13/18; item 1: (0 + 10 · 2/3) / (1 + 10) = 20/33."""
     save_run(sparse, tmp_path / "run", dtype="float64")
     model, _ = load_served_model(str(tmp_path / "run"), "last", None)
     pairs = [(0, 1, MODEL), (2, 0, ITEM_MEAN), (-1, 1, ITEM_MEAN), (0, 2, OVERALL_MEAN), (1, -1, OVERALL_MEAN)]
     users, items, expected = (np.array(column) for column in zip(*pairs, strict=True))
-    logits, answered = model.score(users, items)
-    assert answered.tolist() == expected.tolist()
+    logits, fallback = model.score(users, items)
+    assert fallback.tolist() == expected.tolist()
     means = [13 / 18, 20 / 33, 2 / 3, 2 / 3]
     assert logits[1:].tolist() == pytest.approx([math.log(mean / (1 - mean)) for mean in means])
-    assert ANSWERS == ("model", "item_mean", "overall_mean")
+    assert FALLBACKS == ("model", "item_mean", "overall_mean")
 
 
 def test_other_data_are_refused(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
     python score.py USER ITEM [USER ITEM …]
 
 It stands beside the `model.npz` that it reads, is free to be copied into a program, and knows the backbones `gmf`,
-`neumf`, `bias_mf`, `mlp` and `deepfm`. Users and items that the model never saw are answered by means, as
-`answered_by` says.
+`neumf`, `bias_mf`, `mlp` and `deepfm`. For users and items that the model never saw, means are the fallback.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Tower = Mapping[str, Array]
-ANSWERS = ("model", "item_mean", "overall_mean")
+FALLBACKS = ("model", "item_mean", "overall_mean")
 
 
 class NumpyModel:
@@ -40,7 +39,7 @@ class NumpyModel:
         }
 
     def score(self, user_ids: Array, item_ids: Array) -> tuple[Array, Array]:
-        """The probability of each pair, and who answers: a place in `ANSWERS`.
+        """Returns the probability of each pair, and its fallback: a place in `FALLBACKS`, 0 for the model's own.
 
         Args:
             user_ids: External ids [n], of any kind that the file's ids can be compared with.
@@ -50,17 +49,17 @@ class NumpyModel:
         known_user, known_item = (
             (rows >= 0) & trained[rows] for rows, trained in zip((users, items), self._trained, strict=True)
         )
-        answers = np.where(known_item, np.where(known_user, 0, 1), 2)
-        logits = np.choose(answers, [self.logits(users, items), self._item_prior[items], self._overall_prior])
-        return 1 / (1 + np.exp(-logits)), answers
+        fallback = np.where(known_item, np.where(known_user, 0, 1), 2)
+        logits = np.choose(fallback, [self.logits(users, items), self._item_prior[items], self._overall_prior])
+        return 1 / (1 + np.exp(-logits)), fallback
 
     def logits(self, users: Array, items: Array) -> Array:
-        """Logits of pairs of rows, whether the model has seen them or not: [n]."""
+        """Returns logits of pairs of rows [n], whether the model has seen them or not."""
         codes = (table[rows] for table, rows in zip(self._codes, (users, items), strict=False))
         return self._backbone(self._tower, self.users[users], self.items[items], *codes)
 
     def _rows(self, entity: int, given: Array) -> Array:
-        """Rows of external ids; −1 where there is none."""
+        """Returns rows of external ids; −1 where there is none."""
         ids, order = self.ids[entity], self._orders[entity]
         places = np.searchsorted(ids, given, sorter=order)
         rows = order[np.minimum(places, ids.size - 1)]
@@ -116,11 +115,11 @@ BACKBONES = {"gmf": gmf, "neumf": neumf, "bias_mf": bias_mf, "mlp": mlp, "deepfm
 
 
 def main(words: Sequence[str]) -> None:
-    """Prints a line for each pair: user, item, score, who answered."""
+    """Prints a line for each pair: user, item, score, and `model` or its fallback."""
     model = NumpyModel(Path(__file__).with_name("model.npz"))
     users, items = (np.array(words[start::2]).astype(ids.dtype) for start, ids in enumerate(model.ids))
-    for user, item, score, answer in zip(users, items, *model.score(users, items), strict=True):
-        print(user, item, f"{score:.6f}", ANSWERS[answer], sep="\t")
+    for user, item, score, fallback in zip(users, items, *model.score(users, items), strict=True):
+        print(user, item, f"{score:.6f}", FALLBACKS[fallback], sep="\t")
 
 
 if __name__ == "__main__":

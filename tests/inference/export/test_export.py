@@ -45,9 +45,9 @@ def test_every_file_gives_the_scores_of_the_checkpoint(make_dataset: Callable[..
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert not {"torch", "pyarrow", "distributed_il"} & set(printed.pop().split())
     model, _ = load_served_model(str(tmp_path / "run"), "best", None)
-    logits, answered = model.score(np.array([3, 0, -1, 5]), np.array([59, 0, 7, -1]))
-    for line, pair, score, answer in zip(printed, pairs, torch.sigmoid(logits).tolist(), answered, strict=True):
-        assert line == "\t".join([*map(str, pair), f"{score:.6f}", numpy_model.ANSWERS[answer]])
+    logits, fallbacks = model.score(np.array([3, 0, -1, 5]), np.array([59, 0, 7, -1]))
+    for line, pair, score, fallback in zip(printed, pairs, torch.sigmoid(logits).tolist(), fallbacks, strict=True):
+        assert line == "\t".join([*map(str, pair), f"{score:.6f}", numpy_model.FALLBACKS[fallback]])
 
 
 @pytest.mark.parametrize("backbone", numpy_model.BACKBONES)

@@ -50,6 +50,24 @@ class Part:
     rows: int = 0
 
 
+def group_rows(sizes: Sequence[int], wanted: int) -> Iterator[range]:
+    """Groups blocks of rows, in order.
+
+    Args:
+        sizes: Rows of each block.
+        wanted: Rows of a group, at least, but for the last one.
+
+    Yields:
+        Places of the blocks of a group.
+    """
+    start, rows = 0, 0
+    for stop, size in enumerate(sizes, start=1):
+        rows += size
+        if rows and (rows >= wanted or stop == len(sizes)):
+            yield range(start, stop)
+            start, rows = stop, 0
+
+
 class RawPieces:
     """One raw file, read piece by piece."""
 
@@ -191,14 +209,10 @@ class RawPieces:
     def _parquet_parts(self, wanted: int) -> list[Part]:
         with self._open_parquet() as opened:
             sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
-        parts: list[Part] = []
-        first_row, start, rows = 0, 0, 0
-        for group, size in enumerate(sizes, start=1):
-            rows += size
-            if rows and (rows >= wanted or group == len(sizes)):
-                parts.append(Part(start, group, first_row, rows))
-                first_row, start, rows = first_row + rows, group, 0
-        return parts
+        return [
+            Part(groups.start, groups.stop, sum(sizes[: groups.start]), sum(sizes[groups.start : groups.stop]))
+            for groups in group_rows(sizes, wanted)
+        ]
 
     def _read_parquet(self, columns: list[str], part: Part | None) -> Iterator[Piece]:
         groups = None if part is None else list(range(part.start, part.stop))
