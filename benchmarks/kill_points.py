@@ -35,6 +35,7 @@ from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.trainer import Trainer
 
 GLOBAL_BATCH = 64
@@ -148,10 +149,8 @@ class DisturbedRun:
                     self._dataset,
                     reader=LocalBlockReader(self._dataset),
                     collectives=collectives,
-                    monitor=NullMonitor() if collectives.rank else monitor,
-                    on_progress=lambda progress: None,
-                    should_stop=lambda: False,
                     device=torch.device("cpu"),
+                    hooks=RunHooks(monitor=NullMonitor() if collectives.rank else monitor),
                 )
             trainer.method = LedgerMethod(trainer.method, self.ledger, switch)
             trainer.run()

@@ -31,7 +31,7 @@ from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
-from distributed_il.training.checkpoint import CheckpointStore, RunState
+from distributed_il.training.checkpoint import CheckpointStore, SavedState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +106,7 @@ def train(plan: Plan, run_dir: str, ranks: DistributedCollectives | LocalCollect
         report = method.step(StepExecutor(learner), batch)
         losses.append(float(report.loss_sum) / report.rows)
     trained, store = time.perf_counter(), CheckpointStore(run_dir)
-    store.save(learner, RunState({}, {}), round=1, about={}, names=("last",))
+    store.save(learner, SavedState({}, {}), round=1, about={}, names=("last",))
     saved, total = time.perf_counter(), learner.users.packed.sum()
     method.step(StepExecutor(learner), all_batches[0])
     manifest = store.manifest("last")

@@ -26,7 +26,6 @@ from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase, Subset
 from distributed_il.data.loading.loader import TrainingRows
 from distributed_il.methods import Method
-from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Trainer
 
 Way = Literal["bare", "torch_distributed", "stream"]
@@ -157,9 +156,6 @@ def _train(way: Way, config: TrainConfig, scratch: str, rank: int) -> None:
             dataset,
             reader=LocalBlockReader(dataset),
             collectives=collectives,
-            monitor=NullMonitor(),
-            on_progress=lambda progress: None,
-            should_stop=lambda: False,
             device=torch.device("cpu"),
         )
         if way == "bare":

@@ -17,7 +17,6 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate
-from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Trainer
 
 
@@ -99,8 +98,5 @@ def local_trainer(config: TrainConfig, dataset: Dataset) -> Trainer:
         dataset,
         reader=LocalBlockReader(dataset),
         collectives=LocalCollectives(),
-        monitor=NullMonitor(),
-        on_progress=lambda progress: None,
-        should_stop=lambda: False,
         device=torch.device("cpu"),
     )

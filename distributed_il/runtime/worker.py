@@ -18,6 +18,7 @@ from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import leave_notice
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import Stopped
 from distributed_il.training.trainer import Trainer
 
@@ -63,13 +64,15 @@ def _train(settings: Mapping[str, Any], channel: RunChannel) -> dict[str, Any]:
             dataset,
             reader=RayBlockReader(dataset),
             collectives=collectives,
-            monitor=monitor,
-            on_progress=channel.send_progress,
-            should_stop=channel.should_stop,
-            should_save=channel.should_save,
-            should_leave=leave_notice,
             device=ray.train.torch.get_device() if config.run.use_gpu else torch.device("cpu"),
-            on_note=channel.note,
+            hooks=RunHooks(
+                monitor=monitor,
+                on_progress=channel.send_progress,
+                should_stop=channel.should_stop,
+                should_save=channel.should_save,
+                should_leave=leave_notice,
+                on_note=channel.note,
+            ),
         )
         return trainer.run()
 

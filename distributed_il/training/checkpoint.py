@@ -24,6 +24,7 @@ from pyarrow import fs
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
+from distributed_il.core.collectives import FirstError
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem, write_atomically
 from distributed_il.models.learner import Learner
@@ -36,7 +37,7 @@ Name = Literal["last", "best"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunState:
+class SavedState:
     """What a run needs besides the model to go on.
 
     Attributes:
@@ -61,7 +62,7 @@ class CheckpointStore:
         self.root = f"{root.rstrip('/')}/checkpoints"
 
     def save(
-        self, learner: Learner, state: RunState, *, round: int, about: Mapping[str, Any], names: tuple[Name, ...]
+        self, learner: Learner, state: SavedState, *, round: int, about: Mapping[str, Any], names: tuple[Name, ...]
     ) -> None:
         """Writes a checkpoint, then lets the names point to it, then removes checkpoints without a name.
 
@@ -153,7 +154,7 @@ class CheckpointStore:
         """The directory of the last checkpoint, which tells one from another; None before the first."""
         return self._names().get("last")
 
-    def restore(self, manifest: Mapping[str, Any], learner: Learner) -> RunState:
+    def restore(self, manifest: Mapping[str, Any], learner: Learner) -> SavedState:
         """Loads a checkpoint: of the tables the rows that this rank holds, whatever ranks wrote them.
 
         Args:
@@ -169,7 +170,7 @@ class CheckpointStore:
         self._load(manifest, learner)
         return self.state(manifest)
 
-    def state(self, manifest: Mapping[str, Any]) -> RunState:
+    def state(self, manifest: Mapping[str, Any]) -> SavedState:
         """The run's state in a checkpoint, without the model.
 
         Args:
@@ -179,7 +180,7 @@ class CheckpointStore:
             UserError: The file is damaged.
         """
         arrays = read_tensors(self._fs, f"{manifest['place']}/{file_name('state')}")
-        return RunState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
+        return SavedState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
 
     def restore_grown(self, manifest: Mapping[str, Any], learner: Learner) -> None:
         """Loads the model of a checkpoint into one that may have more rows: what it lacks stays as it is.
@@ -251,17 +252,11 @@ class CheckpointStore:
 @contextmanager
 def _together(learner: Learner, place: str) -> Generator[None]:
     """Ends on all ranks with an error if what it encloses fails on one; no rank leaves it before all are done."""
-    error: Exception | None = None
-    try:
+    problem = FirstError()
+    with problem.kept():
         yield
-    except Exception as raised:
-        error = raised
-    flag = torch.tensor(int(error is not None), device=learner.device)
-    failed = learner.collectives.all_gather(flag).nonzero().flatten().tolist()
-    if error is not None:
-        raise error
-    if failed:
-        raise RuntimeError(f"checkpoint {place} could not be written on ranks {failed}; the one before it stands")
+    what = f"the checkpoint before {place} stands: this one could not be written"
+    problem.raise_together(what, learner.collectives, learner.device)
 
 
 def _gather_parts(learner: Learner, parts: Sequence[TablePart]) -> list[TablePart]:

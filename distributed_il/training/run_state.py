@@ -1,4 +1,4 @@
-"""Where a run stands, and the two ways in which it is left before its end."""
+"""Where a run stands, when it saves itself, and what its ranks request of each other."""
 
 from __future__ import annotations
 
@@ -11,16 +11,8 @@ from typing import Any, NamedTuple
 from distributed_il.core.config import RunConfig
 
 
-class Stopped(Exception):
-    """The run was asked to stop; its state is in the last checkpoint."""
-
-
-class Leaving(Exception):
-    """A node of the run will go away soon; the state is in the last checkpoint, for workers on other nodes."""
-
-
 @dataclasses.dataclass(slots=True)
-class Course:
+class RunState:
     """The position of a run, and what its stop rule looks at.
 
     Attributes:
@@ -40,25 +32,23 @@ class Course:
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list[dict[str, Any]])
 
     def finished(self, run: RunConfig) -> bool:
-        """Whether the stop rule says so."""
+        """Returns whether the stop rule ends the run."""
         return self.round >= run.max_rounds or self.round - self.best_round >= run.patience
 
-    def state(self) -> dict[str, Any]:
-        """JSON values that `from_state` takes."""
-        state = dataclasses.asdict(self)
-        return state | {"best_loss": None} if math.isinf(self.best_loss) else state
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON values, from which `from_dict` makes the same state."""
+        values = dataclasses.asdict(self)
+        return values | {"best_loss": None} if math.isinf(self.best_loss) else values
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Course:
-        """A course as a checkpoint has kept it."""
-        known = dict(state)
-        if known["best_loss"] is None:
-            known["best_loss"] = math.inf
-        return cls(**known)
+    def from_dict(cls, values: Mapping[str, Any]) -> RunState:
+        """Returns the state that a checkpoint holds."""
+        best_loss: Any = math.inf if values["best_loss"] is None else values["best_loss"]
+        return cls(**{**values, "best_loss": best_loss})
 
 
-class Cadence:
-    """Two rhythms: every so many steps, the same on all ranks, and by this rank's clock, which all have to agree on."""
+class CheckpointSchedule:
+    """When to save: every so many steps, the same on all ranks, and by this rank's clock, which the others follow."""
 
     def __init__(self, run: RunConfig, clock: Callable[[], float] = time.monotonic) -> None:
         """Starts the clock.
@@ -71,11 +61,11 @@ class Cadence:
         self._saved = clock()
 
     def falls_on(self, step: int) -> bool:
-        """Whether an optimiser step is one to save after."""
+        """Returns whether a checkpoint follows an optimiser step."""
         return self._steps is not None and step % self._steps == 0
 
     def is_due(self) -> bool:
-        """Whether so much time has gone by since the last checkpoint that this rank wants another."""
+        """Returns whether the last checkpoint is so old that this rank requests another."""
         return self._seconds is not None and self._clock() - self._saved >= self._seconds
 
     def saved(self) -> None:
@@ -83,8 +73,8 @@ class Cadence:
         self._saved = self._clock()
 
 
-class Wishes(NamedTuple):
-    """Each of them begins with a checkpoint, so that what is done at the same step on every rank is done together.
+class RankRequests(NamedTuple):
+    """What a rank requests; each request begins with a checkpoint, which all ranks write after the same step.
 
     Attributes:
         save: A checkpoint, and on.
@@ -97,6 +87,14 @@ class Wishes(NamedTuple):
     leave: bool = False
 
     @classmethod
-    def of_all(cls, counts: Iterable[float]) -> Wishes:
-        """What follows from the number of ranks that wish for each."""
+    def of_all(cls, counts: Iterable[float]) -> RankRequests:
+        """Returns what at least one rank requests, given the number of ranks for each."""
         return cls(*(count > 0 for count in counts))
+
+
+class Stopped(Exception):
+    """The run was asked to stop; its state is in the last checkpoint."""
+
+
+class Leaving(Exception):
+    """A node of the run will go away soon; the state is in the last checkpoint, for workers on other nodes."""

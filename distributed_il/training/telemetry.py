@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.methods.losses import inverse_dual_weights
 from distributed_il.methods.steps.decision import Decision, StepReport
 from distributed_il.models.learner import Learner
-from distributed_il.training.monitor import DecisionHistory, Monitor, WeightHistogram
-from distributed_il.training.run_state import Wishes
+from distributed_il.training.monitor import DecisionHistory, WeightHistogram
+from distributed_il.training.run_hooks import RunHooks
+from distributed_il.training.run_state import RankRequests
 
 PROGRESS_EVERY_S = 0.5
 CHOICES = ("direct", "skip", "inverse")
@@ -49,8 +50,7 @@ class Telemetry:
         config: TrainConfig,
         learner: Learner,
         collectives: Collectives,
-        monitor: Monitor,
-        on_progress: Callable[[Progress], None],
+        hooks: RunHooks,
     ) -> None:
         """Starts with nothing seen.
 
@@ -58,11 +58,10 @@ class Telemetry:
             config: The run.
             learner: The replica being trained.
             collectives: The ranks.
-            monitor: TensorBoard on rank 0, nothing elsewhere.
-            on_progress: Told on rank 0, twice a second at the most.
+            hooks: Has TensorBoard, and on rank 0 is given progress twice a second at the most.
         """
         self._config, self._learner, self._collectives = config, learner, collectives
-        self._monitor, self._on_progress = monitor, on_progress
+        self._hooks = hooks
         self.decisions = DecisionHistory()
         self.first_weights, self.weights = WeightHistogram(), WeightHistogram()
         self.pairs = np.zeros(3, dtype=np.int64)
@@ -106,13 +105,13 @@ class Telemetry:
             self.decisions.append(self._learner.step, report.decision.choice, report.decision.losses)
             self._candidates.append(report.decision)
 
-    def flush(self, phase: Phase, *, waited_s: float, wishes: Wishes) -> Wishes:
+    def flush(self, phase: Phase, *, waited_s: float, requests: RankRequests) -> RankRequests:
         """Sums over ranks what came since the last flush and writes it down. All ranks call it at the same step.
 
         Args:
             phase: The pass.
             waited_s: Seconds that this rank waited for data in this pass.
-            wishes: This rank's.
+            requests: This rank's.
 
         Returns:
             What all ranks are to do.
@@ -128,7 +127,7 @@ class Telemetry:
             (self._collectives.seconds - self._collective_mark) / elapsed,
             self._collectives.sent_bytes - self._bytes_mark,
             *self._pairs.tolist(),
-            *wishes,
+            *requests,
             *self._weight_counts().tolist(),
         ]
         vector = torch.tensor(local, dtype=torch.float64).to(self._learner.device)
@@ -146,7 +145,7 @@ class Telemetry:
         self.pass_memory = np.maximum(self.pass_memory, list(resident_bytes().values()))
         self._write(phase, loss, total[2:5] / world)
         self._reset(waited_s)
-        return Wishes.of_all(total[8:11])
+        return RankRequests.of_all(total[8:11])
 
     def tell(self, phase: Phase, *, round: int, step: int, steps: int, loss: float | None = None) -> None:
         """Moves the progress line, if it is time and this is rank 0."""
@@ -156,7 +155,7 @@ class Telemetry:
         self._told = now
         rows_left = (steps - step) * self._config.run.global_batch_size
         shares = self.decisions.shares()
-        self._on_progress(
+        self._hooks.on_progress(
             Progress(
                 round=round + 1,
                 max_rounds=self._config.run.max_rounds,
@@ -235,7 +234,7 @@ class Telemetry:
             values |= {f"candidates/{name}": float(value) for name, value in zip(CHOICES, losses, strict=True)}
             values["candidates/chosen"] = float(chosen)
             values |= {f"decisions/{name}": share for name, share in self.decisions.shares().items()}
-        self._monitor.scalars(values, self._learner.step)
+        self._hooks.monitor.scalars(values, self._learner.step)
 
     def _reset(self, waited_s: float) -> None:
         self._loss.zero_()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ import torch
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.prefetch import Prefetcher
-from distributed_il.core.progress import Progress
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase
@@ -23,12 +21,12 @@ from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
-from distributed_il.training.checkpoint import CheckpointStore, Name, RunState
+from distributed_il.training.checkpoint import CheckpointStore, Name, SavedState
 from distributed_il.training.consistency import check_agreement, check_replicas
-from distributed_il.training.monitor import Monitor
 from distributed_il.training.resume import about_run, check_same_run, start_from
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
-from distributed_il.training.run_state import Cadence, Course, Leaving, Stopped, Wishes
+from distributed_il.training.run_state import CheckpointSchedule, Leaving, RankRequests, RunState, Stopped
 from distributed_il.training.side_features import features_for
 from distributed_il.training.telemetry import Telemetry
 
@@ -36,6 +34,7 @@ PREFETCHED_WINDOWS = 1
 """Besides the one that is being made."""
 MOST_STEPS_BETWEEN_REPORTS = 100
 REPORTS_PER_PASS = 20
+NO_HOOKS = RunHooks()
 
 
 class Trainer:
@@ -48,36 +47,23 @@ class Trainer:
         *,
         reader: BlockReader,
         collectives: Collectives,
-        monitor: Monitor,
-        on_progress: Callable[[Progress], None],
-        should_stop: Callable[[], bool],
         device: torch.device,
-        should_save: Callable[[], bool] = lambda: False,
-        should_leave: Callable[[], bool] = lambda: False,
-        on_note: Callable[[str], None] = lambda message: None,
-        on_round: Callable[[dict[str, Any]], None] = lambda entry: None,
+        hooks: RunHooks = NO_HOOKS,
     ) -> None:
-        """Builds the model, or loads it from the run's last checkpoint, or from that which the run is to start from.
+        """Builds the model, or loads it: from the run's last checkpoint, or for a warm start from that of another run.
 
         Args:
             config: The run.
             dataset: Its data.
             reader: How blocks are read.
             collectives: The ranks.
-            monitor: TensorBoard on rank 0, nothing elsewhere.
-            on_progress: Told on rank 0 what the progress line shows.
-            should_stop: Asked at each report; one rank's yes stops all after a checkpoint.
             device: Where the model lives.
-            should_save: Asked likewise; a yes is a checkpoint.
-            should_leave: Asked likewise; a yes ends these workers after a checkpoint, not the run.
-            on_note: Told what a person should know and nothing else shows.
-            on_round: Given each round's entry of the history once the round is in a checkpoint; it may end the run by
-                an exception.
+            hooks: What the run calls on its way.
 
         Raises:
             UserError: A checkpoint belongs to other data or settings, or is damaged.
         """
-        self.config, self.dataset, self.collectives, self.monitor = config, dataset, collectives, monitor
+        self.config, self.dataset, self.collectives, self.hooks = config, dataset, collectives, hooks
         rank, world = collectives.rank, collectives.world_size
         self.method = make_method(config.method)
         self.learner = Learner(
@@ -92,7 +78,7 @@ class Trainer:
         )
         self.executor = StepExecutor(self.learner)
         if config.run.compile:
-            self.executor.compile(on_note, batch_size=config.run.batch_size)
+            self.executor.compile(hooks.on_note, batch_size=config.run.batch_size)
         self.rows = TrainingRows(
             dataset,
             reader,
@@ -108,12 +94,10 @@ class Trainer:
         self.splits = {
             name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
         }
-        self.telemetry = Telemetry(config, self.learner, collectives, monitor, on_progress)
-        self.store, self.cadence = CheckpointStore(config.run.dir), Cadence(config.run)
-        self._should_save, self._should_stop, self._should_leave = should_save, should_stop, should_leave
-        self.course = Course()
+        self.telemetry = Telemetry(config, self.learner, collectives, hooks)
+        self.store, self.checkpoint_schedule = CheckpointStore(config.run.dir), CheckpointSchedule(config.run)
+        self.state = RunState()
         self._fingerprint = json.dumps(config_to_dict(config), sort_keys=True)
-        self._on_round = on_round
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._resumed, self._start = self._resume()
         self._about = about_run(config, dataset, self._start) if rank == 0 else {}
@@ -143,60 +127,60 @@ class Trainer:
             UserError: A loss is not finite.
         """
         if self.collectives.rank == 0:
-            write_beginning(self.config, self.dataset, self.monitor, resumed=self._resumed)
+            write_beginning(self.config, self.dataset, self.hooks.monitor, resumed=self._resumed)
         try:
-            if not self.course.finished(self.config.run):
+            if not self.state.finished(self.config.run):
                 # The first reading starts whatever it needs; the rates of the passes are without that.
-                self._ahead = self._reading(self.course.round, self.course.phase, self.course.step)
+                self._ahead = self._reading(self.state.round, self.state.phase, self.state.step)
                 self._ahead.wait()
-            while not self.course.finished(self.config.run):
+            while not self.state.finished(self.config.run):
                 self._round()
         finally:
             if self._ahead is not None:
                 self._ahead.close()
         if self.collectives.rank:
             return {}
-        best = self.course.history[self.course.best_round - 1]
+        best = self.state.history[self.state.best_round - 1]
         valid = {name: value for name, value in best.items() if name not in ("round", "step", "train_loss")}
         return {"valid": valid, "run": self._facts()}
 
     def _round(self) -> None:
-        course = self.course
-        if course.phase == 0 and course.step == 0:
+        state = self.state
+        if state.phase == 0 and state.step == 0:
             self.telemetry.start_round()
-        while course.phase < len(self.method.phases):
-            self._pass(self.method.phases[course.phase])
-            course.phase, course.step = course.phase + 1, 0
-        if course.round == 0:
+        while state.phase < len(self.method.phases):
+            self._pass(self.method.phases[state.phase])
+            state.phase, state.step = state.phase + 1, 0
+        if state.round == 0:
             self.telemetry.first_weights = self.telemetry.weights
-            write_weights(self.telemetry.weights, self.learner.step, self.monitor)
-        if course.round + 1 < self.config.run.max_rounds:
+            write_weights(self.telemetry.weights, self.learner.step, self.hooks.monitor)
+        if state.round + 1 < self.config.run.max_rounds:
             # What it takes to start reading is hidden behind the validation.
-            self._ahead = self._reading(course.round + 1, phase=0, step=0)
+            self._ahead = self._reading(state.round + 1, phase=0, step=0)
         improved = self._validate()
-        course.round, course.phase = course.round + 1, 0
+        state.round, state.phase = state.round + 1, 0
         self._checkpoint(("last", "best") if improved else ("last",))
-        self._on_round(course.history[-1])
+        self.hooks.on_round(state.history[-1])
 
     def _pass(self, phase: Phase) -> None:
-        course, schedule = self.course, self.rows.schedule(phase.subset)
+        state, schedule = self.state, self.rows.schedule(phase.subset)
         report_every = min(MOST_STEPS_BETWEEN_REPORTS, max(1, schedule.steps // REPORTS_PER_PASS))
         # This also lets every rank start the pass together, whatever reading or validation took it.
         self._agree_on(schedule)
         self.telemetry.start_pass()
-        reading, self._ahead = self._ahead or self._reading(course.round, course.phase, course.step), None
+        reading, self._ahead = self._ahead or self._reading(state.round, state.phase, state.step), None
         with reading as ready:
             for window in ready:
                 self.learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
                 for batch in window:
                     self.telemetry.add(batch, self.method.step(self.executor, batch))
-                    course.step += 1
+                    state.step += 1
                     self._after_step(phase, schedule, report_every, ready.waited_s)
 
     def _agree_on(self, schedule: Schedule) -> None:
         """Makes sure that all ranks are about to run the same pass."""
-        course = self.course
-        position = {"round": course.round, "pass": course.phase, "step of the pass": course.step}
+        state = self.state
+        position = {"round": state.round, "pass": state.phase, "step of the pass": state.step}
         sizes = {"optimiser step": self.learner.step, "number of steps": schedule.steps, "rows": schedule.total}
         fingerprints = {"configuration": self._fingerprint, "dataset": self.dataset.fingerprint}
         check_agreement(self.collectives, {**fingerprints, **position, **sizes}, self.learner.device)
@@ -207,40 +191,38 @@ class Trainer:
         return Prefetcher(windows, depth=PREFETCHED_WINDOWS)
 
     def _after_step(self, phase: Phase, schedule: Schedule, report_every: int, waited_s: float) -> None:
-        course = self.course
-        save = self.cadence.falls_on(self.learner.step) and course.step < schedule.steps
-        if save or course.step % report_every == 0 or course.step == schedule.steps:
-            wishes = self.telemetry.flush(phase, waited_s=waited_s, wishes=self._wishes())
-            if save or any(wishes):
+        state = self.state
+        save = self.checkpoint_schedule.falls_on(self.learner.step) and state.step < schedule.steps
+        if save or state.step % report_every == 0 or state.step == schedule.steps:
+            requests = self.telemetry.flush(phase, waited_s=waited_s, requests=self._requests())
+            if save or any(requests):
                 self._checkpoint(("last",))
-            if wishes.stop:
+            if requests.stop:
                 raise Stopped
-            if wishes.leave:
+            if requests.leave:
                 raise Leaving
-        self.telemetry.tell(phase, round=course.round, step=course.step, steps=schedule.steps)
+        self.telemetry.tell(phase, round=state.round, step=state.step, steps=schedule.steps)
 
-    def _wishes(self) -> Wishes:
-        save = self.cadence.is_due() or self._should_save()
-        return Wishes(save=save, stop=self._should_stop(), leave=self._should_leave())
+    def _requests(self) -> RankRequests:
+        save = self.checkpoint_schedule.is_due() or self.hooks.should_save()
+        return RankRequests(save=save, stop=self.hooks.should_stop(), leave=self.hooks.should_leave())
 
     def _validate(self) -> bool:
         """Measures the validation split; returns whether its loss is the lowest so far."""
         self.learner.materialize()
-        course = self.course
+        state = self.state
         scores = score_split(self.learner, self.splits["valid"], self.collectives)
         loss, metrics = scores.loss, scores.metrics()
         loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
         train_loss = loss_sum / rows if rows else math.nan
         if self.collectives.rank == 0:
             values = {f"valid/{name}": float(value) for name, value in metrics.items()}
-            self.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
-        course.history.append(
-            {"round": course.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics}
-        )
-        improved = loss < course.best_loss
+            self.hooks.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
+        state.history.append({"round": state.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics})
+        improved = loss < state.best_loss
         if improved:
-            course.best_round, course.best_loss = course.round + 1, loss
-        self.telemetry.best_loss = course.best_loss
+            state.best_round, state.best_loss = state.round + 1, loss
+        self.telemetry.best_loss = state.best_loss
         return improved
 
     def _finish(self) -> dict[str, Any]:
@@ -259,20 +241,20 @@ class Trainer:
         }
         if self.collectives.rank:
             return {}
-        write_end(self.config, result, self.course.history, self.telemetry, self.monitor)
+        write_end(self.config, result, self.state.history, self.telemetry, self.hooks.monitor)
         return result
 
     def _facts(self) -> dict[str, Any]:
-        course, telemetry = self.course, self.telemetry
+        state, telemetry = self.state, self.telemetry
         drawn, fallback_pairs, undrawable = telemetry.pairs.tolist()
         return {
             "method": dataclasses.asdict(self.config.method),
             "backbone": self.config.model.backbone,
             "dataset": self.dataset.fingerprint,
             "start": self._start,
-            "rounds": course.round,
-            "best_round": course.best_round,
-            "optimizer_steps": course.history[-1]["step"] if course.history else 0,
+            "rounds": state.round,
+            "best_round": state.best_round,
+            "optimizer_steps": state.history[-1]["step"] if state.history else 0,
             "decisions": telemetry.decisions.shares() if telemetry.decisions.total else None,
             "unlabelled_pairs": {"drawn": drawn, "stand_ins": fallback_pairs, "exhausted": undrawable},
         }
@@ -281,23 +263,27 @@ class Trainer:
         """Saves the run's state after making sure that all ranks hold the same model."""
         check_replicas(self.learner, self.collectives)
         # Before the checkpoint: what it covers will not be written again, so it must not be lost with this process.
-        self.monitor.flush()
+        self.hooks.monitor.flush()
         facts, arrays = self.telemetry.state()
-        state = RunState({"course": self.course.state(), "telemetry": facts}, arrays)
-        self.store.save(self.learner, state, round=self.course.round, about=self._about, names=names)
-        self.cadence.saved()
+        saved = SavedState({"course": self.state.to_dict(), "telemetry": facts}, arrays)
+        self.store.save(self.learner, saved, round=self.state.round, about=self._about, names=names)
+        self.checkpoint_schedule.saved()
 
     def _resume(self) -> tuple[bool, dict[str, Any] | None]:
-        """Whether the run goes on, and what it has started from, where that was another one's model."""
+        """Restores the last checkpoint, or starts warm.
+
+        Returns:
+            Whether there was a checkpoint, and what a warm start began from.
+        """
         manifest = self.store.manifest("last")
         if manifest is None:
             other = self.config.run.start_from
             return False, None if other is None else start_from(other, self.config, self.dataset, self.learner)
         check_same_run(self.config, self.dataset, manifest)
-        state = self.store.restore(manifest, self.learner)
-        self.course = Course.from_state(state.facts["course"])
-        self.telemetry.restore(state.facts["telemetry"], state.arrays)
-        self.telemetry.best_loss = self.course.best_loss if self.course.best_round else None
+        saved = self.store.restore(manifest, self.learner)
+        self.state = RunState.from_dict(saved.facts["course"])
+        self.telemetry.restore(saved.facts["telemetry"], saved.arrays)
+        self.telemetry.best_loss = self.state.best_loss if self.state.best_round else None
         return True, manifest.get("start")
 
     def _sampler(self) -> UnlabelledSampler | None:

@@ -7,7 +7,6 @@ import torch
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import TrainConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
-from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Trainer
 
 
@@ -19,8 +18,5 @@ def local_trainer(config: TrainConfig, collectives: Collectives | None = None) -
         dataset,
         reader=LocalBlockReader(dataset),
         collectives=collectives or LocalCollectives(),
-        monitor=NullMonitor(),
-        on_progress=lambda progress: None,
-        should_stop=lambda: False,
         device=torch.device("cpu"),
     )

@@ -23,7 +23,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
-from distributed_il.training.checkpoint import CheckpointStore, RunState
+from distributed_il.training.checkpoint import CheckpointStore, SavedState
 from distributed_il.training.side_features import features_for
 
 STEPS = 3
@@ -61,6 +61,6 @@ def save_run(
         batch = random_batch(rng, rows=7, num_users=dataset.num_users, num_items=dataset.num_items, dtype=dtype)
         make_method(NoneConfig()).step(StepExecutor(learner), batch)
     about = {"config": config_to_dict(config), "dataset": dataset.fingerprint}
-    CheckpointStore(str(run_dir)).save(learner, RunState({}, {}), round=1, about=about, names=("best", "last"))
+    CheckpointStore(str(run_dir)).save(learner, SavedState({}, {}), round=1, about=about, names=("best", "last"))
     learner.materialize()
     return learner

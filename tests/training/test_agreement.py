@@ -16,7 +16,6 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training.consistency import check_agreement
-from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -64,9 +63,6 @@ def trainer(dataset: Dataset, run_dir: Path, ranks: Collectives, **run: Any) -> 
         dataset,
         reader=LocalBlockReader(dataset),
         collectives=ranks,
-        monitor=NullMonitor(),
-        on_progress=lambda _: None,
-        should_stop=lambda: False,
         device=CPU,
     )
 
@@ -82,7 +78,7 @@ def test_a_trainer_asks_before_it_takes_a_step(differs: str, tmp_path: Path) -> 
         seed = 5 if differs == "configuration" and odd else 0
         mine = trainer(dataset, tmp_path / "run", ranks, seed=seed)
         if odd and differs == "round":
-            mine.course.round = 1
+            mine.state.round = 1
         if odd and differs == "optimiser step":
             mine.learner.step = 1
         if odd and differs == "number of steps":
@@ -90,7 +86,7 @@ def test_a_trainer_asks_before_it_takes_a_step(differs: str, tmp_path: Path) -> 
         try:
             mine.fit()
         except (RuntimeError, UserError) as error:
-            assert mine.course.step == 0
+            assert mine.state.step == 0
             return str(error)
         return "trained"
 

@@ -24,10 +24,10 @@ from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training import checkpoint, checkpoint_shards
-from distributed_il.training.checkpoint import CheckpointStore, RunState
+from distributed_il.training.checkpoint import CheckpointStore, SavedState
 
 IG = InverseGradientConfig(dual_learning_rate=5e-3)
-STATE = RunState({"best": 0.25}, {"counts": np.arange(5), "shares": np.array([0.5, 0.125])})
+STATE = SavedState({"best": 0.25}, {"counts": np.arange(5), "shares": np.array([0.5, 0.125])})
 USERS, ITEMS = 7, 11
 ONE_AT_A_TIME = threading.Lock()
 """The start of a tower is drawn from torch's global generator, which threads share."""
@@ -63,7 +63,7 @@ def save(learner: Learner, run_dir: Path, *, names: Any = ("last",)) -> None:
     CheckpointStore(str(run_dir)).save(learner, STATE, round=1, about={"dataset": "d"}, names=names)
 
 
-def restore(learner: Learner, run_dir: Path) -> RunState:
+def restore(learner: Learner, run_dir: Path) -> SavedState:
     store = CheckpointStore(str(run_dir))
     manifest = store.manifest("last")
     assert manifest is not None
@@ -92,7 +92,7 @@ def test_any_ranks_go_on_where_others_stopped(writers: int, written: str, tmp_pa
     saved, choice, after = write_run(tmp_path, writers, written)[0]
     for readers, tables in ((1, "sharded"), (2, "sharded"), (2, "replicated"), (3, "sharded"), (4, "sharded")):
 
-        def go_on(ranks: Collectives, tables: str = tables) -> tuple[RunState, int, list[Tensor], int, list[Tensor]]:
+        def go_on(ranks: Collectives, tables: str = tables) -> tuple[SavedState, int, list[Tensor], int, list[Tensor]]:
             learner = new_learner(ranks, tables)
             take_step(learner, 9)  # elsewhere than the checkpoint
             state = restore(learner, tmp_path)
@@ -183,7 +183,7 @@ def test_what_one_rank_cannot_write_is_no_checkpoint_for_any(
             assert failed == "OSError: the disk is gone"
         else:
             assert failed.startswith("RuntimeError: ")
-            assert f"could not be written on ranks [{rank}]; the one before it stands" in failed
+            assert f"stands: this one could not be written on ranks [{rank}]" in failed
         assert then == "saved"
     # What the attempt left behind has gone with the checkpoint before it.
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == ["000001-00000003"]

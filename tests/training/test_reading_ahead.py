@@ -16,7 +16,7 @@ from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Block, Dataset, LocalBlockReader
-from distributed_il.training.monitor import NullMonitor
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.trainer import Stopped, Trainer
 
 
@@ -51,10 +51,8 @@ def trainer(
         dataset,
         reader=reader,
         collectives=LocalCollectives(),
-        monitor=NullMonitor(),
-        on_progress=lambda progress: None,
-        should_stop=lambda: next(asked) >= stop_after,
         device=torch.device("cpu"),
+        hooks=RunHooks(should_stop=lambda: next(asked) >= stop_after),
     )
 
 
@@ -91,15 +89,15 @@ def test_a_run_that_ends_early_leaves_no_reading_behind(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def worse(self: Trainer) -> bool:
-        self.course.history.append({"round": self.course.round + 1, "step": self.learner.step})
-        self.course.best_round = 1
-        return self.course.round == 0
+        self.state.history.append({"round": self.state.round + 1, "step": self.learner.step})
+        self.state.best_round = 1
+        return self.state.round == 0
 
     monkeypatch.setattr(Trainer, "_validate", worse)
     reader = NotingReader(dataset)
     run = trainer(dataset, tmp_path / "run", reader, max_rounds=9, patience=2)
     run.fit()
-    assert run.course.round == 3
+    assert run.state.round == 3
     assert reader.splits.count("train") == 4
     assert not reading_threads()
 

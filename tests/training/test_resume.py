@@ -16,7 +16,6 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.runtime.preflight import check_run
-from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.resume import FREE_TO_CHANGE, check_same_run
 from distributed_il.training.trainer import Trainer
 
@@ -43,9 +42,6 @@ def test_a_dataset_that_is_not_the_checkpoints_is_refused_before_anything_begins
         trained,
         reader=LocalBlockReader(trained),
         collectives=LocalCollectives(),
-        monitor=NullMonitor(),
-        on_progress=lambda _: None,
-        should_stop=lambda: False,
         device=torch.device("cpu"),
     ).fit()
     check_run(config)

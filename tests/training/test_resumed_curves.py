@@ -20,6 +20,7 @@ from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training import run_outputs
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import TensorBoardMonitor
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.trainer import Trainer
 
 
@@ -42,10 +43,8 @@ def run(dataset: Dataset, run_dir: Path) -> None:
             dataset,
             reader=LocalBlockReader(dataset),
             collectives=LocalCollectives(),
-            monitor=monitor,
-            on_progress=lambda _: None,
-            should_stop=lambda: False,
             device=torch.device("cpu"),
+            hooks=RunHooks(monitor=monitor),
         ).run()
 
 

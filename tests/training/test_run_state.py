@@ -1,4 +1,4 @@
-"""When a run saves itself, and how it is left: the position that a checkpoint keeps, and wishes of single ranks."""
+"""When a run saves itself, and how it is left: the position that a checkpoint keeps, and requests of single ranks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training.checkpoint import CheckpointStore
-from distributed_il.training.monitor import NullMonitor
-from distributed_il.training.run_state import Cadence, Course, Leaving, Stopped
+from distributed_il.training.run_hooks import RunHooks
+from distributed_il.training.run_state import CheckpointSchedule, Leaving, RunState, Stopped
 from distributed_il.training.trainer import Trainer
 
 
@@ -33,32 +33,32 @@ class Clock:
 
 def test_a_checkpoint_is_due_so_long_after_the_last_one() -> None:
     clock = Clock()
-    cadence = Cadence(RunConfig(dir="run", checkpoint_every_s=60.0), clock)
+    schedule = CheckpointSchedule(RunConfig(dir="run", checkpoint_every_s=60.0), clock)
     for _ in range(2):
         clock.now += 59.9
-        assert not cadence.is_due()
+        assert not schedule.is_due()
         clock.now += 0.1
-        assert cadence.is_due()
-        cadence.saved()
-        assert not cadence.is_due()
+        assert schedule.is_due()
+        schedule.saved()
+        assert not schedule.is_due()
 
 
 def test_without_a_rhythm_nothing_is_due() -> None:
     clock = Clock()
-    cadence = Cadence(RunConfig(dir="run", checkpoint_every_s=None), clock)
+    schedule = CheckpointSchedule(RunConfig(dir="run", checkpoint_every_s=None), clock)
     clock.now += 1e9
-    assert not cadence.is_due()
-    assert not any(map(cadence.falls_on, range(100)))
+    assert not schedule.is_due()
+    assert not any(map(schedule.falls_on, range(100)))
 
 
 def test_steps_to_save_after() -> None:
-    cadence = Cadence(RunConfig(dir="run", checkpoint_every_steps=4))
-    assert [step for step in range(1, 13) if cadence.falls_on(step)] == [4, 8, 12]
+    schedule = CheckpointSchedule(RunConfig(dir="run", checkpoint_every_steps=4))
+    assert [step for step in range(1, 13) if schedule.falls_on(step)] == [4, 8, 12]
 
 
-@pytest.mark.parametrize("course", [Course(), Course(2, 1, 7, 1, 0.25, [{"round": 1}, {"round": 2}])])
-def test_a_course_comes_back_from_json(course: Course) -> None:
-    assert Course.from_state(json.loads(json.dumps(course.state(), allow_nan=False))) == course
+@pytest.mark.parametrize("state", [RunState(), RunState(2, 1, 7, 1, 0.25, [{"round": 1}, {"round": 2}])])
+def test_a_state_comes_back_from_json(state: RunState) -> None:
+    assert RunState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False))) == state
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +82,8 @@ def trained(
             dataset,
             reader=LocalBlockReader(dataset),
             collectives=ranks,
-            monitor=NullMonitor(),
-            on_progress=lambda _: None,
             device=torch.device("cpu"),
-            **{"should_stop": lambda: False}
-            | {name: lambda ask=ask: ask(trainer, ranks.rank) for name, ask in asked.items()},
+            hooks=RunHooks(**{name: lambda ask=ask: ask(trainer, ranks.rank) for name, ask in asked.items()}),
         )
         if prepare is not None:
             prepare(trainer, ranks.rank)
@@ -140,7 +137,7 @@ def test_the_clock_of_one_rank_is_enough(dataset: Dataset, tmp_path: Path, monke
 
     def slow_clock(trainer: Trainer, rank: int) -> None:
         """A second a step on rank 1, none on rank 0."""
-        trainer.cadence = Cadence(
+        trainer.checkpoint_schedule = CheckpointSchedule(
             RunConfig(dir="run", checkpoint_every_s=15.0), lambda: float(trainer.learner.step * rank)
         )
 

@@ -15,7 +15,6 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import LocalBlockReader
 from distributed_il.evaluation.metrics import evaluate
-from distributed_il.training.monitor import NullMonitor
 from distributed_il.training.trainer import Trainer
 
 UNSEEN = 20
@@ -37,9 +36,6 @@ def trainer(tmp_path: Path) -> Trainer:
         dataset,
         reader=LocalBlockReader(dataset),
         collectives=LocalCollectives(),
-        monitor=NullMonitor(),
-        on_progress=lambda progress: None,
-        should_stop=lambda: False,
         device=torch.device("cpu"),
     )
 
@@ -51,7 +47,7 @@ def test_a_round_is_measured_on_the_whole_validation_split(trainer: Trainer) -> 
     logits = trainer.learner.score(users, items).numpy()
     expected = evaluate(columns["user_id"], logits, columns["label"])
     assert found == pytest.approx(expected, rel=1e-12)
-    assert trainer.course.best_loss == pytest.approx(expected["logloss"], rel=1e-12)
+    assert trainer.state.best_loss == pytest.approx(expected["logloss"], rel=1e-12)
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run_with_a_cure(trainer: Trainer) -> None:

@@ -16,6 +16,7 @@ from distributed_il.core.files import write_run_file
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.runtime.worker import run_monitor
 from distributed_il.training.monitor import TensorBoardMonitor
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.trainer import Trainer
 
 FAILED = "failed.txt"
@@ -35,7 +36,7 @@ def run_trial(config: TrainConfig) -> None:
     try:
         with run_monitor(config.run.dir) as monitor:
             trainer = _trainer(config, monitor, on_round=_tell)
-            for entry in trainer.course.history:
+            for entry in trainer.state.history:
                 _tell(entry)
             trainer.fit()
     except UserError as error:  # such as a learning rate at which training diverges: no reason to end the sweep
@@ -71,9 +72,6 @@ def _trainer(config: TrainConfig, monitor: TensorBoardMonitor, on_round: Callabl
         dataset,
         reader=LocalBlockReader(dataset),
         collectives=LocalCollectives(),
-        monitor=monitor,
-        on_progress=lambda progress: None,
-        should_stop=lambda: False,
         device=torch.device("cuda" if config.run.use_gpu else "cpu"),
-        on_round=on_round,
+        hooks=RunHooks(monitor=monitor, on_round=on_round),
     )

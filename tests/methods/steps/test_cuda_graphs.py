@@ -22,7 +22,7 @@ from distributed_il.methods.steps import compiled, cuda_graphs
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps, filled_up
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
-from distributed_il.training.checkpoint import CheckpointStore, RunState
+from distributed_il.training.checkpoint import CheckpointStore, SavedState
 from distributed_il.training.consistency import fingerprint
 
 USERS, ITEMS, BATCH = 40, 50, 64
@@ -195,7 +195,7 @@ def test_the_spare_row_is_in_no_checkpoint_and_no_fingerprint(tmp_path: Path) ->
         table.last_step_and_spare[-1] = 7
     assert torch.equal(fingerprint(learner), before)
     store = CheckpointStore(str(tmp_path))
-    store.save(learner, RunState({}, {}), round=1, about={"dataset": "d"}, names=("last",))
+    store.save(learner, SavedState({}, {}), round=1, about={"dataset": "d"}, names=("last",))
     manifest = store.manifest("last")
     assert manifest is not None
     store.restore(manifest, other)

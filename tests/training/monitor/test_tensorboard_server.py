@@ -25,6 +25,7 @@ from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.training.monitor import TensorBoardMonitor
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.trainer import Trainer
 
 DEADLINE_S = 90.0
@@ -140,10 +141,8 @@ def train(dataset: Dataset, run_dir: Path) -> dict[str, Any]:
             dataset,
             reader=LocalBlockReader(dataset),
             collectives=LocalCollectives(),
-            monitor=monitor,
-            on_progress=lambda _: None,
-            should_stop=lambda: False,
             device=torch.device("cpu"),
+            hooks=RunHooks(monitor=monitor),
         ).run()
 
 
