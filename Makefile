@@ -23,12 +23,16 @@ help:
 	@echo "make check   lint, format, types, layers"
 	@echo "make clean   remove $(VENV) and $(DEMO)"
 
-# One stamp for each extra of pyproject.toml; made again when the packages wanted change.
+# One stamp for the package alone and one for each extra of pyproject.toml; made again when the packages wanted change.
+$(VENV)/installed: pyproject.toml constraints.txt .ci/environment
+	@bash .ci/environment $(VENV)
+	@touch $@
+
 $(VENV)/installed-%: pyproject.toml constraints.txt .ci/environment
 	@bash .ci/environment $(VENV) $*
 	@touch $@
 
-demo: $(VENV)/installed-plots
+demo: $(VENV)/installed
 	@rm -rf $(DEMO)
 	$(BIN)/distributed-il simulate --config jobs/demo_simulate.yaml --output $(DEMO)/data
 	$(BIN)/distributed-il train --config jobs/demo.yaml --data.path $(DEMO)/data --run.dir $(DEMO)/run

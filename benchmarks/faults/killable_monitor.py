@@ -12,8 +12,8 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-import distributed_il.training.run_outputs
 from benchmarks.faults.kill_switch import KillSwitch
+from distributed_il.core import drawing
 from distributed_il.training.monitor import TensorBoardMonitor
 
 
@@ -78,8 +78,5 @@ class KillableMonitor:
 def blank_pictures() -> Generator[None]:
     """Inside, figures are black squares: to draw them would take most of a short run's time."""
     square = np.zeros((8, 8, 3), dtype=np.uint8)
-    with (
-        mock.patch.object(distributed_il.training.run_outputs, "weight_distribution_figure", return_value=square),
-        mock.patch.object(distributed_il.training.run_outputs, "decision_curve_figure", return_value=square),
-    ):
+    with mock.patch.object(drawing, "pixels", return_value=square):
         yield

@@ -10,7 +10,7 @@ from distributed_il.core.errors import UserError
 
 ABOUT = (
     "Writes one HTML page for a run or several: settings, data, curves, decisions, and metrics with confidence "
-    "intervals beside the trivial predictors. It opens without a network."
+    "intervals beside those of the baselines. It opens without a network."
 )
 
 
@@ -21,9 +21,9 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.report.report`.
+        UserError: See `distributed_il.report.run_page.write_report`.
     """
-    from distributed_il.report import ReportConfig, report
+    from distributed_il.report.run_page import ReportConfig, write_report
 
     flags, run_dirs = part_operands(argv)
     config = ReportConfig(
@@ -31,5 +31,5 @@ def run(argv: Sequence[str]) -> None:
     )
     if not run_dirs:
         raise UserError("report: say which runs: distributed-il report RUN_DIR [RUN_DIR …] --output=page.html")
-    report(config, run_dirs)
+    write_report(config, run_dirs)
     print(f"Page: {config.output}")

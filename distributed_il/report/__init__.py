@@ -1,5 +1,1 @@
-"""One page for a run or several: what they were told, how they went, and how good they are."""
-
-from distributed_il.report.report import ReportConfig, report
-
-__all__ = ["ReportConfig", "report"]
+"""Pages for people: one of runs (settings, curves, metrics), one of a dataset, and what the page of a sweep shares."""

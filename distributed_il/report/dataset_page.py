@@ -1,22 +1,20 @@
-"""Draws the summary of a dataset as one HTML page with pictures, which opens without a network."""
+"""The summary of a dataset as one HTML page with charts, which opens without a network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from distributed_il import __version__
+from distributed_il.core.charts import Series, column_chart, share_bar, short
+from distributed_il.core.drawing import Chart
 from distributed_il.data.prepare.summary import SET_ASIDE
-from distributed_il.report.html.charts import column_chart, share_bar
-from distributed_il.report.html.frame import Series
-from distributed_il.report.html.html import Markup, details, figures, joined, numbers, page, table, words
-from distributed_il.report.html.scale import short
+from distributed_il.report.render import plain, render
 
 _STYLES = {"positive": 2, "negative": 1, "unclear": 7}
 
 
 def summary_page(facts: Mapping[str, Any]) -> str:
-    """The page.
+    """Renders the page.
 
     Args:
         facts: From `dataset_summary`.
@@ -24,39 +22,36 @@ def summary_page(facts: Mapping[str, Any]) -> str:
     Returns:
         HTML.
     """
-    rows = facts["rows"]
-    sections = {
-        "What the feedback is": joined(
-            numbers(
-                {
-                    "rows in": f"{rows['in']:,}",
-                    "rows out": f"{rows['out']:,}",
-                    "users": f"{facts['users']:,}",
-                    "items": f"{facts['items']:,}",
-                    "of all pairs labelled": f"{facts['density']:.3%}",
-                }
-            ),
-            figures(_shares(facts["classes"]), _watch_time(facts["watch_time"])),
-        ),
-        "Where the rows went": _rows_table(facts),
-        "Splits": _splits_table(facts["splits"]),
-        "Activity": figures(
-            *(_activity(facts[f"train_rows_per_{entity}"], f"{entity}s") for entity in ("user", "item"))
-        ),
-        **({"Side features": _features(facts)} if facts["features"] else {}),
-        "Rule and policies": _settings(facts),
-    }
-    lead = f"Prepared by the rule {facts['rule'].get('name', '')}, fingerprint {facts['fingerprint'][:16]}"
-    return page(str(facts["name"]), lead, sections, f"distributed_il {__version__}")
+    sides = facts["features"] or {}
+    settings = {**facts["rule"], **facts["policies"]}
+    unread = settings.pop("columns_left_aside", {})
+    return render(
+        "dataset.html",
+        facts=facts,
+        feedback_charts=[_shares(facts["classes"]), _watch_time(facts["watch_time"])],
+        activity_charts=[_activity(facts[f"train_rows_per_{entity}"], f"{entity}s") for entity in ("user", "item")],
+        row_counts=_row_counts(facts),
+        feature_rows=[
+            [f"{name} of {entity}", f"{values:,}"]
+            for entity, side in sides.items()
+            for name, values in side["values"].items()
+        ],
+        entity_rows=[
+            [entity, f"{facts[entity]:,}", f"{side['with_features']:,}", f"{side['unused']:,}"]
+            for entity, side in sides.items()
+        ],
+        setting_rows=[[name, plain(value)] for name, value in settings.items()],
+        unread_rows=[[name, plain(columns)] for name, columns in unread.items()],
+    )
 
 
-def _shares(classes: Mapping[str, int]) -> Markup:
+def _shares(classes: Mapping[str, int]) -> Chart:
     total = max(sum(classes.values()), 1)
     shares = {f"{name} {rows:,}": rows / total for name, rows in classes.items()}
     return share_bar("Rows of the dataset", shares, styles=[_STYLES[name] for name in classes])
 
 
-def _rows_table(facts: Mapping[str, Any]) -> Markup:
+def _row_counts(facts: Mapping[str, Any]) -> list[list[str]]:
     rows = facts["rows"]
     lines = [("read from the source", rows["in"])]
     if rows["from_parent"]:
@@ -65,37 +60,12 @@ def _rows_table(facts: Mapping[str, Any]) -> Markup:
     if facts["policies"].get("unseen") == "drop" and facts["counts"].get("unseen_rows"):
         lines.append(("of users or items that are not in train", -facts["counts"]["unseen_rows"]))
     lines.append(("in the dataset", rows["out"]))
-    cells = [(name, f"{count:,}".replace("-", "− ")) for name, count in lines]
-    return table(("", "rows"), cells, marked=[len(cells) - 1])
+    return [[name, f"{count:,}".replace("-", "− ")] for name, count in lines]
 
 
-def _splits_table(splits: Mapping[str, Mapping[str, int]]) -> Markup:
-    cells = [
-        (name, f"{split['rows']:,}", "–" if name == "unclear" else f"{split['positives'] / split['rows']:.1%}")
-        for name, split in splits.items()
-    ]
-    return table(("split", "rows", "positive"), cells)
-
-
-def _features(facts: Mapping[str, Any]) -> Markup:
-    cells = [
-        (f"{name} of {entity}", f"{values:,}")
-        for entity, side in facts["features"].items()
-        for name, values in side["values"].items()
-    ]
-    given = [
-        (entity, f"{facts[entity]:,}", f"{side['with_features']:,}", f"{side['unused']:,}")
-        for entity, side in facts["features"].items()
-    ]
-    return joined(
-        table(("feature", "values"), cells),
-        table(("whose", "in the log", "with features", "of the file, not in the log"), given),
-    )
-
-
-def _watch_time(watch_time: Mapping[str, Any] | None) -> Markup:
+def _watch_time(watch_time: Mapping[str, Any] | None) -> Chart | None:
     if not watch_time:
-        return Markup("")
+        return None
     edges = watch_time["from_s"]
     series = [Series(name, edges, watch_time[name], _STYLES[name]) for name in ("negative", "unclear", "positive")]
     without = watch_time["watches_without_duration"]
@@ -103,7 +73,7 @@ def _watch_time(watch_time: Mapping[str, Any] | None) -> Markup:
     return column_chart("Watches by watch time", [f"{edge:g}" for edge in edges], series, x_label="seconds", note=note)
 
 
-def _activity(activity: Mapping[str, Any], entities: str) -> Markup:
+def _activity(activity: Mapping[str, Any], entities: str) -> Chart:
     edges = activity["from"]
     return column_chart(
         f"{entities.capitalize()} by training rows",
@@ -112,13 +82,3 @@ def _activity(activity: Mapping[str, Any], entities: str) -> Markup:
         x_label="training rows",
         note=f"The most: {activity['most']:,} rows.",
     )
-
-
-def _settings(facts: Mapping[str, Any]) -> Markup:
-    settings = {**facts["rule"], **facts["policies"]}
-    unread = settings.pop("columns_left_aside", {})
-    shown = table(("setting", "value"), [(name, words(value)) for name, value in settings.items()], texts=2)
-    if not unread:
-        return shown
-    files = table(("file", "columns"), [(name, words(columns)) for name, columns in unread.items()], texts=2)
-    return joined(shown, details("Columns that were not read", files))

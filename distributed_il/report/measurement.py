@@ -1,4 +1,4 @@
-"""Models and trivial predictors measured on the same rows: metrics, their intervals, and metrics of slices."""
+"""Models and baselines measured on the same rows: metrics, their intervals, and metrics of slices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from distributed_il.inference.evaluate import load_model
 from distributed_il.report.records import RunRecord
 from distributed_il.report.slices import Slices, activity_slices
 
-TRIVIAL = {"item_mean": "item mean", "user_item_bias": "user + item bias"}
+BASELINES = {"item_mean": "item mean", "user_item_bias": "user + item bias"}
 SEED = 0
 """Of the resampling: the same users are drawn for all predictors."""
 
@@ -28,7 +28,7 @@ class Predictor:
     """A predictor on some rows.
 
     Attributes:
-        name: Of the run, or of the trivial predictor.
+        name: Of the run, or of the baseline.
         metrics: As `evaluate` gives them.
         estimates: Metrics that have an interval.
         slices: For each kind of slices the metrics of each group.
@@ -48,15 +48,20 @@ class Comparison:
         dataset: Where the rows are from.
         split: `test` or `valid`.
         models: The runs' best models.
-        trivial: The trivial predictors.
+        baselines: What needs no model, the better one last.
         slices: Groups of the rows by kind: `user`, `item`.
     """
 
     dataset: Dataset
     split: str
     models: Sequence[Predictor]
-    trivial: Sequence[Predictor]
+    baselines: Sequence[Predictor]
     slices: Mapping[str, Slices]
+
+    @property
+    def predictors(self) -> list[Predictor]:
+        """All that was measured, models above baselines."""
+        return [*self.models, *self.baselines]
 
 
 def compare(records: Sequence[RunRecord], data: str | None) -> list[Comparison]:
@@ -80,7 +85,7 @@ def compare(records: Sequence[RunRecord], data: str | None) -> list[Comparison]:
             found[key] = _without_models(dataset, record.split, rows)
         before = found[key]
         model = _measure(record.name, model_scores(rows), before.slices)
-        found[key] = Comparison(dataset, record.split, [*before.models, model], before.trivial, before.slices)
+        found[key] = Comparison(dataset, record.split, [*before.models, model], before.baselines, before.slices)
     return list(found.values())
 
 
@@ -90,8 +95,10 @@ def _without_models(dataset: Dataset, split: str, rows: NDArray[Any]) -> Compari
         "user": activity_slices(seen.user_rows[rows["user_id"]]),
         "item": activity_slices(seen.item_rows[rows["item_id"]]),
     }
-    trivial = [_measure(TRIVIAL[name], predict(rows), slices) for name, predict in trivial_predictors(dataset).items()]
-    return Comparison(dataset, split, [], trivial, slices)
+    baselines = [
+        _measure(BASELINES[name], predict(rows), slices) for name, predict in trivial_predictors(dataset).items()
+    ]
+    return Comparison(dataset, split, [], baselines, slices)
 
 
 def _measure(name: str, scored: ScoredRows, slices: Mapping[str, Slices]) -> Predictor:

@@ -9,7 +9,7 @@ from distributed_il.core.config import TrainConfig, config_to_dict, config_to_ya
 from distributed_il.core.files import read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows
-from distributed_il.training.monitor import Monitor, WeightHistogram, decision_curve_figure, weight_distribution_figure
+from distributed_il.training.monitor import Monitor, WeightHistogram
 from distributed_il.training.telemetry import Telemetry
 
 
@@ -73,15 +73,9 @@ def write_end(
     step = history[-1]["step"] + 1 if history else 0
     test = {f"test/{name}": float(value) for name, value in result["test"].items()}
     monitor.scalars(test, step)
-    first, last = telemetry.first_weights, telemetry.weights
     if len(history) > 1:
-        write_weights(last, step, monitor)
-    if first.counts.sum():
-        _show(monitor, "weights/w1_distribution", weight_distribution_figure(first, last), step)
-    if telemetry.decisions.total:
-        steps, losses, choices = telemetry.decisions.curve()
-        shares = telemetry.decisions.shares()
-        _show(monitor, "decisions/test_loss", decision_curve_figure(steps, losses, choices, shares=shares), step)
+        write_weights(telemetry.weights, step, monitor)
+    _show_charts(telemetry, step, monitor)
     monitor.text("result", result_table(result), step)
     known = {key: value for key, value in flat(config_to_dict(config)).items() if value is not None}
     monitor.hparams(known, {f"hparam/{name}": value for name, value in test.items()}, step)
@@ -105,6 +99,16 @@ def result_table(result: Mapping[str, Any]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _show(monitor: Monitor, tag: str, picture: Any, step: int) -> None:
-    if picture is not None:  # None: drawn without the `plots` extra
-        monitor.image(tag, picture, step)
+def _show_charts(telemetry: Telemetry, step: int, monitor: Monitor) -> None:
+    # Imported by the one process that draws: matplotlib takes a second.
+    from distributed_il.core.drawing import pixels
+    from distributed_il.training.monitor.figures import decision_chart, weight_chart
+
+    if telemetry.first_weights.total:
+        first, last = (
+            weight_chart("First round", telemetry.first_weights),
+            weight_chart("Last round", telemetry.weights),
+        )
+        monitor.image("weights/w1_distribution", pixels(first, last), step)
+    if telemetry.decisions.total:
+        monitor.image("decisions/test_loss", pixels(decision_chart(telemetry.decisions)), step)

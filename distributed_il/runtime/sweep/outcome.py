@@ -10,6 +10,7 @@ from typing import Any
 from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import read_run_file
+from distributed_il.report.render import setting_text
 from distributed_il.runtime.sweep.trial import FAILED
 from distributed_il.training.checkpoint import CheckpointStore
 
@@ -93,7 +94,7 @@ def trial_table(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[str]]
     return [
         [
             trial.name,
-            *(shown(trial.settings.get(key)) for key in keys),
+            *(setting_text(trial.settings.get(key, "–")) for key in keys),
             f"{trial.best_loss:.4f}" if math.isfinite(trial.best_loss) else "–",
             str(trial.best_round or "–"),
             str(len(trial.losses)),
@@ -105,8 +106,3 @@ def trial_table(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[str]]
 
 TABLE_ENDS = ("valid log loss", "best round", "rounds", "ended")
 """Headings of `trial_table` after those of the settings."""
-
-
-def shown(value: Any) -> str:
-    """A value of a setting as people write it; a dash where the trial's method has no such setting."""
-    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

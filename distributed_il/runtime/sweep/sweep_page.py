@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from distributed_il import __version__
+from distributed_il.core.charts import Series, line_chart, scatter_chart
+from distributed_il.core.drawing import Chart
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows
-from distributed_il.report.html.charts import line_chart, scatter_chart
-from distributed_il.report.html.frame import Series
-from distributed_il.report.html.html import Markup, figures, joined, page, paragraph, table
-from distributed_il.runtime.sweep.outcome import TABLE_ENDS, Trial, shown, trial_table
+from distributed_il.report.render import render, setting_text
+from distributed_il.runtime.sweep.outcome import TABLE_ENDS, Trial, trial_table
 from distributed_il.runtime.sweep.space import Domain
 
 BEST, OTHERS = 0, 7
+"""Styles of the best trial and of the others."""
 
 
 def sweep_page(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, result: Mapping[str, Any]) -> str:
-    """The whole page.
+    """Renders the page.
 
     Args:
         space: What was drawn from.
@@ -28,27 +27,21 @@ def sweep_page(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, re
         result: What its metrics.json holds.
     """
     keys = [domain.key for domain in space]
-    rows = metric_rows({f"trial {best.name}": result["test"], **result["trivial"]})
-    text = (
-        f"Trial {best.name} has the lowest validation log loss, {best.best_loss:.4f} in round {best.best_round}. It "
-        "alone was measured on the test split, after the choice."
+    return render(
+        "sweep.html",
+        best=best,
+        best_settings=[[key, setting_text(value)] for key, value in best.settings.items()],
+        headings=list(METRICS.values()),
+        results=metric_rows({f"trial {best.name}": result["test"], **result["trivial"]}),
+        curves=_curves(trials, best),
+        setting_charts=[_by_setting(domain, trials, best) for domain in space],
+        trial_columns=["trial", *keys, *TABLE_ENDS],
+        trial_rows=trial_table(trials, keys),
+        space=[[domain.key, _words(domain)] for domain in space],
     )
-    chosen = table(["setting", "value"], [[key, shown(value)] for key, value in best.settings.items()], texts=2)
-    results = table(["test", *METRICS.values()], rows, marked=range(1, len(rows)))
-    spans = table(["setting", "drawn from"], [[domain.key, _words(domain)] for domain in space], texts=2)
-    table_rows = trial_table(trials, keys)
-    sections = {
-        "Best trial": joined(paragraph(text), chosen, results),
-        "Validation loss by round": figures(_curves(trials, best)),
-        "Settings": figures(*(_by_setting(domain, trials, best) for domain in space)),
-        "All trials": table(["trial", *keys, *TABLE_ENDS], table_rows, marked=[0]),
-        "Search space": spans,
-    }
-    lead = f"{len(trials)} trials on {best.config.data.path}"
-    return page("Sweep", lead, sections, f"distributed_il {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
 
 
-def _curves(trials: Sequence[Trial], best: Trial) -> Markup:
+def _curves(trials: Sequence[Trial], best: Trial) -> Chart | None:
     lines = [
         Series(
             f"trial {trial.name}, the best" if trial is best else "other trials",
@@ -63,12 +56,11 @@ def _curves(trials: Sequence[Trial], best: Trial) -> Markup:
     return line_chart("Validation log loss", lines, x_label="round", legend=legend, note=note)
 
 
-def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Markup:
-    """Lowest loss of each trial over the values of one setting."""
+def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart | None:
+    """Draws the lowest loss of each trial over the values of one setting."""
     known = [trial for trial in trials if domain.key in trial.settings and math.isfinite(trial.best_loss)]
     if not known:
-        return Markup("")
-    names = [shown(value) for value in domain.values] if domain.kind == "choice" else []
+        return None
 
     def place(trial: Trial) -> float:
         value = trial.settings[domain.key]
@@ -84,11 +76,15 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Markup:
         )
         if some
     ]
-    label = f"log₁₀ of {domain.key}" if domain.kind == "loguniform" else domain.key
-    whole = domain.kind == "randint"
-    return scatter_chart(f"Lowest loss by {domain.key}", groups, x_label=label, x_names=names, whole=whole)
+    return scatter_chart(
+        f"Lowest loss by {domain.key}",
+        groups,
+        x_label=f"log₁₀ of {domain.key}" if domain.kind == "loguniform" else domain.key,
+        x_names=[setting_text(value) for value in domain.values] if domain.kind == "choice" else [],
+        whole=domain.kind == "randint",
+    )
 
 
 def _words(domain: Domain) -> str:
-    values = [shown(value) for value in domain.values]
+    values = [setting_text(value) for value in domain.values]
     return f"one of {', '.join(values)}" if domain.kind == "choice" else f"{domain.kind}, {values[0]} to {values[1]}"

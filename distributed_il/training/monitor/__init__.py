@@ -1,6 +1,5 @@
-"""What a run shows: TensorBoard files, figures, and the histories that they are drawn from."""
+"""What a run shows: TensorBoard files, and the histories that charts (`figures`) are drawn from."""
 
-from distributed_il.training.monitor.figures import decision_curve_figure, weight_distribution_figure
 from distributed_il.training.monitor.histories import DecisionHistory, WeightHistogram
 from distributed_il.training.monitor.tensorboard import Monitor, NullMonitor, TensorBoardMonitor
 
@@ -10,6 +9,4 @@ __all__ = [
     "NullMonitor",
     "TensorBoardMonitor",
     "WeightHistogram",
-    "decision_curve_figure",
-    "weight_distribution_figure",
 ]

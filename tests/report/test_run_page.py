@@ -16,9 +16,9 @@ from distributed_il.cli import main
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, NoneConfig
-from distributed_il.report import ReportConfig, report
 from distributed_il.report.measurement import compare
 from distributed_il.report.records import read_record, short_names
+from distributed_il.report.run_page import ReportConfig, write_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -37,6 +37,7 @@ class Page(HTMLParser):
         self.words = ""
         self.feed(html)
         self.close()
+        self.words = " ".join(self.words.split())
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -95,7 +96,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def page_of(place: Path, *names: str) -> Page:
     output = place / "page.html"
-    report(ReportConfig(output=str(output)), [str(place / name) for name in names])
+    write_report(ReportConfig(output=str(output)), [str(place / name) for name in names])
     return Page(output.read_text())
 
 
@@ -134,7 +135,7 @@ def test_a_page_needs_nothing_from_elsewhere_and_all_its_links_lead_somewhere(pl
 def test_slices_add_up_to_all_rows(place: Path) -> None:
     record = read_record(str(place / "none"), "none")
     (comparison,) = compare([record], None)
-    for one in (*comparison.models, *comparison.trivial):
+    for one in (*comparison.models, *comparison.baselines):
         assert one.metrics["rows"] == 200
         for kind, groups in comparison.slices.items():
             assert [part["rows"] for part in one.slices[kind]] == [

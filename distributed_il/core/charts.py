@@ -1,0 +1,286 @@
+"""The kinds of charts that pages and TensorBoard show, on matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from distributed_il.core.drawing import COLOURS, INK, LINE, PAPER, SOFT, WIDTH, Chart, Key
+
+SYMBOLS = {"o": "●", "v": "▼", "^": "▲", "s": "■"}
+LETTER = 7.8
+"""Width of a letter of a name as a narrow screen shows it, where the page makes letters larger."""
+_MOST_MARKED, _MANY = 40, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line or kind of points of a chart.
+
+    Attributes:
+        name: For the legend.
+        xs: Values along the axis, ascending.
+        ys: Their heights; what is not finite is left out.
+        style: Number of its colour and dashes, the same wherever this name appears.
+        marker: Of its points, one of `SYMBOLS`.
+    """
+
+    name: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+    style: int
+    marker: str = "o"
+
+    def points(self) -> list[tuple[float, float]]:
+        """Returns the points that can be drawn."""
+        return [(x, y) for x, y in zip(self.xs, self.ys, strict=True) if math.isfinite(y)]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with the interval around it; no interval where `low` is not finite."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    style: int
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    x_names: Sequence[str] = (),
+    legend: Sequence[Series] | None = None,
+    note: str = "",
+) -> Chart | None:
+    """Draws lines over a common axis of whole numbers, with a mark at each point where there are few.
+
+    Args:
+        title: What is shown.
+        series: The lines.
+        x_label: What the axis counts.
+        x_names: Names of the places 0, 1, … in the place of numbers.
+        legend: What the legend names; None for every line.
+        note: A line under the chart.
+
+    Returns:
+        None where there is nothing to draw.
+    """
+    drawn = [one for one in series if one.points()]
+    if not drawn:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for one in drawn:
+            points = one.points()
+            marker = one.marker if len(points) <= _MOST_MARKED else ""
+            key = Key(one.name, one.style)
+            lengths = tuple(map(float, key.dashes.split()))
+            dashes = (0, lengths) if lengths else "-"
+            axes.plot(
+                *zip(*points, strict=True),
+                color=COLOURS[key.colour],
+                linestyle=dashes,
+                linewidth=2,
+                ms=6,
+                marker=marker,
+            )
+        _finish(axes, x_label, x_names)
+
+    named = [one for one in (drawn if legend is None else legend) if one.points()]
+    told = "; ".join(f"{one.name} from {one.points()[0][1]:.4g} to {one.points()[-1][1]:.4g}" for one in named)
+    return Chart(title, f"Lines over {x_label}: {told}.", draw, [Key(one.name, one.style) for one in named], note)
+
+
+def scatter_chart(
+    title: str,
+    groups: Sequence[Series],
+    *,
+    x_label: str,
+    x_names: Sequence[str] = (),
+    whole: bool = True,
+    line: Series | None = None,
+    note: str = "",
+) -> Chart:
+    """Draws points of several kinds, the rarer kinds over the others, and a line where one is given.
+
+    Args:
+        title: What is shown.
+        groups: The kinds of points.
+        x_label: What the axis counts.
+        x_names: Names of the places 0, 1, … in the place of numbers.
+        whole: Whether the axis counts whole things.
+        line: Such as means of the points.
+        note: A line under the chart.
+    """
+    count = sum(len(one.xs) for one in groups)
+
+    def draw(axes: Axes) -> None:
+        # Of many points the line is seen over the commonest kind alone; of few it lies under all.
+        if line is not None:
+            axes.plot(line.xs, line.ys, color=SOFT, linewidth=1.5, zorder=2.5 if count > _MANY else 1.5)
+        for number, one in enumerate(sorted(groups, key=lambda one: -len(one.xs))):
+            axes.plot(
+                one.xs,
+                one.ys,
+                color=COLOURS[one.style % len(COLOURS)],
+                label=one.name,
+                linestyle="none",
+                marker=one.marker,
+                ms=5 if count > _MANY else 8,
+                zorder=2 + number,
+            )
+        _finish(axes, x_label, x_names, whole=whole)
+
+    told = ", ".join(f"{one.name}: {len(one.xs)} points" for one in groups)
+    return Chart(title, f"{told}.", draw, [Key(one.name, one.style, SYMBOLS[one.marker]) for one in groups], note)
+
+
+def bar_chart(
+    title: str, edges: Sequence[float], shares: Sequence[float], *, x_label: str, mark: float, note: str = ""
+) -> Chart:
+    """Draws bars between edges.
+
+    Args:
+        title: What is shown.
+        edges: Ascending, one more than bars.
+        shares: Heights, from 0 up.
+        x_label: What the axis measures.
+        mark: A value that a dotted line points out.
+        note: A line under the chart.
+    """
+    highest = max(range(len(shares)), key=lambda number: shares[number])
+
+    def draw(axes: Axes) -> None:
+        axes.bar(edges[:-1], shares, width=0.94 * np.diff(edges), align="edge", color=COLOURS[0])
+        axes.axvline(mark, color=SOFT, linewidth=1, linestyle=":")
+        _finish(axes, x_label, whole=False)
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, shares[highest] * 1.05 or 1))
+
+    span = f"from {edges[highest]:g} to {edges[highest + 1]:g}"
+    return Chart(title, f"Bars over {x_label}; the highest, {shares[highest]:.1%}, {span}.", draw, note=note)
+
+
+def column_chart(title: str, edges: Sequence[str], series: Sequence[Series], *, x_label: str, note: str = "") -> Chart:
+    """Draws columns side by side, each a stack of counts that a pointer over it reads out.
+
+    Args:
+        title: What is shown.
+        edges: Name of the edge at the left of each column; the last column is open.
+        series: From the bottom up, a height for each column.
+        x_label: What the axis measures.
+        note: A line under the chart.
+    """
+    totals = np.sum([one.ys for one in series], axis=0)
+    every = math.ceil(LETTER * (max(map(len, edges)) + 0.3) * len(edges) / (WIDTH - 62))
+
+    def draw(axes: Axes) -> None:
+        floor = np.zeros(len(edges))
+        for one in series:
+            bars = axes.bar(range(len(edges)), one.ys, 0.95, floor, align="edge", color=COLOURS[one.style])
+            for bar, edge, height in zip(bars, edges, one.ys, strict=True):
+                bar.set_gid(f"title:from {edge}, {one.name}: {height:,.0f}")
+            floor += one.ys
+        _finish(axes, x_label)
+        axes.set_xticks(range(0, len(edges), every), edges[::every])
+        axes.set(xlim=(0, len(edges)), ylim=(0, max(*totals, 1) * 1.05))
+
+    told = "; ".join(f"from {edge}: {total:,.0f}" for edge, total in zip(edges, totals, strict=True))
+    keys = [Key(one.name, one.style, SYMBOLS["s"]) for one in series]
+    return Chart(title, f"Columns over {x_label}; {told}.", draw, keys, note)
+
+
+def interval_chart(title: str, intervals: Sequence[Interval]) -> Chart | None:
+    """Draws a dot for each value, and a line for its interval, one under the other.
+
+    Args:
+        title: What is shown.
+        intervals: From top to bottom.
+
+    Returns:
+        None where there is nothing to draw.
+    """
+    if not intervals:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for place, one in enumerate(intervals):
+            colour = COLOURS[one.style % len(COLOURS)]
+            axes.plot((one.low, one.high), (place, place), color=colour, linewidth=2.5, solid_capstyle="round")
+            axes.plot(one.value, place, color=colour, marker="o", ms=9)
+        _finish(axes, "", whole=False)
+        axes.margins(x=0.06)
+        axes.grid(visible=False, axis="y")
+        axes.grid(axis="x", color=LINE)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_yticks(range(len(intervals)), [one.name for one in intervals], color=INK, gid="name")
+        axes.set_ylim(len(intervals) - 0.5, -0.5)
+
+    told = "; ".join(f"{one.name} {one.value:.4f}, from {one.low:.4f} to {one.high:.4f}" for one in intervals)
+    left = 20 + LETTER * max(len(one.name) for one in intervals)
+    return Chart(title, f"{told}.", draw, height=34 + 26 * len(intervals), margins=(left, 16, 26, 4))
+
+
+def share_bar(title: str, shares: Mapping[str, float], *, styles: Sequence[int] = ()) -> Chart:
+    """Draws one bar, cut into shares of a whole.
+
+    Args:
+        title: What is shown.
+        shares: By name, with a sum of 1.
+        styles: Of each share; empty for 0, 1, ….
+    """
+    keys = [
+        Key(f"{name} {share:.1%}", style, SYMBOLS["s"])
+        for style, (name, share) in zip(styles or range(len(shares)), shares.items(), strict=True)
+    ]
+
+    def draw(axes: Axes) -> None:
+        place = 0.0
+        for key, share in zip(keys, shares.values(), strict=True):
+            axes.barh(0, max(share - 1 / WIDTH, 0), left=place, color=COLOURS[key.colour])
+            if share * WIDTH > 44:
+                middle = place + share / 2
+                axes.text(middle, 0, f"{share:.1%}", color=PAPER, ha="center", va="center", gid="inside")
+            place += share
+        axes.set(xlim=(0, 1), ylim=(-0.4, 0.4))
+        axes.set_axis_off()
+
+    return Chart(title, f"{', '.join(key.name for key in keys)}.", draw, keys, height=40, margins=(0, 0, 3, 3))
+
+
+def short(value: float, _: object = None) -> str:
+    """Returns a number on an axis: 1,000 and 20k, 0.25, 1e-05."""
+    if abs(value) < 1e-12:
+        return "0"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    if abs(value) >= 1e4:
+        return f"{value / 1e3:g}k"
+    return f"{value:,g}" if abs(value) >= 1e-3 else f"{value:.3g}"
+
+
+def _finish(axes: Axes, x_label: str, x_names: Sequence[str] = (), *, whole: bool = True) -> None:
+    """Gives axes their grid and round numbers, or names each cut to what there is room for."""
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.spines["bottom"].set_color(SOFT)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=LINE)
+    axes.tick_params(bottom=False, left=False, labelcolor=SOFT, pad=6)
+    axes.set_xlabel(x_label, color=SOFT, labelpad=6)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(short)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(short)
+    if x_names:
+        room = int((WIDTH - 62) / (len(x_names) - 0.2) / LETTER)
+        names = [name if len(name) <= room else f"{name[: room - 1]}…" for name in x_names]
+        axes.set_xticks(range(len(names)), names, gid="name")
+        axes.set_xlim(-0.4, len(names) - 0.6)

@@ -1,1 +1,0 @@
-"""Pages of results: HTML in one file, with pictures that follow the page's colours."""

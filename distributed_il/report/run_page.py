@@ -1,0 +1,100 @@
+"""The page of runs: measures them, and writes what they were told, how they went and how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import write_atomically
+from distributed_il.data.dataset import Dataset, filesystem
+from distributed_il.evaluation.metric_columns import METRICS, metric_text
+from distributed_il.evaluation.metrics.bootstrap import RESAMPLES
+from distributed_il.report import curves, results
+from distributed_il.report.measurement import compare
+from distributed_il.report.records import RunRecord, read_record, short_names
+from distributed_il.report.render import plain, render, setting_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportConfig:
+    """What the report is made of beside the runs."""
+
+    output: str
+    """File (or pyarrow URI) of the page, such as page.html."""
+    data: str | None = None
+    """Prepared dataset; by default the one that each run names. It must be the one that the runs were trained on."""
+
+
+def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
+    """Writes one page for runs: settings, data, curves, and their metrics beside those of the baselines.
+
+    Args:
+        config: Where to.
+        run_dirs: Directories or pyarrow URIs of the runs.
+
+    Raises:
+        UserError: There is no such run, its dataset is missing or another one, or the page can't be written.
+    """
+    fs, path = filesystem(config.output)
+    records = [read_record(run_dir, name) for run_dir, name in zip(run_dirs, short_names(run_dirs), strict=True)]
+    comparisons = compare(records, config.data)
+    keys = list(dict.fromkeys(key for one in records for key in one.settings))
+    settings = [[key, *(setting_text(one.settings.get(key, "–")) for one in records)] for key in keys]
+    page = render(
+        "run.html",
+        runs=records,
+        run_names=[one.name for one in records],
+        run_rows=[_run_row(one) for one in records],
+        comparisons=comparisons,
+        datasets=list({one.dataset.fingerprint: one.dataset for one in comparisons}.values()),
+        styles={record.name: number for number, record in enumerate(records)},
+        all_settings=settings,
+        different_settings=[
+            row for row in settings if len({repr(one.settings.get(row[0], "–")) for one in records}) > 1
+        ],
+        curves=curves,
+        results=results,
+        dataset_facts=_dataset_facts,
+        resamples=RESAMPLES,
+        headings=list(METRICS.values()),
+        valid_headings=[f"valid {heading}" for heading in METRICS.values()],
+        slice_headings=[METRICS[name] for name in results.SHOWN],
+    )
+    try:
+        write_atomically(fs, path, page.encode())
+    except OSError as error:
+        raise UserError(
+            f"--output {config.output} can't be written ({error}); choose a place you may write to"
+        ) from error
+
+
+def _run_row(one: RunRecord) -> list[str]:
+    return [
+        one.name,
+        str(one.settings["model.backbone"]),
+        str(one.settings["method.name"]),
+        f"{len(one.history)}",
+        f"{one.best_round}",
+        f"{one.history[-1]['step']:,}",
+        f"{one.settings['run.seed']}",
+        f"{one.settings['run.workers']}",
+        "–" if one.results is None else f"{one.results['run']['throughput']['rows_per_s']:,.0f}",
+        metric_text(one.history[one.best_round - 1]["logloss"]),
+    ]
+
+
+def _dataset_facts(dataset: Dataset) -> list[tuple[str, str]]:
+    manifest = dataset.manifest
+    rows = sum(split.rows for split in manifest.splits.values())
+    facts = {
+        "users × items": f"{manifest.num_users:,} × {manifest.num_items:,}",
+        "density": f"{rows / (manifest.num_users * manifest.num_items):.4%} of all pairs",
+        "feedback rule": plain(manifest.rule),
+        "policies": plain(manifest.policies),
+        "set aside": plain(manifest.counts),
+        "prepared": manifest.created,
+        "path": dataset.path,
+        "fingerprint": manifest.fingerprint,
+    }
+    return [(name, text) for name, text in facts.items() if text]
