@@ -36,7 +36,7 @@ from distributed_il.core.method_config import (
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 from distributed_il.evaluation.baselines import item_mean
-from distributed_il.evaluation.metrics import evaluate
+from distributed_il.evaluation.metrics import compute_metrics
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_results import PairResults
@@ -89,7 +89,7 @@ def annotated(run_dir: str, dataset: Dataset) -> NDArray[Any]:
 def auc(dataset: Dataset, scores: NDArray[Any]) -> float:
     """AUC of scores of the unclear watches against whether the user truly likes the item more than not."""
     liked = (column(dataset, "unclear", "preference") > 0.5).astype(np.int8)
-    return float(evaluate(np.zeros(liked.size, np.int64), scores, liked, probabilities=scores)["auc"])
+    return float(compute_metrics(np.zeros(liked.size, np.int64), scores, liked, probabilities=scores)["auc"])
 
 
 def train(plan: Plan, dataset: Dataset, run_dir: str, name: str, seed: int) -> None:

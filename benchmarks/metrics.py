@@ -22,7 +22,7 @@ from tqdm import tqdm
 from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.measuring import interleaved_seconds, ratios
 from benchmarks.common.result import Figure, Result
-from distributed_il.evaluation.metrics import UserTies, descending_ranks, evaluate, user_auc, user_ndcg
+from distributed_il.evaluation.metrics import UserTies, compute_metrics, descending_ranks, user_auc, user_ndcg
 
 TARGET_S = 1.5
 TARGET_ERROR = 1e-12
@@ -93,7 +93,7 @@ def errors(rows: Rows, checked_users: int) -> dict[str, float]:
     Returns:
         auc and log_loss over all rows; user_auc and ndcg@k, the largest over the users.
     """
-    ours = evaluate(rows.user_ids, rows.logits, rows.labels)
+    ours = compute_metrics(rows.user_ids, rows.logits, rows.labels)
     found = {
         "auc": abs(ours["auc"] - float(roc_auc_score(rows.labels, rows.logits))),
         "log_loss": abs(ours["logloss"] - float(log_loss(rows.labels, rows.probabilities))),
@@ -129,7 +129,7 @@ def measure(plan: Plan) -> dict[str, Figure]:
         plan: Sizes.
 
     Returns:
-        Seconds of `evaluate` with and without ties, how many times as long scikit-learn's AUC and log loss alone
+        Seconds of `compute_metrics` with and without ties, how many times as long scikit-learn's AUC and log loss alone
         take, and the errors, the larger one of both kinds of scores.
     """
     distinct = simulated_rows(plan)
@@ -137,8 +137,8 @@ def measure(plan: Plan) -> dict[str, Figure]:
     probabilities = distinct.probabilities
     seconds = interleaved_seconds(
         {
-            "distinct": lambda: evaluate(distinct.user_ids, distinct.logits, distinct.labels),
-            "tied": lambda: evaluate(rounded.user_ids, rounded.logits, rounded.labels),
+            "distinct": lambda: compute_metrics(distinct.user_ids, distinct.logits, distinct.labels),
+            "tied": lambda: compute_metrics(rounded.user_ids, rounded.logits, rounded.labels),
             "sklearn": lambda: (
                 roc_auc_score(distinct.labels, distinct.logits),
                 log_loss(distinct.labels, probabilities),

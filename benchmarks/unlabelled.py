@@ -34,7 +34,7 @@ from distributed_il.core.config import (
 from distributed_il.core.files import to_json
 from distributed_il.core.method_config import InverseDualConfig, InverseGradientConfig, MethodConfig, NoneConfig
 from distributed_il.data.dataset import Dataset
-from distributed_il.evaluation.metrics import evaluate
+from distributed_il.evaluation.metrics import compute_metrics
 from distributed_il.inference.evaluate import load_model
 from distributed_il.methods.losses import inverse_dual_weights
 
@@ -62,7 +62,7 @@ def oracle_metrics(dataset: Dataset) -> dict[str, Any]:
     """Metrics of the true preference on the test rows."""
     preference = column(dataset, "test", "preference").astype(np.float64)
     users, labels = column(dataset, "test", "user_id"), column(dataset, "test", "label")
-    return dict(evaluate(users, preference, labels, probabilities=preference))
+    return dict(compute_metrics(users, preference, labels, probabilities=preference))
 
 
 def weight_auc(run_dir: str, dataset: Dataset) -> float:
@@ -73,7 +73,7 @@ def weight_auc(run_dir: str, dataset: Dataset) -> float:
     logits = learner.score(torch.from_numpy(users), torch.from_numpy(items))
     weights = inverse_dual_weights(logits.to(torch.float64))[0].numpy()
     # One user for all rows: the AUC over all pairs is what is asked for.
-    return float(evaluate(np.zeros_like(users), weights, liked, probabilities=weights)["auc"])
+    return float(compute_metrics(np.zeros_like(users), weights, liked, probabilities=weights)["auc"])
 
 
 def run_case(dataset: Dataset, method: MethodConfig, source: Any, *, seed: int, rounds: int) -> dict[str, Any]:

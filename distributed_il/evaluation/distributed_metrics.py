@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from distributed_il.core.collectives import Collectives, FirstError, sum_over_ranks
 from distributed_il.evaluation.distributed_auc import ScoreRanges
-from distributed_il.evaluation.metrics import check_columns, descending_ranks, evaluate, metrics_of, tally
+from distributed_il.evaluation.metrics import check_columns, compute_metrics, descending_ranks, metrics_of, tally
 
 
 class ScoredRows(NamedTuple):
-    """All rows of some users, as `evaluate` takes them.
+    """All rows of some users, as `compute_metrics` takes them.
 
     Attributes:
         user_ids: Integers [n], each in [0, 2**31).
@@ -42,7 +42,7 @@ def evaluate_over_ranks(
     device: torch.device,
     cutoffs: Sequence[int] = (10, 20),
 ) -> dict[str, float | int]:
-    """The metrics of `evaluate` over the rows of all ranks, which call it together.
+    """The metrics of `compute_metrics` over the rows of all ranks, which call it together.
 
     Metrics of users and of calibration are sums: over some users at a time, and then over ranks, of which there may be
     one. AUC is counted in `ScoreRanges`.
@@ -55,16 +55,16 @@ def evaluate_over_ranks(
         cutoffs: k of each ndcg@k.
 
     Returns:
-        As `evaluate` on all rows, apart from rounding in the last digits; the same bits on every rank.
+        As `compute_metrics` on all rows, apart from rounding in the last digits; the same bits on every rank.
 
     Raises:
-        ValueError: As `evaluate`, for this rank's rows.
+        ValueError: As `compute_metrics`, for this rank's rows.
         UserError: This rank's disk is full.
         RuntimeError: Another rank has raised one of these.
     """
     if collectives.world_size == 1 and len(parts) == 1:
         rows = parts[0]
-        return evaluate(*rows[:3], probabilities=rows.probabilities, cutoffs=cutoffs)
+        return compute_metrics(*rows[:3], probabilities=rows.probabilities, cutoffs=cutoffs)
     problem = FirstError()
     sums: dict[str, float] = {}
     ranges: ScoreRanges | None = None

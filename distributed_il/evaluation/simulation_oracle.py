@@ -10,7 +10,7 @@ from distributed_il.data.dataset.manifest import Manifest
 from distributed_il.data.prepare.simulate.simulator import Simulation
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.baselines import item_mean, user_item_bias
-from distributed_il.evaluation.metrics import evaluate
+from distributed_il.evaluation.metrics import compute_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def report(simulation: Simulation) -> SimulationReport:
         "oracle": preferences,
     }
     rows = {
-        name: evaluate(test.users, score, test.labels, probabilities=score.astype(np.float64))
+        name: compute_metrics(test.users, score, test.labels, probabilities=score.astype(np.float64))
         for name, score in scores.items()
     }
     return SimulationReport(manifest=simulation.manifest, oracle=rows.pop("oracle"), trivial=rows)

@@ -171,7 +171,7 @@ class SplitScores:
     _device: torch.device
 
     def metrics(self) -> dict[str, Any]:
-        """Every metric of `metrics.evaluate` over the rows of all ranks, which call it together."""
+        """Computes every metric of `compute_metrics` over the rows of all ranks, which call it together."""
         return self._evaluate(model_scores)
 
     def trivial_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation.distributed_metrics import ScoredRows
-from distributed_il.evaluation.metrics import evaluate, log_losses_of_logits, log_losses_of_probabilities
+from distributed_il.evaluation.metrics import compute_metrics, log_losses_of_logits, log_losses_of_probabilities
 from distributed_il.evaluation.metrics.bootstrap import Estimate, bootstrap
 from distributed_il.evaluation.split_scores import SplitReader, model_scores, score_split, trivial_predictors
 from distributed_il.inference.evaluate import load_model
@@ -29,7 +29,7 @@ class Predictor:
 
     Attributes:
         name: Of the run, or of the baseline.
-        metrics: As `evaluate` gives them.
+        metrics: As `compute_metrics` gives them.
         estimates: Metrics that have an interval.
         slices: For each kind of slices the metrics of each group.
     """
@@ -106,7 +106,7 @@ def _measure(name: str, scored: ScoredRows, slices: Mapping[str, Slices]) -> Pre
 
     def metrics(chosen: slice | NDArray[np.bool_]) -> dict[str, Any]:
         own = None if probabilities is None else probabilities[chosen]
-        return evaluate(users[chosen], scores[chosen], labels[chosen], probabilities=own)
+        return compute_metrics(users[chosen], scores[chosen], labels[chosen], probabilities=own)
 
     losses = (
         log_losses_of_logits(scores.astype(np.float64), labels)

@@ -46,7 +46,7 @@ def test_a_metric_that_is_wrong_for_one_user_is_found(name: str, monkeypatch: py
 
 
 def test_a_metric_that_is_wrong_over_all_rows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks.metrics, "evaluate", lambda *_: {"auc": 0.0, "logloss": 0.0})
+    monkeypatch.setattr(benchmarks.metrics, "compute_metrics", lambda *_: {"auc": 0.0, "logloss": 0.0})
     # Both rows of the user are right by a wide margin: AUC 1 and log loss log(1 + e⁻²).
     rows = Rows(np.zeros(2, dtype=np.int64), np.array([2.0, -2.0], dtype=np.float32), np.array([1, 0]))
     found = errors(rows, checked_users=1)

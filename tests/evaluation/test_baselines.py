@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation import baselines
 from distributed_il.evaluation.baselines import item_mean, user_item_bias
-from distributed_il.evaluation.metrics import evaluate
+from distributed_il.evaluation.metrics import compute_metrics
 
 
 def test_item_mean_by_hand() -> None:
@@ -86,8 +86,8 @@ def test_marks_on_movielens_1m() -> None:
         PairIndex.from_pairs(users, items, num_users),
     )
     users, items, labels = ml1m_split("test")
-    by_item = evaluate(users, mean[items], labels, probabilities=mean[items])
-    by_both = evaluate(users, bias[users] + mean[items], labels)
+    by_item = compute_metrics(users, mean[items], labels, probabilities=mean[items])
+    by_both = compute_metrics(users, bias[users] + mean[items], labels)
     marks = {"auc": 0.7638, "gauc": 0.7563, "ndcg@10": 0.9465, "ndcg@20": 0.9505}
     assert {key: round(by_item[key], 4) for key in marks} == marks
     assert round(by_both["auc"], 4) == 0.8209

@@ -19,7 +19,7 @@ from distributed_il.core.record_file import RecordFile
 from distributed_il.evaluation import distributed_auc
 from distributed_il.evaluation.distributed_auc import ScoreRanges
 from distributed_il.evaluation.distributed_metrics import ScoredRows, evaluate_over_ranks
-from distributed_il.evaluation.metrics import descending_ranks, evaluate
+from distributed_il.evaluation.metrics import compute_metrics, descending_ranks
 
 CPU = torch.device("cpu")
 Columns = dict[str, NDArray[Any]]
@@ -49,7 +49,7 @@ def on_ranks(
 
 
 def assert_same_as_in_one_place(found: list[dict[str, Any]], columns: Columns) -> None:
-    whole = evaluate(**columns)
+    whole = compute_metrics(**columns)
     for of_rank in found:
         assert repr(of_rank) == repr(found[0])  # the same bits; NaN equals itself
         assert list(of_rank) == list(whole)

@@ -23,7 +23,7 @@ from distributed_il.core.record_file import RecordFile
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation import split_scores
 from distributed_il.evaluation.baselines import user_item_bias
-from distributed_il.evaluation.metrics import evaluate
+from distributed_il.evaluation.metrics import compute_metrics
 from distributed_il.evaluation.split_scores import SplitReader, UserParts, score_split
 from distributed_il.models.learner import Learner
 
@@ -60,8 +60,8 @@ def trivial_in_one_place(dataset: Dataset, columns: dict[str, Any], items: np.nd
     users, labels = columns["user_ids"], columns["labels"]
     both = bias[users] + mean[items]
     return {
-        "item_mean": evaluate(users, mean[items], labels, probabilities=mean[items]),
-        "user_item_bias": evaluate(users, both, labels, probabilities=np.clip(both, 1e-6, 1 - 1e-6)),
+        "item_mean": compute_metrics(users, mean[items], labels, probabilities=mean[items]),
+        "user_item_bias": compute_metrics(users, both, labels, probabilities=np.clip(both, 1e-6, 1 - 1e-6)),
     }
 
 
@@ -73,7 +73,7 @@ def test_ranks_find_what_one_place_finds(
     rows: SplitRows, dataset: Dataset, tmp_path: Path, run: Callable[..., Any], world_size: int, split: str
 ) -> None:
     columns = known_scores(rows, split, KnownScores(USERS, ITEMS))
-    whole = evaluate(**columns)
+    whole = compute_metrics(**columns)
     trivial = trivial_in_one_place(dataset, columns, rows[split]["item_id"])
     found = run(world_size, dataset, split, tmp_path)
     assert sum(of_rank["rows"] for of_rank in found) == SIZES[split]
@@ -96,7 +96,7 @@ def test_rows_may_come_in_pieces_and_be_read_again(
     monkeypatch.setattr(split_scores, "PIECE_ROWS", piece)
     monkeypatch.setattr(split_scores, "PART_ROWS", piece)
     monkeypatch.setattr(split_scores, "MOST_PARTS", most_parts)
-    whole = evaluate(**known_scores(rows, "valid", KnownScores(USERS, ITEMS)))
+    whole = compute_metrics(**known_scores(rows, "valid", KnownScores(USERS, ITEMS)))
     found = on_threads(4, dataset, "valid", Path())
     for of_rank in found:
         assert of_rank["metrics"] == pytest.approx(whole, rel=0, abs=1e-12)

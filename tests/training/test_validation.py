@@ -14,7 +14,7 @@ from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import LocalBlockReader
-from distributed_il.evaluation.metrics import evaluate
+from distributed_il.evaluation.metrics import compute_metrics
 from distributed_il.training.trainer import Trainer
 
 UNSEEN = 20
@@ -45,7 +45,7 @@ def test_a_round_is_measured_on_the_whole_validation_split(trainer: Trainer) -> 
     columns = np.concatenate([*trainer.splits["valid"].pieces()])
     users, items = (torch.from_numpy(columns[name].astype(np.int64)) for name in ("user_id", "item_id"))
     logits = trainer.learner.score(users, items).numpy()
-    expected = evaluate(columns["user_id"], logits, columns["label"])
+    expected = compute_metrics(columns["user_id"], logits, columns["label"])
     assert found == pytest.approx(expected, rel=1e-12)
     assert trainer.state.best_loss == pytest.approx(expected["logloss"], rel=1e-12)
 

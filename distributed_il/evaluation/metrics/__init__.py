@@ -8,7 +8,7 @@ from distributed_il.evaluation.metrics.calibration import (
 )
 from distributed_il.evaluation.metrics.classification import auc, class_counts, descending_ranks, half_pairs
 from distributed_il.evaluation.metrics.ranking import UserTies, user_auc, user_mrr, user_mrr_first, user_ndcg
-from distributed_il.evaluation.metrics.report import check_columns, evaluate
+from distributed_il.evaluation.metrics.report import check_columns, compute_metrics
 from distributed_il.evaluation.metrics.tally import metrics_of, tally
 
 __all__ = [
@@ -17,8 +17,8 @@ __all__ = [
     "calibration_gaps",
     "check_columns",
     "class_counts",
+    "compute_metrics",
     "descending_ranks",
-    "evaluate",
     "expected_calibration_error",
     "half_pairs",
     "log_losses_of_logits",

@@ -74,7 +74,7 @@ def bootstrap(
         cutoffs: k of each ndcg@k.
 
     Returns:
-        auc, gauc, ndcg@k, mrr and logloss, as `evaluate` defines them.
+        auc, gauc, ndcg@k, mrr and logloss, as `compute_metrics` defines them.
     """
     _, users = np.unique(user_ids, return_inverse=True)
     labels, ranks = labels.astype(np.int64), descending_ranks(scores)

@@ -12,7 +12,7 @@ from distributed_il.evaluation.metrics.classification import auc, descending_ran
 from distributed_il.evaluation.metrics.tally import metrics_of, tally
 
 
-def evaluate(
+def compute_metrics(
     user_ids: NDArray[Any],
     scores: NDArray[Any],
     labels: NDArray[Any],
@@ -52,7 +52,7 @@ def check_columns(
     labels: NDArray[Any],
     probabilities: NDArray[np.float64] | None,
 ) -> None:
-    """Raises ValueError where the arguments of `evaluate` are not as it wants them."""
+    """Raises ValueError where the arguments of `compute_metrics` are not as it wants them."""
     columns = {"user_ids": user_ids, "scores": scores, "labels": labels}
     if probabilities is not None:
         columns["probabilities"] = probabilities

@@ -75,7 +75,7 @@ def metrics_of(sums: Mapping[str, float], area: float) -> dict[str, float | int]
         area: The split's AUC.
 
     Returns:
-        The dictionary of `evaluate`.
+        The dictionary of `compute_metrics`.
     """
     rows, users = sums["rows"], sums["users"] - sums["users_left_out"]
     by_user = [name for name in sums if name in ("gauc", "mrr", "mrr_first") or name.startswith("ndcg@")]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distributed_il.evaluation.metrics import evaluate, log_losses_of_logits
+from distributed_il.evaluation.metrics import compute_metrics, log_losses_of_logits
 from distributed_il.evaluation.metrics.bootstrap import Estimate, bootstrap
 
 
@@ -29,7 +29,7 @@ def estimates(users: Any, scores: Any, labels: Any, **options: Any) -> dict[str,
 @pytest.mark.parametrize("seed", range(5))
 def test_values_are_those_of_the_whole_split(seed: int) -> None:
     users, scores, labels = random_split(seed)
-    whole = evaluate(users, scores, labels)
+    whole = compute_metrics(users, scores, labels)
     found = estimates(users, scores, labels, resamples=2)
     assert {name: one.value for name, one in found.items()} == pytest.approx({name: whole[name] for name in found})
     assert list(found) == ["auc", "gauc", "ndcg@10", "ndcg@20", "mrr", "logloss"]
@@ -45,7 +45,7 @@ def test_a_resample_is_the_split_with_each_drawn_user_as_often_as_drawn() -> Non
         places = [np.flatnonzero(users == user) for user in drawn]
         copies = np.repeat(np.arange(drawn.size), [one.size for one in places])
         rows = np.concatenate(places)
-        slow = evaluate(copies, scores[rows], labels[rows])
+        slow = compute_metrics(copies, scores[rows], labels[rows])
         assert {name: one.resampled[number] for name, one in found.items()} == pytest.approx(
             {name: slow[name] for name in found}, nan_ok=True
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from distributed_il.evaluation.metrics import evaluate
+from distributed_il.evaluation.metrics import compute_metrics
 
 KEYS = [
     "auc",
@@ -33,7 +33,7 @@ def test_every_metric_by_hand() -> None:
     # User 0: 1 0 descending (AUC 1, rank 1). User 1: 0 1 0 0 (AUC ⅔, rank 2). User 2: only positives.
     users = np.array([0, 0, 1, 1, 1, 1, 2])
     logits = np.array([1.0, -1.0, 3.0, 2.0, 1.5, 0.5, 0.0])
-    result = evaluate(users, logits, np.array([1, 0, 0, 1, 0, 0, 1]))
+    result = compute_metrics(users, logits, np.array([1, 0, 0, 1, 0, 0, 1]))
     assert list(result) == KEYS
     # Positives 1, 2, 0 over negatives −1, 3, 1.5, 0.5: 2 + 3 + 1 of 12.
     assert result["auc"] == 0.5
@@ -50,7 +50,7 @@ def test_gauc_is_the_plain_mean_and_the_weighted_one_beside_it() -> None:
     rng = np.random.default_rng(5)
     users, scores, labels = rng.integers(0, 60, 900), rng.standard_normal(900), rng.integers(0, 2, 900)
     aucs = np.array([roc_auc_score(labels[users == user], scores[users == user]) for user in range(60)])
-    result = evaluate(users, scores, labels, cutoffs=(5,))
+    result = compute_metrics(users, scores, labels, cutoffs=(5,))
     assert result["gauc"] == pytest.approx(aucs.mean(), abs=1e-12)
     assert result["gauc_impressions"] == pytest.approx(np.average(aucs, weights=np.bincount(users)), abs=1e-12)
     assert "ndcg@5" in result
@@ -60,8 +60,8 @@ def test_gauc_is_the_plain_mean_and_the_weighted_one_beside_it() -> None:
 def test_logits_and_their_probabilities_agree() -> None:
     rng = np.random.default_rng(6)
     users, logits, labels = rng.integers(0, 9, 300), rng.standard_normal(300) * 3, rng.integers(0, 2, 300)
-    from_logits = evaluate(users, logits, labels)
-    from_probabilities = evaluate(users, logits, labels, probabilities=1 / (1 + np.exp(-logits)))
+    from_logits = compute_metrics(users, logits, labels)
+    from_probabilities = compute_metrics(users, logits, labels, probabilities=1 / (1 + np.exp(-logits)))
     assert from_logits == pytest.approx(from_probabilities, rel=1e-12)
 
 
@@ -72,19 +72,19 @@ def test_column_types_of_a_dataset_do() -> None:
         rng.standard_normal(300).astype(np.float32),
         rng.integers(0, 2, 300),
     )
-    narrow = evaluate(users.astype(np.int32), scores, labels.astype(np.int8))
-    assert narrow == evaluate(users, scores, labels)
+    narrow = compute_metrics(users.astype(np.int32), scores, labels.astype(np.int8))
+    assert narrow == compute_metrics(users, scores, labels)
 
 
 def test_user_ids_up_to_the_largest() -> None:
     users = np.array([2**31 - 1, 0, 2**31 - 1, 0])
-    assert evaluate(users, np.array([1.0, 2.0, 3.0, 1.0]), np.array([0, 1, 1, 0]))["gauc"] == 1.0
+    assert compute_metrics(users, np.array([1.0, 2.0, 3.0, 1.0]), np.array([0, 1, 1, 0]))["gauc"] == 1.0
 
 
 @pytest.mark.parametrize("labels", [[], [1, 1], [0]])
 def test_what_is_undefined_is_nan(labels: list[int]) -> None:
     size = len(labels)
-    result = evaluate(np.zeros(size, dtype=np.int64), np.zeros(size), np.array(labels, dtype=np.int64))
+    result = compute_metrics(np.zeros(size, dtype=np.int64), np.zeros(size), np.array(labels, dtype=np.int64))
     for key in ("auc", "gauc", "gauc_impressions", "ndcg@10", "mrr", "mrr_first"):
         assert math.isnan(result[key])
     assert result["rows_left_out"] == result["rows"] == size
@@ -109,4 +109,4 @@ def test_what_is_undefined_is_nan(labels: list[int]) -> None:
 def test_bad_columns_are_refused(changed: dict[str, Any], message: str) -> None:
     columns: dict[str, Any] = {"user_ids": np.array([0, 0]), "scores": np.array([1.0, 0.0]), "labels": np.array([1, 0])}
     with pytest.raises(ValueError, match=message):
-        evaluate(**(columns | changed))
+        compute_metrics(**(columns | changed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distributed_il.evaluation.metrics import auc, descending_ranks, evaluate, metrics_of, tally
+from distributed_il.evaluation.metrics import auc, compute_metrics, descending_ranks, metrics_of, tally
 
 
 @pytest.mark.parametrize("with_probabilities", [False, True])
@@ -26,7 +26,7 @@ def test_tallies_of_different_users_add_up_to_the_whole(with_probabilities: bool
             cutoffs=(3, 10),
         )
         sums = {name: sums.get(name, 0.0) + total for name, total in part.items()}
-    whole = evaluate(users, scores, labels, probabilities=probabilities, cutoffs=(3, 10))
+    whole = compute_metrics(users, scores, labels, probabilities=probabilities, cutoffs=(3, 10))
     assert metrics_of(sums, auc(descending_ranks(scores), labels)) == pytest.approx(whole, rel=1e-13)
 
 
