@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distributed_il.data.dataset import UNCLEAR, Manifest
-from distributed_il.data.prepare.sources.feedback import CLASSES, EDGES_S, WatchTimes
+from distributed_il.data.prepare.sources.read_stats import CLASSES, EDGES_S, WatchTimes
 
 SET_ASIDE = {
     "rejected_rows": "bad rows, listed in rejects.csv",

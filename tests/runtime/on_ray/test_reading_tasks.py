@@ -19,8 +19,8 @@ import pytest
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset, Manifest
 from distributed_il.data.prepare import PrepareConfig, prepare
+from distributed_il.data.prepare.sources.read_stats import ReadStats
 from distributed_il.data.prepare.sources.reader import RawReader
-from distributed_il.data.prepare.sources.rejects import ReadStats
 from distributed_il.runtime.parallel_reading import read_in_parallel
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]

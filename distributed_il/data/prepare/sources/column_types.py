@@ -1,4 +1,4 @@
-"""Turns raw columns into ids, labels and preferences, and finds the first value that is not one."""
+"""Converts raw columns into ids, labels, times and the like, and finds values that can't be converted."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
+from distributed_il.core.errors import UserError
 
 IdType = Literal["auto", "integer", "string"]
 NULL_WORDS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")
-"""What stands for a missing label in text."""
+"""Texts of a missing value."""
 
 
 class BadValueError(Exception):
-    """A value that can't be used; whoever knows the file turns it into the message."""
+    """A value that can't be used; the caller, who knows the file, makes the message of it."""
 
     def __init__(
         self, row: int, value: object, problem: str, all_rows: Callable[[], NDArray[np.int64]] | None = None
@@ -30,6 +31,10 @@ class BadValueError(Exception):
         """What is wrong with it, and the cure."""
         self.all_rows = all_rows
         """Finds all rows of the piece with this problem, ascending; None where the whole column is the problem."""
+
+    def at(self, place: str, column: str) -> UserError:
+        """Returns the error for the user, with file and line, and the raw name of the column."""
+        return UserError(f"{place}, column {column}: {self.value!r}: {self.problem}")
 
 
 def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
@@ -81,7 +86,7 @@ def _cast_ids(column: pa.Array) -> pa.Array:
 
 
 def read_labels(column: pa.Array) -> pa.Array:
-    """Checks labels that stand in the source.
+    """Checks the labels of a source.
 
     Args:
         column: 0, 1 or null, as integers, booleans, floats or text.
@@ -99,7 +104,7 @@ def read_labels(column: pa.Array) -> pa.Array:
 
 
 def read_categories(column: pa.Array) -> pa.Array:
-    """Checks values of a category, which are told apart by their text.
+    """Checks categorical values, which their text identifies.
 
     Args:
         column: Text, whole numbers or booleans; empty text stands for a value that is missing.
@@ -127,7 +132,7 @@ def read_categories(column: pa.Array) -> pa.Array:
 
 
 def read_flags(column: pa.Array) -> pa.Array:
-    """Checks yes and no.
+    """Checks flags.
 
     Args:
         column: 0 or 1, as integers, booleans, floats or text.
@@ -165,7 +170,7 @@ def read_amounts(column: pa.Array, *, optional: bool = False) -> pa.Array:
 
 
 def read_times(column: pa.Array) -> pa.Array:
-    """Checks moments, of which only the order matters.
+    """Converts times, of which only the order matters.
 
     Args:
         column: Finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`.
@@ -210,13 +215,13 @@ def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
 
 
 def only_binary(column: pa.Array) -> bool:
-    """Whether no value but 0, 1 and missing occurs."""
+    """Returns whether no value but 0, 1 and missing occurs."""
     numbers = _parsed(_without_null_words(column), pa.float64())
     return numbers is not None and bool(pc.all(_binary(numbers), min_count=0).as_py())
 
 
 def read_preferences(column: pa.Array) -> pa.Array:
-    """True preferences, float32.
+    """Converts true preferences to float32.
 
     Raises:
         BadValueError: A value is missing or no number.
@@ -254,12 +259,12 @@ def _without_null_words(column: pa.Array) -> pa.Array:
 
 
 def _binary(numbers: pa.Array) -> pa.Array:
-    """Whether numbers are 0 or 1; null where there is none. To `is_in`, −0 would not be 0."""
+    """Tells which numbers are 0 or 1; null where there is none. To `is_in`, −0 would not be 0."""
     return pc.or_(pc.equal(numbers, 0.0), pc.equal(numbers, 1.0))
 
 
 def _holds_dates(column: pa.Array) -> bool:
-    """Whether the first text that is a number or a date is a date."""
+    """Returns whether the first text that is a number or a date is a date."""
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return False
     for row in range(len(column)):
@@ -295,7 +300,7 @@ def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> NoRet
 
 
 def _unparsed(column: pa.Array, kind: pa.DataType, first: int) -> Iterator[int]:
-    """Rows that do not parse, found by halving."""
+    """Yields the rows that do not parse, found by halving."""
     if _parsed(column, kind) is not None:
         return
     if len(column) == 1:

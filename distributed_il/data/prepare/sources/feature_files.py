@@ -1,4 +1,4 @@
-"""Reads files of side features, and refuses what does not say clearly which value an id has."""
+"""Reads raw files of side features, and refuses those that give an id two values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import sha256_of
 from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
 from distributed_il.data.prepare.build.side_features import SideFeatures
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.column_types import BadValueError, IdType, read_categories, read_ids
 from distributed_il.data.prepare.sources.delimited import Piece
-from distributed_il.data.prepare.sources.files import RawFile
+from distributed_il.data.prepare.sources.files import RawFile, fingerprint
 from distributed_il.data.prepare.sources.known_logs import is_parquet
 from distributed_il.data.prepare.sources.pieces import RawPieces
 
@@ -39,9 +38,8 @@ class FeatureFile:
     columns: tuple[str, ...]
 
     def fingerprint(self) -> SourceFile:
-        """Size and SHA-256 of the file, read anew."""
-        size = self.fs.get_file_info(self.path).size
-        return SourceFile(path=posixpath.basename(self.path), bytes=size, sha256=sha256_of(self.fs, self.path))
+        """Reads the file for its size and SHA-256."""
+        return fingerprint(self.fs, self.path, posixpath.basename(self.path))
 
     def read(self, wanted: IdType) -> SideFeatures:
         """Reads the file.
@@ -85,8 +83,7 @@ class FeatureFile:
         try:
             return convert(piece.batch.column(column))
         except BadValueError as error:
-            place = self.pieces.place(int(piece.rows[error.row]))
-            raise UserError(f"{place}, column {column}: {error.value!r}: {error.problem}") from error
+            raise error.at(self.pieces.place(int(piece.rows[error.row])), column) from error
 
     def _refuse(
         self,

@@ -1,4 +1,4 @@
-"""Turns what a log recorded into feedback: clear positives, clear negatives, and the unclear rest."""
+"""Turns what a log recorded into labels: positive, negative, or unclear."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
 def describe(rule: Rule, config: PrepareConfig) -> dict[str, Any]:
-    """The rule with its thresholds, for the manifest."""
+    """Returns the rule with its thresholds, for the manifest."""
     thresholds: dict[Rule, tuple[str, ...]] = {
         "kuaishou": ("short_play_s", "long_view_s"),
         "watch_ratio": ("high_ratio", "low_ratio"),
@@ -32,7 +32,7 @@ def watch_labels(
     engagement: NDArray[np.bool_] | None,
     config: PrepareConfig,
 ) -> pa.Array:
-    """Labels of watches.
+    """Labels watches.
 
     `kuaishou`, in this order: hate is 0; like, follow, comment or forward is 1; a complete play or long view is 1; a
     short play is 0; the rest is unclear. `watch_ratio`: at `high_ratio` and above 1, at `low_ratio` and below 0, else
@@ -66,14 +66,14 @@ def watch_labels(
 def _watch_times(
     columns: Mapping[str, pa.Array], config: PrepareConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Play and duration in ms, and whether there is a duration."""
+    """Returns play and duration in ms, and whether there is a duration."""
     unit = _MS_PER_UNIT[config.watch_time_unit]
     duration = columns["duration"].fill_null(0.0).to_numpy() * unit
     return columns["play"].to_numpy() * unit, duration, duration > 0
 
 
 def _ratios(columns: Mapping[str, pa.Array]) -> NDArray[np.float64]:
-    """Watched share; NaN where there is no duration."""
+    """Returns the watched shares; NaN where there is no duration."""
     if "ratio" in columns:
         return columns["ratio"].to_numpy()
     duration = columns["duration"].fill_null(0.0).to_numpy()
@@ -85,37 +85,3 @@ def _by_ratio(ratios: NDArray[np.float64], config: PrepareConfig) -> NDArray[np.
     labels[ratios <= config.low_ratio] = 0
     labels[ratios >= config.high_ratio] = 1
     return labels
-
-
-EDGES_S = (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 18.0, 25.0, 35.0, 60.0, 120.0, 300.0)
-"""Lower edges of the bins; the last one is open. The rule's own thresholds are among them."""
-CLASSES = ("negative", "positive", "unclear")
-"""What a watch can be, by number."""
-
-
-class WatchTimes:
-    """Numbers of watches by class and length."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self.counts: NDArray[np.int64] = np.zeros((len(CLASSES), len(EDGES_S)), dtype=np.int64)
-        """int64 [classes, bins]."""
-        self.without_duration = 0
-        """Watches whose duration is missing or 0."""
-
-    def add(self, play: pa.Array, duration: pa.Array | None, labels: pa.Array, unit: str) -> None:
-        """Counts watches.
-
-        Args:
-            play: float64 [n] from 0 up, without nulls.
-            duration: float64 [n]; None where it is not read.
-            labels: int8 [n], null where unclear.
-            unit: `ms` or `s`.
-        """
-        if duration is not None:
-            self.without_duration += int(np.count_nonzero(duration.fill_null(0.0).to_numpy() <= 0))
-        seconds = play.to_numpy() / (1000.0 if unit == "ms" else 1.0)
-        bins = np.searchsorted(EDGES_S, seconds, side="right") - 1
-        classes = labels.fill_null(2).to_numpy()
-        cells = classes.astype(np.int64) * len(EDGES_S) + bins
-        self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)

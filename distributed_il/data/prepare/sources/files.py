@@ -55,10 +55,13 @@ class RawSource:
     """Those of train first, then valid, then test; in order of name within a split."""
 
     def fingerprints(self) -> Iterator[SourceFile]:
-        """Size and SHA-256 of each file, read anew."""
-        for file in self.files:
-            size = self.filesystem.get_file_info(file.path).size
-            yield SourceFile(path=file.name, bytes=size, sha256=sha256_of(self.filesystem, file.path))
+        """Fingerprints each file; see `fingerprint`."""
+        return (fingerprint(self.filesystem, file.path, file.name) for file in self.files)
+
+
+def fingerprint(fs: pafs.FileSystem, path: str, name: str) -> SourceFile:
+    """Reads a file for its size and SHA-256, under the name that the manifest is to have."""
+    return SourceFile(path=name, bytes=fs.get_file_info(path).size, sha256=sha256_of(fs, path))
 
 
 def find_files(config: PrepareConfig) -> RawSource:

@@ -32,7 +32,8 @@ from distributed_il.data.prepare.sources.delimited import Piece, SetAside
 from distributed_il.data.prepare.sources.feedback import watch_labels
 from distributed_il.data.prepare.sources.files import RawFile, RawSource
 from distributed_il.data.prepare.sources.pieces import RawPieces
-from distributed_il.data.prepare.sources.rejects import Lines, ReadStats, Rejects
+from distributed_il.data.prepare.sources.read_stats import ReadStats
+from distributed_il.data.prepare.sources.rejects import Lines, Rejects
 
 _FILE_SHIFT = 40
 """A row's number is that of its file, shifted so far, and its own in the file."""
@@ -212,8 +213,7 @@ class RawReader:
 
     def _without(self, file: _File, piece: Piece, raw: str, error: BadValueError) -> Piece:
         if not self.stats.rejects.allowed or error.all_rows is None:
-            place = file.pieces.place(int(piece.rows[error.row]))
-            raise UserError(f"{place}, column {raw}: {error.value!r}: {error.problem}") from error
+            raise error.at(file.pieces.place(int(piece.rows[error.row])), raw) from error
         bad = error.all_rows()
         values = piece.batch.column(raw).take(pa.array(bad)).to_pylist()
         for row, value in zip(piece.rows[bad].tolist(), values, strict=True):

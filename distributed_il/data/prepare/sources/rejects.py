@@ -1,15 +1,13 @@
-"""Bad rows, set aside and told, where the user allows for some."""
+"""Collects the bad rows of a source, where the user allows for some."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.prepare.sources.feedback import WatchTimes
 
 REJECTS_NAME = "rejects.csv"
 """File name, in the dataset."""
@@ -53,14 +51,14 @@ class Rejects:
             file: Its file's name.
             row: Its number there, from 0.
             column: The column that is bad; empty where it is the whole row.
-            value: What stands there.
+            value: Its value.
             problem: What is wrong with it.
         """
         shown = "" if value is None else str(value)
         self._by_file.setdefault(file, []).append(_Reject(row, column, shown, problem))
 
     def entries(self) -> list[tuple[str, int, str, str, str]]:
-        """The arguments of `add` for each of them."""
+        """Returns the arguments of `add` for each of them."""
         return [
             (file, reject.row, reject.column, reject.value, reject.problem)
             for file, rejects in self._by_file.items()
@@ -68,7 +66,7 @@ class Rejects:
         ]
 
     def table(self, lines: dict[str, Lines]) -> str:
-        """All of them as CSV: file, line, column, value, problem.
+        """Formats all of them as CSV: file, line, column, value, problem.
 
         Args:
             lines: Finds the lines of each file; the files come in this order.
@@ -83,7 +81,7 @@ class Rejects:
         return text.getvalue()
 
     def check(self, rows_read: int, lines: dict[str, Lines]) -> None:
-        """Refuses too many of them.
+        """Raises if there are too many of them.
 
         Args:
             rows_read: Good rows.
@@ -108,36 +106,3 @@ class Rejects:
 
     def _sorted(self, file: str) -> list[_Reject]:
         return sorted(self._by_file.get(file, []), key=lambda reject: reject.row)
-
-
-@dataclass(slots=True)
-class ReadStats:
-    """What has been read of a source, or of one file of it."""
-
-    rejects: Rejects
-    """Bad rows so far."""
-    rows: int = 0
-    """Good rows so far."""
-    watch_times: WatchTimes = field(default_factory=WatchTimes)
-    """Of the good rows."""
-
-    def to_json(self) -> str:
-        """Serialises the stats for another process."""
-        times = self.watch_times
-        return json.dumps(
-            {
-                "rows": self.rows,
-                "rejects": self.rejects.entries(),
-                "watches": times.counts.tolist(),
-                "without_duration": times.without_duration,
-            }
-        )
-
-    def add_json(self, text: str) -> None:
-        """Adds the stats of files that another process has read."""
-        found = json.loads(text)
-        self.rows += found["rows"]
-        for entry in found["rejects"]:
-            self.rejects.add(*entry)
-        self.watch_times.counts += found["watches"]
-        self.watch_times.without_duration += found["without_duration"]
