@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 def _simulate(config: SimulateConfig) -> None:
     from distributed_il.data.prepare.simulate.simulator import simulate
-    from distributed_il.evaluation.simulation_oracle import report
+    from distributed_il.evaluation.simulation_oracle import simulation_report
 
     with ProgressLine() as line:
         simulation = simulate(config, line.update_stage)
-        shown = report(simulation)
+        shown = simulation_report(simulation)
     print(shown.summary())
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
 

@@ -36,7 +36,7 @@ def read(argv: Sequence[str]) -> tuple[SweepConfig, TrainConfig]:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Runs a sweep and prints its trials, and the best one's test metrics beside the trivial rows.
+    """Runs a sweep and prints its trials, and the best one's test metrics beside the baselines.
 
     Args:
         argv: The command's arguments.

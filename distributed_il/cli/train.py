@@ -26,7 +26,7 @@ _DEFAULT_METHOD = "ig"
 
 
 def run(argv: Sequence[str]) -> None:
-    """Trains, and prints the model's test metrics beside the trivial rows.
+    """Trains, and prints the model's test metrics beside the baselines.
 
     Args:
         argv: The command's arguments.

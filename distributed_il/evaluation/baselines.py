@@ -1,4 +1,4 @@
-"""The two trivial predictors that a method has to beat, fitted on the same training rows."""
+"""The two baselines that a method has to beat, fitted on the same training rows."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class ScoredRows(NamedTuple):
         return ScoredRows(self.user_ids[:0], self.scores[:0], self.labels[:0], probabilities)
 
 
-def evaluate_over_ranks(
+def compute_metrics_over_ranks(
     parts: Sequence[ScoredRows],
     *,
     collectives: Collectives,

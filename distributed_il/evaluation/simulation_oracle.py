@@ -1,4 +1,4 @@
-"""What there is to learn in a simulated log: the true preference's metrics, beside those of the trivial rows."""
+"""What there is to learn in a simulated log: the true preference's metrics, beside those of the baselines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SimulationReport:
     trivial: dict[str, dict[str, float | int]]
 
     def summary(self) -> str:
-        """A few lines for people: sizes, and what there is to learn between the trivial rows and the oracle."""
+        """A few lines for people: sizes, and what there is to learn between the baselines and the oracle."""
         splits = self.manifest.splits
         positives = sum(split.positives for split in splits.values())
         labelled = sum(split.rows for name, split in splits.items() if name != "unclear")
@@ -44,8 +44,8 @@ class SimulationReport:
         return "\n".join(lines)
 
 
-def report(simulation: Simulation) -> SimulationReport:
-    """Scores the test split with the true preference, and with the trivial rows fitted on the training split.
+def simulation_report(simulation: Simulation) -> SimulationReport:
+    """Scores the test split with the true preference, and with the baselines fitted on the training split.
 
     Args:
         simulation: From `simulate`.

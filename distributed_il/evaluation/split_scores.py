@@ -18,7 +18,7 @@ from distributed_il.core.record_file import RecordFile
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import lanes_of_rank
 from distributed_il.evaluation.baselines import user_item_bias
-from distributed_il.evaluation.distributed_metrics import ScoredRows, evaluate_over_ranks
+from distributed_il.evaluation.distributed_metrics import ScoredRows, compute_metrics_over_ranks
 from distributed_il.methods.losses import log_loss
 from distributed_il.models.learner import Learner
 
@@ -174,17 +174,17 @@ class SplitScores:
         """Computes every metric of `compute_metrics` over the rows of all ranks, which call it together."""
         return self._evaluate(model_scores)
 
-    def trivial_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
-        """The metrics of the two trivial predictors on the same rows, fitted on the training rows; likewise together.
+    def baseline_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
+        """The metrics of the two baselines on the same rows, fitted on the training rows; likewise together.
 
         Args:
             dataset: The dataset that the split belongs to.
         """
-        return {name: self._evaluate(predict) for name, predict in trivial_predictors(dataset).items()}
+        return {name: self._evaluate(predict) for name, predict in baseline_predictors(dataset).items()}
 
     def _evaluate(self, columns: Predict) -> dict[str, Any]:
         scored = _Mapped(self.parts, columns)
-        return evaluate_over_ranks(scored, collectives=self._collectives, device=self._device)
+        return compute_metrics_over_ranks(scored, collectives=self._collectives, device=self._device)
 
 
 def model_scores(rows: NDArray[Any]) -> ScoredRows:
@@ -192,8 +192,8 @@ def model_scores(rows: NDArray[Any]) -> ScoredRows:
     return ScoredRows(rows["user_id"], rows["logit"], rows["label"])
 
 
-def trivial_predictors(dataset: Dataset) -> dict[str, Predict]:
-    """The two trivial predictors, fitted on the training rows.
+def baseline_predictors(dataset: Dataset) -> dict[str, Predict]:
+    """The two baselines, fitted on the training rows.
 
     Args:
         dataset: Which rows.

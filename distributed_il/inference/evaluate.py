@@ -46,7 +46,7 @@ def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | No
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Computes a model's metrics on a split, with the two trivial predictors on the same rows.
+    """Computes a model's metrics on a split, with the two baselines on the same rows.
 
     Args:
         config: Which model and rows.
@@ -60,4 +60,4 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     learner, dataset = load_model(config.run_dir, config.checkpoint, config.data)
     split = SplitReader(dataset, LocalBlockReader(dataset), config.split, rank=0, world_size=1)
     scores = score_split(learner, split, learner.collectives)
-    return {config.split: scores.metrics(), "trivial": scores.trivial_metrics(dataset)}
+    return {config.split: scores.metrics(), "trivial": scores.baseline_metrics(dataset)}

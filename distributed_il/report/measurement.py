@@ -13,7 +13,7 @@ from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation.distributed_metrics import ScoredRows
 from distributed_il.evaluation.metrics import compute_metrics, log_losses_of_logits, log_losses_of_probabilities
 from distributed_il.evaluation.metrics.bootstrap import Estimate, bootstrap
-from distributed_il.evaluation.split_scores import SplitReader, model_scores, score_split, trivial_predictors
+from distributed_il.evaluation.split_scores import SplitReader, baseline_predictors, model_scores, score_split
 from distributed_il.inference.evaluate import load_model
 from distributed_il.report.records import RunRecord
 from distributed_il.report.slices import Slices, activity_slices
@@ -96,7 +96,7 @@ def _without_models(dataset: Dataset, split: str, rows: NDArray[Any]) -> Compari
         "item": activity_slices(seen.item_rows[rows["item_id"]]),
     }
     baselines = [
-        _measure(BASELINES[name], predict(rows), slices) for name, predict in trivial_predictors(dataset).items()
+        _measure(BASELINES[name], predict(rows), slices) for name, predict in baseline_predictors(dataset).items()
     ]
     return Comparison(dataset, split, [], baselines, slices)
 

@@ -90,7 +90,7 @@ def finished_metrics(run_dir: str) -> str | None:
 
 
 def result_table(result: Mapping[str, Any]) -> str:
-    """A Markdown table of the model's test metrics beside the trivial predictors."""
+    """A Markdown table of the model's test metrics beside the baselines."""
     rows = [
         ["test", *METRICS],
         ["---"] * (len(METRICS) + 1),

@@ -236,7 +236,7 @@ class Trainer:
         result = {
             "valid": valid,
             "test": scores.metrics(),
-            "trivial": scores.trivial_metrics(self.dataset),
+            "trivial": scores.baseline_metrics(self.dataset),
             "run": {**self._facts(), "throughput": self.telemetry.throughput()},
         }
         if self.collectives.rank:

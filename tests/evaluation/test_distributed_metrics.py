@@ -18,7 +18,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.record_file import RecordFile
 from distributed_il.evaluation import distributed_auc
 from distributed_il.evaluation.distributed_auc import ScoreRanges
-from distributed_il.evaluation.distributed_metrics import ScoredRows, evaluate_over_ranks
+from distributed_il.evaluation.distributed_metrics import ScoredRows, compute_metrics_over_ranks
 from distributed_il.evaluation.metrics import compute_metrics, descending_ranks
 
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def on_ranks(
         users = columns["user_ids"]
         mine = [(owner(users) == ranks.rank) & (users // world_size % parts == part) for part in range(parts)]
         rows = [ScoredRows(**{name: values[chosen] for name, values in columns.items()}) for chosen in mine]
-        return evaluate_over_ranks(rows, collectives=ranks, device=CPU)
+        return compute_metrics_over_ranks(rows, collectives=ranks, device=CPU)
 
     return run_on_threads(world_size, of_rank)
 
@@ -152,7 +152,7 @@ def test_one_ranks_bad_column_ends_the_evaluation_on_all(parts: int) -> None:
         scores = np.array([1.0, np.inf if ranks.rank == 1 else 0.0])
         rows = ScoredRows(np.full(2, ranks.rank), scores, np.array([1, 0]))
         with pytest.raises(ValueError if ranks.rank == 1 else RuntimeError) as caught:
-            evaluate_over_ranks([rows] * parts, collectives=ranks, device=CPU)
+            compute_metrics_over_ranks([rows] * parts, collectives=ranks, device=CPU)
         return str(caught.value)
 
     messages = run_on_threads(3, of_rank)
@@ -175,7 +175,7 @@ def test_one_ranks_full_disk_ends_the_evaluation_on_all(monkeypatch: pytest.Monk
         here.rank = ranks.rank
         rows = ScoredRows(np.full(2, ranks.rank), np.array([1.0, 0.5]), np.array([1, 0]))
         with pytest.raises(UserError if ranks.rank == 1 else RuntimeError) as caught:
-            evaluate_over_ranks([rows], collectives=ranks, device=CPU)
+            compute_metrics_over_ranks([rows], collectives=ranks, device=CPU)
         return str(caught.value)
 
     assert run_on_threads(2, of_rank) == ["the AUC could not be counted on ranks [1]", "full"]

@@ -57,5 +57,5 @@ def measure(collectives: Collectives, path: str, split: str) -> dict[str, Any]:
         "rows": sum(part.size for part in scores.parts),
         "calls": len(model.calls),
         "metrics": scores.metrics(),
-        "trivial": scores.trivial_metrics(dataset),
+        "trivial": scores.baseline_metrics(dataset),
     }

@@ -7,8 +7,8 @@ from distributed_il.evaluation.metrics.calibration import (
     log_losses_of_probabilities,
 )
 from distributed_il.evaluation.metrics.classification import auc, class_counts, descending_ranks, half_pairs
+from distributed_il.evaluation.metrics.compute import check_columns, compute_metrics
 from distributed_il.evaluation.metrics.ranking import UserTies, user_auc, user_mrr, user_mrr_first, user_ndcg
-from distributed_il.evaluation.metrics.report import check_columns, compute_metrics
 from distributed_il.evaluation.metrics.tally import metrics_of, tally
 
 __all__ = [

@@ -15,7 +15,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare.simulate.simulator import PRESETS, SimulateConfig, simulate
 from distributed_il.data.prepare.simulate.watch_log import LogSize, WatchLog, draw_log
 from distributed_il.data.prepare.simulate.watches import UNCLEAR, kuaishou_labels
-from distributed_il.evaluation.simulation_oracle import SimulationReport, report
+from distributed_il.evaluation.simulation_oracle import SimulationReport, simulation_report
 
 SIZE = LogSize(users=300, items=400, positives=12_000, negatives=9_000, unclear=8_000)
 
@@ -28,7 +28,7 @@ def log() -> WatchLog:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulationReport, Dataset]:
     path = str(tmp_path_factory.mktemp("simulated") / "dataset")
-    return report(simulate(config(path))), Dataset.open(path)
+    return simulation_report(simulate(config(path))), Dataset.open(path)
 
 
 def config(path: str, **changes: Any) -> SimulateConfig:
