@@ -52,21 +52,21 @@ class Given:
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """All of them; of several with the same key, the last prevails."""
+        """Returns all settings; of several with the same key, the last prevails."""
         return self.from_files + self.texts
 
     def last(self, key: str) -> Setting | None:
-        """The setting that prevails for a key; None where it was not given."""
+        """Returns the setting that prevails for a key; None where it was not given."""
         return next((setting for setting in reversed(self.settings) if setting.key == key), None)
 
 
 def variable_prefix(command: str) -> str:
-    """How the names of a command's environment variables begin: `DISTRIBUTED_IL_TRAIN__`."""
+    """Returns the prefix of a command's environment variables, such as `DISTRIBUTED_IL_TRAIN__`."""
     return f"{ENVIRONMENT_PREFIX}{command.upper()}__"
 
 
 def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Given:
-    """Collects what was given, without a view of which keys there are.
+    """Collects what was given, whether such keys exist or not.
 
     Args:
         command: The command's name.
@@ -102,7 +102,7 @@ def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.e
 
 
 def part_operands(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Parts flags with their values from the words between them.
+    """Separates flags and their values from other words.
 
     Args:
         argv: Arguments of a command all of whose settings take a value.
@@ -112,32 +112,28 @@ def part_operands(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     flags: list[str] = []
     words: list[str] = []
-    position = 0
-    while position < len(argv):
-        token = argv[position]
-        takes_next = token.startswith("--") and "=" not in token and token not in _SWITCHES
-        takes_next &= not "".join(argv[position + 1 : position + 2]).startswith("--")
-        stop = position + (2 if takes_next else 1)
-        (flags if token.startswith("-") else words).extend(argv[position:stop])
-        position = stop
+    for group in _with_values(argv):
+        (flags if group[0].startswith("-") else words).extend(group)
     return flags, words
 
 
-def _flags(tokens: Sequence[str]) -> Iterator[Setting]:
+def _with_values(argv: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yields each word of a command line, a flag together with the value behind it."""
     position = 0
-    while position < len(tokens):
-        token = tokens[position]
-        position += 1
+    while position < len(argv):
+        token, *following = argv[position : position + 2]
+        takes_next = token.startswith("--") and "=" not in token and token not in _SWITCHES
+        stop = position + 1 + (takes_next and following[:1] != [] and not following[0].startswith("--"))
+        yield argv[position:stop]
+        position = stop
+
+
+def _flags(tokens: Sequence[str]) -> Iterator[Setting]:
+    for token, *following in _with_values(tokens):
         if not token.startswith("--") or token == "--":
             raise UserError(f"'{token}' is not expected here; settings are given as --section.field=value")
         name, equals, value = token.partition("=")
-        if equals:
-            yield Setting(name[2:], value, name)
-        elif position < len(tokens) and not tokens[position].startswith("--"):
-            yield Setting(name[2:], tokens[position], name)
-            position += 1
-        else:
-            yield Setting(name[2:], None, name)
+        yield Setting(name[2:], value if equals else next(iter(following), None), name)
 
 
 def _read(path: str) -> Mapping[str, Any]:
@@ -167,7 +163,7 @@ def _flatten(content: Mapping[str, Any], path: str, prefix: str = "") -> Iterato
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing where no known name is near.
+    """Returns `; did you mean 'x'?`, or nothing where no known name is near.
 
     A key is compared whole, and where that finds nothing by its last part: `--seed` is meant for `--run.seed`.
 

@@ -1,4 +1,4 @@
-"""From what was given to values of the right names and types: jsonargparse, with messages for people."""
+"""Turns what was given into values of the right names and types, by jsonargparse, with messages for people."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def read_options(
 
 
 def _kinds(sections: Sections) -> dict[str, Any]:
-    """The type of every key."""
+    """Returns the type of every key."""
     kinds: dict[str, Any] = {}
     for section, cls in sections.items():
         hints = get_type_hints(cls)
@@ -84,7 +84,7 @@ def _kinds(sections: Sections) -> dict[str, Any]:
 
 
 def _kind(key: str, kinds: Mapping[str, Any]) -> Any:
-    """The type of a key, or of an entry of a key that takes a mapping: `env_vars.NAME`; None of an unknown one."""
+    """Returns the type of a key, or of an entry of a mapping such as `env_vars.NAME`; None for an unknown key."""
     owner = kinds.get(key.partition(".")[0])
     return kinds.get(key, get_args(owner)[1] if get_origin(owner) is dict else None)
 
@@ -136,7 +136,7 @@ def _text(setting: Setting, kinds: Mapping[str, Any]) -> str:
 
 
 def _message(error: str, given: Given, kinds: Mapping[str, Any]) -> str:
-    """Says in our words what jsonargparse says in its own."""
+    """Words an error of jsonargparse for people: place, value and cure."""
     missing = re.search(r"arguments are required: (.*)", error)
     if missing:
         keys = missing[1].replace("--", "").split(", ")
@@ -150,7 +150,7 @@ def _message(error: str, given: Given, kinds: Mapping[str, Any]) -> str:
 
 
 def _culprit(given: Given, key: str, error: str, kinds: Mapping[str, Any]) -> Setting | None:
-    """The setting that an error is about: of several with its key the one whose value it quotes."""
+    """Returns the setting that an error is about: of several with its key the one whose value it quotes."""
     entries = f"{key}." if get_origin(kinds.get(key)) is dict else key
     settings = [setting for setting in given.settings if setting.key == key or setting.key.startswith(entries)]
     quoted = [setting for setting in settings if f"Got value: {setting.value}" in error]
@@ -166,7 +166,7 @@ def _describe(kind: Any) -> str:
 
 
 def find_own_code(directory: str = "") -> None:
-    """Lets modules of the user's be imported; Ray hands this path on to its workers.
+    """Makes the user's own modules importable; Ray hands this path on to its workers.
 
     Args:
         directory: Where they lie; by default where the command is given.

@@ -19,7 +19,7 @@ ABOUT = (
 
 
 def read(argv: Sequence[str]) -> tuple[SweepConfig, TrainConfig]:
-    """The sweep, and the run that its trials share.
+    """Returns the sweep, and the run that its trials share.
 
     Args:
         argv: The command's arguments.

@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         UserError: See `distributed_il.runtime.launch.launch`.
     """
-    config = read_train_config(argv)
+    config = read(argv)
     find_own_code()
     from distributed_il.runtime.launch import launch
 
@@ -45,15 +45,15 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _tensorboard() -> str:
-    """The command as it can be typed here: by its name only where this environment is active."""
+    """Returns the command as it can be typed here: by its name only where this environment is active."""
     program = Path(sys.executable).with_name("tensorboard")
     if shutil.which("tensorboard") == str(program) or not program.exists():
         return "tensorboard"
     return os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)
 
 
-def read_train_config(argv: Sequence[str]) -> TrainConfig:
-    """The run that the arguments describe.
+def read(argv: Sequence[str]) -> TrainConfig:
+    """Returns the run that the arguments describe.
 
     Args:
         argv: Arguments of `train`.
@@ -64,12 +64,8 @@ def read_train_config(argv: Sequence[str]) -> TrainConfig:
     return config_from_dict(read_options("train", ABOUT, argv, train_sections, belongs_to_method, NAMES))
 
 
-read = read_train_config
-"""As every command names it."""
-
-
 def train_sections(given: Given) -> Sections:
-    """The sections, with that of the method which was named: which settings there are depends on it."""
+    """Returns the sections of a run; which settings the method has depends on which one was named."""
     name = given.last("method.name")
     if name is None:
         return {**SECTIONS, "method": METHODS[_DEFAULT_METHOD]}
@@ -81,7 +77,7 @@ def train_sections(given: Given) -> Sections:
 
 
 def belongs_to_method(key: str) -> str:
-    """Says of a setting of another method than the one named which it belongs to; otherwise nothing."""
+    """Returns a hint which method a setting belongs to, if not to the one that was named; otherwise nothing."""
     section, _, field = key.partition(".")
     if section != "method":
         return ""

@@ -46,7 +46,7 @@ class Progress:
     best: float | None
 
     def line(self) -> str:
-        """The line that people read."""
+        """Returns the line that people read."""
         parts = [f"round {self.round}/{self.max_rounds} {self.phase} {self.step / max(self.steps, 1):4.0%}"]
         parts.append(f"{_short(self.rows_per_s)} rows/s")
         if math.isfinite(self.loss):

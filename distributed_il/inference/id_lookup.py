@@ -1,4 +1,4 @@
-"""External ids to rows of a table, and back."""
+"""Maps external ids to rows of a table, and back."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class IdLookup:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it holds."""
+        """Returns the bytes of its arrays."""
         return self.ids.nbytes + (0 if self._order is None else self._order.nbytes)
 
     def rows(self, given: pa.Array) -> NDArray[np.int64]:
-        """Dense ids of external ones, int64 [n]; −1 where there is none.
+        """Returns dense ids of external ones, int64 [n]; −1 where there is none.
 
         Args:
-            given: Of the type of the vocabulary, without nulls.
+            given: External ids of the lookup's type, without nulls.
         """
         if not pa.types.is_integer(self.ids.type):
             return pc.fill_null(pc.index_in(given, value_set=self.ids), -1).to_numpy().astype(np.int64)
@@ -50,11 +50,11 @@ class IdLookup:
         return np.where(values[rows] == wanted, rows, -1)
 
     def external(self, rows: NDArray[Any]) -> pa.Array:
-        """External ids of dense ones."""
+        """Returns external ids of dense ones."""
         return self.ids.take(pa.array(rows))
 
     def read(self, column: pa.Array) -> pa.Array:
-        """Gives a raw column the type of the vocabulary.
+        """Casts a raw column to the type of the ids.
 
         Args:
             column: As it was read; text that holds whole numbers will do for them.

@@ -55,7 +55,7 @@ class ServedModel:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Returns the bytes of all arrays."""
         arrays = (self.users, self.items, self.user_trained, self.item_trained, self.item_prior, *self.codes)
         return sum(array.nbytes for array in arrays)
 

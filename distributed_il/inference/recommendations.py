@@ -77,11 +77,11 @@ class Recommendations:
 
 
 def read_users(files: PairFiles, users: IdLookup) -> pa.Array:
-    """External ids of given users, each once, in the order of their first row.
+    """Reads external ids of users, each once, in the order of their first row.
 
     Args:
         files: Files with one column to read.
-        users: The vocabulary.
+        users: The dataset's users.
 
     Raises:
         UserError: A file is damaged, or holds what is no id.

@@ -1,4 +1,4 @@
-"""Results as a directory of Parquet parts: each is written aside and renamed, and made once, however often asked for.
+"""Results as a directory of Parquet parts, each written aside and renamed; those that are there are not written again.
 
 OUTPUT/part-00000.parquet …    in the order of the input; counts of rows and of fallbacks stand in the file's metadata
 OUTPUT/_manifest.json          what the parts are made from, written first; `finished` and totals once all are there
@@ -43,7 +43,7 @@ class ResultParts:
 
     @classmethod
     def open(cls, output: str, made_from: Mapping[str, Any]) -> ResultParts:
-        """Makes the directory, or goes on with one that was made from the same.
+        """Creates the directory, or resumes one that was made from the same.
 
         Args:
             output: Local path or pyarrow URI.
@@ -68,11 +68,11 @@ class ResultParts:
         return cls(output, fs, root, made_from)
 
     def path(self, number: int) -> str:
-        """Path of a part on the filesystem."""
+        """Returns the path of a part on the filesystem."""
         return f"{self.root}/part-{number:05d}.parquet"
 
     def finished(self, parts: int) -> dict[int, Counter[str]]:
-        """The parts that are there, each with its counts."""
+        """Returns the parts that are there, each with its counts."""
         paths = {self.path(number): number for number in range(parts)}
         listed = self.filesystem.get_file_info(pafs.FileSelector(self.root))
         return {paths[info.path]: self._counts(info.path) for info in listed if info.path in paths}
@@ -114,7 +114,7 @@ class ResultParts:
         return counts
 
     def finish(self, parts: int, counts: Mapping[str, int]) -> None:
-        """Says in the manifest that all parts are there."""
+        """Records in the manifest that all parts are there."""
         content = {"made_from": self.made_from, "finished": True, "parts": parts, "counts": dict(counts)}
         write_run_file(self.output, MANIFEST, to_json(content))
 
@@ -146,7 +146,7 @@ CountedTable = tuple[pa.Table, Mapping[str, int]]
 
 
 class Work(Protocol):
-    """A result in parts. It is sent to the processes that make them, its arrays shared by those of one machine."""
+    """A result in parts, sent to the processes that write them; those of one machine share its arrays."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -169,7 +169,7 @@ class Work(Protocol):
         ...
 
     def tables(self, part: int) -> Iterator[CountedTable]:
-        """Makes a part, some rows at a time.
+        """Yields a part, some rows at a time.
 
         Raises:
             UserError: Its input is damaged, or holds what can't be read.

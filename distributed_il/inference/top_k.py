@@ -64,7 +64,7 @@ def top_items(model: ServedModel, user_ids: NDArray[np.int64], *, top: int, seen
 
 
 class _LeftOut:
-    """The pairs that are left out, of some users, by item."""
+    """The pairs of some users that are left out, by item."""
 
     def __init__(self, seen: tuple[PairIndex, ...], user_ids: NDArray[np.int64]) -> None:
         places, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -79,13 +79,13 @@ class _LeftOut:
         self._places, self._items = np.concatenate(places)[order], joined[order]
 
     def between(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Places of users, and of items from `start`, of the pairs whose item is below `stop`."""
+        """Returns places of users and items, the latter from `start`, of pairs with an item from there to `stop`."""
         part = slice(*np.searchsorted(self._items, (start, stop)))
         return torch.from_numpy(self._places[part]), torch.from_numpy(self._items[part] - start)
 
 
 def _merged(best: TopItems, logits: Tensor, start: int, top: int) -> TopItems:
-    """The best of what was best so far and of one more block, whose items have higher ids."""
+    """Merges the best so far with one more block, whose items have higher ids."""
     # numpy finds the few places of a large mask in a fraction of torch's time.
     wanted = (logits > (best.logits[:, -1:] if best.logits.shape[1] == top else -torch.inf)).numpy()
     found = np.flatnonzero(wanted)

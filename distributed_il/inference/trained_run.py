@@ -1,4 +1,4 @@
-"""A run that was trained: one of its checkpoints, its configuration and the dataset that it belongs to."""
+"""A trained run: one of its checkpoints, its configuration and the dataset that it belongs to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from distributed_il.training.checkpoint import CheckpointStore, Name
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TrainedRun:
-    """What a checkpoint is read with.
+    """A checkpoint with what it takes to read it.
 
     Attributes:
         store: The run's checkpoints.
@@ -36,7 +36,7 @@ class TrainedRun:
     dataset: Dataset
 
     def identity(self) -> dict[str, str]:
-        """What tells this checkpoint from any other, of the same directory too."""
+        """Returns what tells this checkpoint from any other, those of the same directory among them."""
         content = json.dumps({name: value for name, value in self.manifest.items() if name != "place"}, sort_keys=True)
         return {
             "checkpoint": posixpath.basename(self.manifest["place"]),

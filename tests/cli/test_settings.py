@@ -9,7 +9,7 @@ import yaml
 
 from distributed_il.cli import main
 from distributed_il.cli.given import collect, suggestion
-from distributed_il.cli.train import read_train_config
+from distributed_il.cli.train import read as read_train_config
 from distributed_il.core.config import TrainConfig, config_to_yaml
 from distributed_il.core.method_config import METHODS, InverseGradientConfig, TruncatedConfig
 

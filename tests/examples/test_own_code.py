@@ -16,7 +16,7 @@ from local_runs import local_trainer
 from thread_ranks import run_on_threads
 
 from distributed_il.cli import main
-from distributed_il.cli.train import read_train_config
+from distributed_il.cli.train import read as read_train_config
 from distributed_il.core.config import TrainConfig, config_from_dict, config_to_dict, config_to_yaml
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset

@@ -20,7 +20,7 @@ from small_datasets import random_rows, write_dataset
 from thread_ranks import run_on_threads
 
 from distributed_il.cli.submit import check_arguments
-from distributed_il.cli.train import read_train_config
+from distributed_il.cli.train import read as read_train_config
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError

@@ -88,7 +88,7 @@ def _write(place: Path, model: ServedModel, run: TrainedRun) -> dict[str, Any]:
 
 
 def _differences(model: ServedModel, written: Mapping[str, LogitsOf]) -> dict[str, float]:
-    """The largest difference of each file's logits from the checkpoint's, over random pairs."""
+    """Returns the largest difference of each file's logits from the checkpoint's, over random pairs."""
     generator = np.random.default_rng(0)
     users, items = (generator.integers(0, len(table), CHECKED_PAIRS) for table in (model.users, model.items))
     expected = model.logits(users, items).numpy()
@@ -131,5 +131,5 @@ def _write_arrays(path: Path, model: ServedModel, run: TrainedRun) -> None:
 
 
 def _ids(ids: pa.Array) -> NDArray[Any]:
-    """Ids as NumPy stores them without pickle: text as fixed-width Unicode."""
+    """Returns ids as NumPy stores them without pickle: text as fixed-width Unicode."""
     return ids.to_numpy() if pa.types.is_integer(ids.type) else np.array(ids.to_pylist(), dtype=np.str_)

@@ -36,7 +36,7 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
 
 
 def load_onnx(path: Path) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]:
-    """The logits of an ONNX file, as a function of user ids and item ids."""
+    """Loads an ONNX file as a function of user ids and item ids that returns logits."""
     from onnxruntime import InferenceSession  # an extra
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -46,7 +46,7 @@ class PairModel(nn.Module):
 
 
 def trace(module: PairModel) -> ExportedProgram:
-    """The module as a program that takes any number of pairs, none too."""
+    """Traces the module to a program that takes any number of pairs, none too."""
     pairs = torch.export.Dim("pairs")
     ids = torch.zeros(2, dtype=torch.int64)
     return torch.export.export(module.eval(), (ids, ids.clone()), dynamic_shapes=({0: pairs}, {0: pairs}))

@@ -153,7 +153,7 @@ class RawPieces:
         return read_delimited(self._fs, self._file.path, self._file.name, self._layout, columns, set_aside, within)
 
     def lines(self, rows: Sequence[int], start: int = 0) -> list[int]:
-        """Lines, from 1, of the rows of those numbers, from 0 and ascending; of Parquet, rows from 1.
+        """Returns lines, from 1, of the rows of those numbers, from 0 and ascending; of Parquet, rows from 1.
 
         Args:
             rows: Their numbers, among those whose line begins at a byte or behind it.
@@ -165,7 +165,7 @@ class RawPieces:
         return line_numbers(self._fs, self._file.path, [row + 1 + header for row in rows], start)
 
     def place(self, row: int, part: Part | None = None) -> str:
-        """File and line of the row of that number, from 0, in the file or in a part of it."""
+        """Returns file and line of the row of that number, from 0, in the file or in a part of it."""
         if self._layout is None:
             return f"{self._file.name}, row {row + 1 + (part.first_row if part else 0)}"
         return f"{self._file.name}, line {self.lines([row], part.start if part else 0)[0]}"
