@@ -20,7 +20,8 @@ from distributed_il.data.lanes import worker_counts
 from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
 from distributed_il.training.checkpoint import CheckpointStore
-from distributed_il.training.resume import check_same_run, check_start, find_start
+from distributed_il.training.resume import check_same_run
+from distributed_il.training.warm_start import check_warm_start, find_warm_start
 
 _OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
 _JOB_FILES = "/runtime_resources/working_dir_files/"
@@ -53,7 +54,7 @@ def check_run(config: TrainConfig) -> Dataset:
     if manifest is not None:
         check_same_run(config, dataset, manifest)
     elif config.run.start_from is not None:
-        check_start(config, dataset, find_start(config.run.start_from)[1])
+        check_warm_start(config, dataset, find_warm_start(config.run.start_from)[1])
     with _probe(config.run.dir):
         pass
     return dataset

@@ -23,12 +23,13 @@ from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore, Name, SavedState
 from distributed_il.training.consistency import check_agreement, check_replicas
-from distributed_il.training.resume import about_run, check_same_run, start_from
+from distributed_il.training.resume import about_run, check_same_run
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
 from distributed_il.training.run_state import CheckpointSchedule, Leaving, RankRequests, RunState, Stopped
 from distributed_il.training.side_features import features_for
 from distributed_il.training.telemetry import Telemetry
+from distributed_il.training.warm_start import start_warm
 
 PREFETCHED_WINDOWS = 1
 """Besides the one that is being made."""
@@ -278,7 +279,7 @@ class Trainer:
         manifest = self.store.manifest("last")
         if manifest is None:
             other = self.config.run.start_from
-            return False, None if other is None else start_from(other, self.config, self.dataset, self.learner)
+            return False, None if other is None else start_warm(other, self.config, self.dataset, self.learner)
         check_same_run(self.config, self.dataset, manifest)
         saved = self.store.restore(manifest, self.learner)
         self.state = RunState.from_dict(saved.facts["course"])
