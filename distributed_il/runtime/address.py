@@ -1,4 +1,4 @@
-"""Whether anything listens at an address, known within seconds: Ray itself tries for a minute and more."""
+"""Finds out within seconds whether anything listens at an address: Ray itself tries for a minute and more."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ CONNECT_WITHIN_S = 5.0
 _PORTS = {"http": 80, "https": 443}
 
 
-def reach(address: str, place: str) -> tuple[str, int]:
+def check_address(address: str, place: str) -> None:
     """Connects to an address and hangs up.
 
     Args:
         address: `HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
         place: Where it was given, for messages.
-
-    Returns:
-        Host and port.
 
     Raises:
         UserError: It is no such address.
@@ -34,4 +31,3 @@ def reach(address: str, place: str) -> tuple[str, int]:
     if not host or not port or (separator and scheme not in _PORTS):
         raise UserError(f"{place} {address} is not HOST:PORT, nor http://HOST:PORT")
     socket.create_connection((host, port), CONNECT_WITHIN_S).close()
-    return host, port

@@ -33,12 +33,20 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been s
 
 
 @contextmanager
-def environment(values: Mapping[str, str]) -> Generator[None]:
-    """Sets the variables that the user has not set, and takes them back."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
+def environment(values: Mapping[str, str], *, override: bool = False) -> Generator[None]:
+    """Sets variables for as long as the block lasts.
+
+    Args:
+        values: The variables, by name.
+        override: Whether to set those that the user has set, too.
+    """
+    before = {name: os.environ.get(name) for name in values if override or name not in os.environ}
+    os.environ.update({name: values[name] for name in before})
     try:
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

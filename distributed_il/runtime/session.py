@@ -13,7 +13,7 @@ import ray
 import ray._private.worker as ray_worker
 
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.address import reach
+from distributed_il.runtime.address import check_address
 
 _STORE_BYTES = 512 << 20
 _STORE_BYTES_PER_CPU = 64 << 20
@@ -86,7 +86,7 @@ def _join(address: str) -> None:
         )
     try:
         if address != "auto" and "://" not in address:
-            reach(address, "RAY_ADDRESS")
+            check_address(address, "RAY_ADDRESS")
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except OSError as error:
         raise UserError(

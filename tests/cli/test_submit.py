@@ -7,77 +7,90 @@ import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
+from job_details import job_details
+from ray.job_submission import JobDetails
 
 from distributed_il.cli import main
-from distributed_il.cli import submit as command
-from distributed_il.cli.submit import SENT, arguments_there, job_table, split, variables_there
+from distributed_il.cli.given import collect
+from distributed_il.cli.submit import SENT, arguments_there, split
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.jobs.job import Job, JobState, SubmitConfig
+from distributed_il.runtime.jobs import client
+from distributed_il.runtime.jobs.client import JobClient
 
 FEATURES = ["--user_features=u.csv", "--user_feature_columns=[age]"]
 TRAIN = ["train", "--data.path=/shared/data", "--run.dir=/shared/run"]
 
 
-class Board:
-    """A cluster that keeps what it is told."""
-
-    address = "http://head:8265"
+class Board(JobClient):
+    """A cluster that keeps what it is told; a job that is followed fails."""
 
     def __init__(self) -> None:
-        self.sent: list[Job] = []
-        self.known: dict[str, JobState] = {}
+        self.sent: list[dict[str, Any]] = []
+        self.known: dict[str, JobDetails] = {}
         self.stopped: list[str] = []
         self.interrupted = False
 
-    def send(self, job: Job) -> bool:
-        if job.submission_id in self.known:
-            return False
+    def get_address(self) -> str:
+        return "http://head:8265"
+
+    def submit_job(self, **job: Any) -> str:
+        name = job["submission_id"]
+        if name in self.known:
+            raise RuntimeError(f"Job with submission_id {name} already exists.")
         self.sent.append(job)
-        self.known[job.submission_id] = JobState(job.submission_id, "RUNNING", job.entrypoint)
-        return True
+        self.known[name] = job_details(name, "RUNNING", entrypoint=job["entrypoint"])
+        return name
 
-    def state(self, submission_id: str) -> JobState:
-        return self.known[submission_id]
+    def get_job_info(self, job_id: str) -> JobDetails:
+        return self.known[job_id]
 
-    end = state
-
-    def jobs(self) -> list[JobState]:
+    def list_jobs(self) -> list[JobDetails]:
         return list(self.known.values())
 
-    def stop(self, submission_id: str) -> bool:
-        self.stopped.append(submission_id)
-        return not self.known[submission_id].ended
+    def stop_job(self, job_id: str) -> bool:
+        self.stopped.append(job_id)
+        if self.known[job_id].status == "RUNNING":
+            self.known[job_id] = job_details(job_id, "STOPPED")
+        return True
 
-    def log(self, submission_id: str, write: Callable[[str], object]) -> JobState:
-        write(f"log of {submission_id}\n")
-        return self.known[submission_id]
+    def get_job_logs(self, job_id: str) -> str:
+        return f"log of {job_id}\n"
 
-    def follow(self, submission_id: str, write: Callable[[str], object], note: Callable[[str], object]) -> JobState:
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
         if self.interrupted:
             raise KeyboardInterrupt
-        self.log(submission_id, write)
-        return JobState(submission_id, "FAILED", "", driver_exit_code=7)
+        yield self.get_job_logs(job_id)
+        self.known[job_id] = job_details(job_id, "FAILED", driver_exit_code=7)
 
 
 @pytest.fixture
-def configs() -> list[SubmitConfig]:
+def addresses() -> list[str | None]:
+    """Of the clusters that were connected to."""
     return []
 
 
 @pytest.fixture
-def board(monkeypatch: pytest.MonkeyPatch, configs: list[SubmitConfig]) -> Board:
+def board(monkeypatch: pytest.MonkeyPatch, addresses: list[str | None]) -> Board:
     """In place of a cluster."""
     for name in os.environ:
         if name.startswith("DISTRIBUTED_IL_"):
             monkeypatch.delenv(name)
     board = Board()
-    monkeypatch.setattr(command, "_cluster", lambda config: configs.append(config) or board)
+
+    @contextmanager
+    def connect(address: str | None) -> Iterator[Board]:
+        addresses.append(address)
+        yield board
+
+    monkeypatch.setattr(client, "connect", connect)
     return board
 
 
@@ -96,37 +109,40 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     ("argv", "flags", "rest"),
     [
         (["--wait", "train", "--wait"], ["--wait"], ["train", "--wait"]),
+        (["trian", "--wait"], [], ["trian", "--wait"]),
         (["--address", "list", "list"], ["--address", "list"], ["list"]),
+        (["log", "--wait", "train", "--pip", "x"], ["--wait", "--pip", "x"], ["log", "train"]),
         (["--submission-id=a-b", "stop", "a-b"], ["--submission_id=a-b"], ["stop", "a-b"]),
-        (["--env-vars.A-B=c-d", "-h"], ["--env_vars.A-B=c-d", "-h"], []),
+        (["--env-vars.A-B=c-d", "-h"], ["--env_vars.A-B=c-d", "-h"], [""]),
         (["--env_vars.A", "--wait", "train"], ["--env_vars.A", "--wait"], ["train"]),
-        ([], [], []),
+        ([], [], [""]),
     ],
 )
 def test_flags_end_where_the_command_begins(argv: list[str], flags: list[str], rest: list[str]) -> None:
     assert split(argv) == (flags, rest)
 
 
-def test_train_is_sent_as_it_would_run_here(board: Board, configs: list[SubmitConfig]) -> None:
+def test_train_is_sent_as_it_would_run_here(board: Board, addresses: list[str | None]) -> None:
     flags = ["--address", "http://head:8265", "--submission-id=n", "--pip=[a,b]", "--env_vars.A=1"]
     assert main(["submit", *flags, "--entrypoint-num-cpus=2", *TRAIN, "--run.seed", "3"]) == 0
     (job,) = board.sent
     assert (
-        job.entrypoint == "python -m distributed_il train --data.path=/shared/data --run.dir=/shared/run --run.seed 3"
+        job["entrypoint"]
+        == "python -m distributed_il train --data.path=/shared/data --run.dir=/shared/run --run.seed=3"
     )
-    assert (job.submission_id, job.resources) == ("n", {"entrypoint_num_cpus": 2.0})
-    assert (job.runtime_env["pip"], job.runtime_env["env_vars"]["A"]) == (["a", "b"], "1")
-    assert configs[0].address == "http://head:8265"
+    assert (job["submission_id"], job["entrypoint_num_cpus"]) == ("n", 2.0)
+    assert (job["runtime_env"]["pip"], job["runtime_env"]["env_vars"]["A"]) == (["a", "b"], "1")
+    assert addresses == ["http://head:8265"]
 
 
 def test_settings_of_the_sending_may_come_from_a_file(
-    board: Board, configs: list[SubmitConfig], tmp_path: Path
+    board: Board, addresses: list[str | None], tmp_path: Path
 ) -> None:
     (tmp_path / "cluster.yaml").write_text("address: http://head:8265\nenv_vars: {A: b}\npip: [x]\n")
     assert main(["submit", "--config", str(tmp_path / "cluster.yaml"), *TRAIN]) == 0
-    assert configs[0].address == "http://head:8265"
-    assert board.sent[0].runtime_env["env_vars"]["A"] == "b"
-    assert "cluster.yaml" not in board.sent[0].entrypoint
+    assert addresses == ["http://head:8265"]
+    assert board.sent[0]["runtime_env"]["env_vars"]["A"] == "b"
+    assert "cluster.yaml" not in board.sent[0]["entrypoint"]
 
 
 @pytest.mark.parametrize(
@@ -142,12 +158,12 @@ def test_settings_of_the_sending_may_come_from_a_file(
 def test_every_command_of_the_table_can_be_sent(argv: list[str], board: Board) -> None:
     assert argv[0] in SENT
     assert main(["submit", *argv]) == 0
-    assert board.sent[0].entrypoint == shlex.join(["python", "-m", "distributed_il", *argv])
+    assert board.sent[0]["entrypoint"] == shlex.join(["python", "-m", "distributed_il", *argv])
 
 
 def test_the_module_is_the_same_command(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["submit.py", *TRAIN])
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     with pytest.raises(SystemExit) as left:
         runpy.run_module("jobs.submit", run_name="__main__")
     assert left.value.code == 0
@@ -182,10 +198,10 @@ def test_the_module_is_the_same_command(board: Board, monkeypatch: pytest.Monkey
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(
-    argv: list[str], words: str, board: Board, configs: list[SubmitConfig], capsys: pytest.CaptureFixture[str]
+    argv: list[str], words: str, board: Board, addresses: list[str | None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in refusal(capsys, *argv)
-    assert configs == []
+    assert addresses == []
 
 
 def test_a_relative_place_in_a_file_is_blamed_on_the_file(
@@ -200,39 +216,55 @@ def test_a_relative_place_in_a_file_is_blamed_on_the_file(
 # Configuration files and variables go with the job
 
 
-def test_a_configuration_is_named_from_where_the_job_starts(
+def test_files_and_variables_are_given_anew_from_where_the_job_starts(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "code" / "jobs").mkdir(parents=True)
     (tmp_path / "code" / "jobs" / "a b.yaml").write_text("run: {seed: 3}")
+    (tmp_path / "code" / "c.yaml").write_text("run: {seed: 4}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISTRIBUTED_IL_TRAIN__CONFIG", "code/jobs/a b.yaml")
     monkeypatch.setenv("DISTRIBUTED_IL_TRAIN__RUN__WORKERS", "2")
     monkeypatch.setenv("DISTRIBUTED_IL_PREPARE__SEED", "2")
-    file = str(tmp_path / "code" / "jobs" / "a b.yaml")
-    assert main(["submit", "--working-dir=code", *TRAIN, "--config", file, "--config=code/jobs/a b.yaml"]) == 0
+    assert main(["submit", "--working-dir=code", *TRAIN, "--config", str(tmp_path / "code" / "c.yaml")]) == 0
     (job,) = board.sent
-    assert shlex.split(job.entrypoint)[-3:] == ["--config", "jobs/a b.yaml", "--config=jobs/a b.yaml"]
-    ours = {name: value for name, value in job.runtime_env["env_vars"].items() if name.startswith("DISTRIBUTED_IL")}
-    assert ours == {"DISTRIBUTED_IL_TRAIN__CONFIG": "jobs/a b.yaml", "DISTRIBUTED_IL_TRAIN__RUN__WORKERS": "2"}
+    assert shlex.split(job["entrypoint"])[3:] == [
+        "train", "--config=jobs/a b.yaml", "--config=c.yaml", "--run.workers=2", *TRAIN[1:]
+    ]  # fmt: skip
+    assert not [name for name in job["runtime_env"]["env_vars"] if name.startswith("DISTRIBUTED_IL")]
+
+
+def test_the_space_of_a_sweep_travels_too(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "space.yaml").write_text("run.seed: {choice: [1, 2]}")
+    monkeypatch.chdir(tmp_path)
+    argv = ["--sweep.space", str(tmp_path / "space.yaml"), *TRAIN[1:]]
+    assert main(["submit", "sweep", *argv]) == 0
+    assert shlex.split(board.sent[0]["entrypoint"])[3:] == ["sweep", "--sweep.space=space.yaml", *TRAIN[1:]]
 
 
 def test_a_configuration_that_the_job_would_not_see_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("run: {seed: 3}")
+    given = collect("train", ["--config", str(tmp_path / "job.yaml")], {})
     with pytest.raises(UserError, match=r"lies outside of .*code.*--working_dir"):
-        arguments_there(["--config", str(tmp_path / "job.yaml")], str(tmp_path / "code"))
-    with pytest.raises(UserError, match="lies outside of"):
-        variables_there("train", str(tmp_path), {"DISTRIBUTED_IL_TRAIN__CONFIG": "job.yaml"})
+        arguments_there(given, str(tmp_path / "code"))
 
 
-def test_in_a_directory_that_is_already_there_files_keep_their_names() -> None:
-    arguments = ["--config", "jobs/a.yaml", "--run.seed=3"]
-    assert arguments_there(arguments, "s3://bucket/code.zip") == arguments
+def test_in_a_directory_that_is_already_there_files_keep_their_names(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("run: {seed: 3}")
+    given = collect("train", ["--config", str(file), "--run.seed=3"], {})
+    assert arguments_there(given, "s3://bucket/code.zip") == [f"--config={file}", "--run.seed=3"]
 
 
-@given(st.lists(st.text()))
-def test_arguments_without_files_go_as_they_are(arguments: list[str]) -> None:
-    plain = [token for token in arguments if not token.startswith("--config")]
-    assert arguments_there(plain, ".") == plain
+@hypothesis.given(st.lists(st.tuples(st.from_regex(r"[a-z_]+(\.[a-z_]+)?", fullmatch=True), st.none() | st.text())))
+def test_arguments_without_files_mean_there_what_they_mean_here(settings: list[tuple[str, str | None]]) -> None:
+    settings = [(key, value) for key, value in settings if key not in ("config", "help", "print_config")]
+    arguments = [f"--{key}" if value is None else f"--{key}={value}" for key, value in settings]
+    given = collect("train", arguments, {})
+    there = collect("train", arguments_there(given, "."), {})
+    assert [(setting.key, setting.value) for setting in there.texts] == [
+        (setting.key, setting.value) for setting in given.texts
+    ]
 
 
 # What people read
@@ -248,7 +280,8 @@ def test_a_job_that_was_sent_is_told_with_what_to_do_next(board: Board, capsys: 
 
 
 def test_a_job_that_was_sent_before_is_shown(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
-    board.known["n"] = JobState("n", "FAILED", "", driver_exit_code=3)
+    command = f"python -m distributed_il {shlex.join(TRAIN)}"
+    board.known["n"] = job_details("n", "FAILED", entrypoint=command, driver_exit_code=3)
     assert main(["submit", "--submission-id=n", *TRAIN]) == 0
     assert capsys.readouterr().out == "n: sent before, FAILED with exit code 3\n"
 
@@ -257,7 +290,7 @@ def test_a_job_that_was_sent_before_is_shown(board: Board, capsys: pytest.Captur
 def test_waiting_shows_the_log_and_leaves_with_the_jobs_code(
     argv: list[str], board: Board, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    board.known["n"] = JobState("n", "RUNNING", "")
+    board.known["n"] = job_details("n", "RUNNING", entrypoint=f"python -m distributed_il {shlex.join(TRAIN)}")
     assert main(["submit", *argv]) == 7
     out, err = capsys.readouterr()
     assert out.endswith("log of n\n")
@@ -271,36 +304,44 @@ def test_who_stops_waiting_leaves_the_job_alone(board: Board, capsys: pytest.Cap
     assert board.stopped == []
 
 
-def test_flags_may_stand_behind_words_about_jobs(board: Board, configs: list[SubmitConfig]) -> None:
-    board.known["n"] = JobState("n", "SUCCEEDED", "")
+def test_flags_may_stand_behind_words_about_jobs(board: Board, addresses: list[str | None]) -> None:
+    board.known["n"] = job_details("n", "RUNNING")
     assert main(["submit", "log", "--address", "http://head:8265", "n"]) == 0
     assert main(["submit", "stop", "n", "--address=http://head:8265"]) == 0
-    assert [config.address for config in configs] == ["http://head:8265"] * 2
+    assert addresses == ["http://head:8265"] * 2
     assert board.stopped == ["n"]
 
 
 def test_who_stops_a_job_that_has_not_begun_is_told_when_it_ends(
     board: Board, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    board.known["n"] = JobState("n", "PENDING", "", "It waits.")
+    board.known["n"] = job_details("n", "PENDING", message="It waits.")
     assert main(["submit", "stop", "n"]) == 0
     asked, state = capsys.readouterr().out.splitlines()
     assert asked.startswith("n: asked to stop")
     assert state == "n: PENDING: It waits. Ray stops it when its turn comes."
 
 
-def test_jobs_are_listed_by_row(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+def test_jobs_are_listed_and_drivers_left_out(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+    board.known["driver"] = job_details("somebody's notebook", "RUNNING", type="DRIVER")
     assert main(["submit", "list"]) == 0
-    assert "no jobs were sent" in capsys.readouterr().out
-    done = JobState("a-long-name", "FAILED", "python -m distributed_il train --run.seed 3", "", 2, 1000.0, 1065.5)
-    runs = JobState("b", "RUNNING", "bash x", started_s=1000.0)
-    waits = JobState("c", "PENDING", "bash y")
-    header, first, second, third = job_table([done, runs, waits], now_s=8200.0).splitlines()
-    assert header.split() == ["id", "status", "started", "took", "command"]
-    assert first.split()[:2] == ["a-long-name", "FAILED"]
-    assert first.split()[4:] == ["1:05", "train", "--run.seed", "3"]
-    assert second.split()[4:] == ["120:00", "bash", "x"]
-    assert third.split() == ["c", "PENDING", "–", "–", "bash", "y"]
+    assert capsys.readouterr().out == "no jobs were sent to http://head:8265 since it started\n"
+    board.known["n"] = job_details("n", "RUNNING")
+    assert main(["submit", "list"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["id", "status"], ["n", "RUNNING"]]
+
+
+def test_a_log_is_written_as_it_stands(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+    board.known["n"] = job_details("n", "RUNNING")
+    assert main(["submit", "log", "n"]) == 0
+    assert capsys.readouterr().out == "log of n\n"
+
+
+def test_only_what_has_not_ended_is_stopped(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+    board.known["n"] = job_details("n", "SUCCEEDED")
+    assert main(["submit", "stop", "n"]) == 0
+    assert capsys.readouterr().out == "n: SUCCEEDED\n"
+    assert board.stopped == []
 
 
 def test_help_of_a_command_is_shown_and_not_sent(board: Board, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,1 +1,1 @@
-"""Commands as jobs of a Ray cluster, through Ray's job API; `connection` alone imports Ray."""
+"""Commands as jobs of a Ray cluster, through Ray's job API."""

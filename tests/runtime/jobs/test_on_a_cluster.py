@@ -23,7 +23,7 @@ from distributed_il.training.checkpoint import CheckpointStore
 
 pytestmark = pytest.mark.cluster
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 TOKEN = "a-token-of-these-tests-and-no-other"
 PATIENCE_S = 120
@@ -136,7 +136,7 @@ def test_a_job_runs_once_and_its_log_and_exit_code_come_back(head: Head, shared:
     argv = ["--wait", "--submission-id=once", "evaluate", f"--run_dir={absent}"]
     for beginning in ("once: sent to", "once: sent before, FAILED with exit code 2"):
         done = head.submit(*argv)
-        assert done.returncode == 2
+        assert done.returncode == 2, done.stderr
         told, said = done.stdout.splitlines()
         assert told.startswith(beginning)
         assert (
@@ -162,9 +162,9 @@ def test_rays_own_submitter_runs_it_too(head: Head, shared: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"RAY_AUTH_TOKEN": None}, "RAY_AUTH_MODE is token and there is no token here"),
-        ({"RAY_AUTH_TOKEN": None, "RAY_AUTH_MODE": None}, "asks for a token, and none was sent"),
-        ({"RAY_AUTH_TOKEN": "another"}, "asks for a token, and ours is not the right one"),
+        ({"RAY_AUTH_TOKEN": None}, "couldn't find an authentication token; put the token into"),
+        ({"RAY_AUTH_TOKEN": None, "RAY_AUTH_MODE": None}, "Missing authentication token; put the token into"),
+        ({"RAY_AUTH_TOKEN": "another"}, "Invalid authentication token; put the token into"),
         ({"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}, "no Ray cluster answers at http://127.0.0.1:1"),
         ({"RAY_API_SERVER_ADDRESS": None}, "which cluster?"),
     ],
