@@ -182,7 +182,7 @@ try:
 except UserError as error:
     print(error)
 """
-    reference = str(Path(__file__).parents[1] / "reference")
+    reference = str(Path(__file__).parents[2] / "reference")
     program = [sys.executable, "-W", "error", "-c", f"import sys; sys.path.insert(0, {reference!r})\n{code}"]
     result = subprocess.run([*program, str(tmp_path / "data")], capture_output=True, text=True, check=False)
     assert "data: the disk takes no files of that size" in result.stdout
