@@ -51,11 +51,11 @@ def test_simulate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: py
         told.append(config)
         return "simulation"
 
-    def report(simulation: str) -> Any:
+    def simulation_report(simulation: str) -> Any:
         return types.SimpleNamespace(summary=lambda: f"what there is to learn in a {simulation}")
 
     monkeypatch.setattr(simulator, "simulate", simulate)
-    monkeypatch.setattr(simulation_oracle, "report", report)
+    monkeypatch.setattr(simulation_oracle, "simulation_report", simulation_report)
     assert main(["simulate", "--output=data", "--preset=micro-video", "--seed=4"]) == 0
     assert (told[0].preset, told[0].seed) == ("micro-video", 4)
     assert "what there is to learn" in capsys.readouterr().out
