@@ -1,4 +1,4 @@
-"""Side features as files: codes in an Arrow IPC file, which can be mapped, and the values that they stand for."""
+"""Writes and reads side features: codes in an Arrow IPC file, which can be mapped, and the values they stand for."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _AGAIN = "prepare the dataset again"
 
 
 def codes_name(entity: Entity) -> str:
-    """File of an entity's codes."""
+    """Names the file of an entity's codes."""
     return f"{entity}_features.arrow"
 
 
 def values_name(entity: Entity) -> str:
-    """File of the values of an entity's features."""
+    """Names the file of the values of an entity's features."""
     return f"{entity}_feature_values.parquet"
 
 

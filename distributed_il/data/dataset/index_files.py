@@ -1,4 +1,4 @@
-"""Pair indexes as files: one uncompressed Arrow IPC file for each array, so that reading one is a memory map."""
+"""Writes and maps pair indexes: one uncompressed Arrow IPC file for each array."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from distributed_il.data.sampling import PairIndex
 
 
 def indptr_name(index: str) -> str:
-    """File of an index's `indptr`."""
+    """Names the file of an index's `indptr`."""
     return f"{index}_indptr.arrow"
 
 
 def items_name(index: str) -> str:
-    """File of an index's `items`."""
+    """Names the file of an index's `items`."""
     return f"{index}_items.arrow"
 
 

@@ -1,4 +1,4 @@
-"""Deals the rows of a split to its lanes, in row groups, with memory for one row group a lane."""
+"""Writes the rows of a split to its lanes in turn, with memory for one row group a lane."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LaneWriter:
             root: The dataset's directory on `fs`.
             split: Name of the split and of its directory.
             schema: Columns; numbers without nulls.
-            lanes: V, lanes to deal to.
+            lanes: V.
             row_group_rows: Rows of a row group, the last of a lane excepted.
         """
         self._fs, self._root, self._split, self._schema = fs, root, split, schema
@@ -44,11 +44,11 @@ class LaneWriter:
         self._files: list[LaneFile] = []
         self._parts = [0] * lanes
         self.rows = 0
-        """Rows dealt so far."""
+        """Rows written so far."""
         fs.create_dir(f"{root}/{split}", recursive=True)
 
     def append(self, columns: dict[str, NDArray[Any]]) -> None:
-        """Deals rows that follow on those of the call before."""
+        """Writes rows that follow those of the call before."""
         count = len(next(iter(columns.values())))
         for lane in range(min(self._lanes, count)):
             first = self.rows + lane

@@ -114,18 +114,18 @@ class Manifest:
     """SHA-256 over all of the above but `created`; the files are in it by their own SHA-256."""
 
     def with_fingerprint(self) -> Manifest:
-        """The same manifest, its fingerprint filled in."""
+        """Returns the manifest with its fingerprint filled in."""
         return replace(self, fingerprint=self.computed_fingerprint())
 
     def computed_fingerprint(self) -> str:
-        """The fingerprint that this content should carry."""
+        """Computes the fingerprint of the content."""
         content = self._content()
         del content["created"], content["fingerprint"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The text of manifest.json."""
+        """Serialises the manifest as the text of manifest.json."""
         return json.dumps(self._content(), indent=2, ensure_ascii=False) + "\n"
 
     def _content(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class Manifest:
         return content
 
     def all_files(self) -> list[tuple[str, int]]:
-        """Path and size in bytes of every file but the manifest."""
+        """Lists path and size in bytes of every file but the manifest."""
         lanes = [(file.path, file.bytes) for split in self.splits.values() for file in split.files]
         return lanes + [(file.path, file.bytes) for file in self.tables]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,16 +136,16 @@ class Dataset:
         return self.manifest.fingerprint
 
     def full_path(self, path: str) -> str:
-        """A file's path on `filesystem`, from its path relative to the dataset."""
+        """Returns a file's path on `filesystem`, from its path relative to the dataset."""
         return f"{self.root}/{path}"
 
     def rows(self, split: str) -> int:
-        """Rows of a split; 0 where there is none of that name."""
+        """Returns the rows of a split; 0 where there is none of that name."""
         found = self.manifest.splits.get(split)
         return 0 if found is None else found.rows
 
     def blocks(self, split: str, lane: int) -> tuple[Block, ...]:
-        """The blocks of a lane, in order; none where the lane is empty.
+        """Lists the blocks of a lane, in order; none where the lane is empty.
 
         Raises:
             ValueError: There is no such lane.
@@ -176,14 +177,11 @@ class Dataset:
             UserError: A column is not there, or the file is damaged.
         """
         place = self.full_path(block.path)
-        try:
-            with self.filesystem.open_input_file(place) as source, pq.ParquetFile(source) as file:
-                missing = [name for name in columns if name not in file.schema_arrow.names]
-                if missing:
-                    raise UserError(f"{place} has no column {', '.join(missing)}, only {file.schema_arrow.names}")
-                table = file.read_row_group(block.row_group, columns=list(columns), use_threads=False)
-        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
-            raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error
+        with self._open_parquet(block.path) as file:
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise UserError(f"{place} has no column {', '.join(missing)}, only {file.schema_arrow.names}")
+            table = file.read_row_group(block.row_group, columns=list(columns), use_threads=False)
         if table.num_rows != block.rows:
             raise UserError(
                 f"{place}, row group {block.row_group}: {table.num_rows} rows instead of {block.rows}; {_AGAIN}"
@@ -191,17 +189,17 @@ class Dataset:
         return table.select(list(columns)).combine_chunks()
 
     def observed(self) -> PairIndex:
-        """The unique training pairs, memory-mapped."""
+        """Maps the unique training pairs."""
         return read_index(self.filesystem, self.root, "observed")
 
     def logged(self) -> PairIndex | None:
-        """The unclear pairs, memory-mapped; None where the dataset has none."""
+        """Maps the unclear pairs; None where the dataset has none."""
         if all(file.path != items_name("logged") for file in self.manifest.tables):
             return None
         return read_index(self.filesystem, self.root, "logged")
 
     def activity(self) -> Activity:
-        """Rows and positives of each user and item in the training data."""
+        """Reads the rows and positives of each user and item in the training data."""
         columns: dict[str, NDArray[np.int64]] = {}
         for prefix, name in (("user", USERS_NAME), ("item", ITEMS_NAME)):
             table = self._read_table(name, ["train_rows", "train_positives"])
@@ -210,7 +208,7 @@ class Dataset:
         return Activity(**{field.name: columns[field.name] for field in dataclasses.fields(Activity)})
 
     def feature_codes(self, entity: Entity) -> NDArray[Any]:
-        """Codes of the side features of users or items, memory-mapped: integers [ids, columns].
+        """Maps the codes of the side features of users or items: integers [ids, columns].
 
         Raises:
             UserError: The file is not what the preparation wrote.
@@ -219,11 +217,11 @@ class Dataset:
         return read_codes(self.filesystem, self.root, entity, ids, self.feature_columns(entity))
 
     def feature_columns(self, entity: Entity) -> tuple[FeatureColumn, ...]:
-        """The side features that users or items have."""
+        """Returns the side features that users or items have."""
         return self.manifest.features.get(entity, ())
 
     def feature_values(self, entity: Entity) -> dict[str, pa.Array]:
-        """Values of each side feature, strings; the k-th, from 1, is the value of code k.
+        """Reads the values of each side feature, strings; the k-th, from 1, is the value of code k.
 
         Raises:
             UserError: The file is damaged.
@@ -231,7 +229,7 @@ class Dataset:
         return read_values(self.filesystem, self.root, entity, self.feature_columns(entity))
 
     def vocabulary(self, entity: Entity) -> pa.Array:
-        """External ids, int64 or string; place k is dense id k."""
+        """Reads the external ids, int64 or string; place k is dense id k."""
         column: Any = self._read_table(_VOCABULARIES[entity], ["external_id"]).column(0).combine_chunks()
         return column
 
@@ -242,24 +240,25 @@ class Dataset:
             entity: Which vocabulary.
             first: How many ids; not more than there are.
         """
-        place = self.full_path(_VOCABULARIES[entity])
         digest, left = VocabularyDigest(), first
-        try:
-            with self.filesystem.open_input_file(place) as source, pq.ParquetFile(source) as file:
-                for batch in file.iter_batches(columns=["external_id"], use_threads=False):
-                    ids = batch.column(0).slice(0, left)
-                    digest.add(ids)
-                    left -= len(ids)
-                    if not left:
-                        break
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error
+        with self._open_parquet(_VOCABULARIES[entity]) as file:
+            for batch in file.iter_batches(columns=["external_id"], use_threads=False):
+                ids = batch.column(0).slice(0, left)
+                digest.add(ids)
+                left -= len(ids)
+                if not left:
+                    break
         return digest.hexdigest()
 
     def _read_table(self, name: str, columns: list[str]) -> pa.Table:
-        place = self.full_path(name)
+        with self._open_parquet(name) as file:
+            return file.read(columns=columns, use_threads=False)
+
+    @contextmanager
+    def _open_parquet(self, path: str) -> Generator[pq.ParquetFile]:
+        place = self.full_path(path)
         try:
-            with self.filesystem.open_input_file(place) as source:
-                return pq.read_table(source, columns=columns, use_threads=False)
+            with self.filesystem.open_input_file(place) as source, pq.ParquetFile(source) as file:
+                yield file
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error

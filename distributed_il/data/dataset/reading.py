@@ -1,4 +1,4 @@
-"""How rows reach whoever trains on them: a protocol, and the reader that needs no Ray."""
+"""Reads the blocks of a dataset: a protocol, and a reader that needs no Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What identifies the first ids of a vocabulary, so that a longer one can be known as its continuation."""
+"""Digests of vocabularies, by which a longer one is recognised as the continuation of another."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class VocabularyDigest:
             self._content.update(memoryview(content)[int(ends[0]) : int(ends[-1])])
 
     def hexdigest(self) -> str:
-        """The digest of the ids so far, 64 hexadecimal digits."""
+        """Returns the digest of the ids so far, 64 hexadecimal digits."""
         parts = f"{self._kind} {self._lengths.hexdigest()} {self._content.hexdigest()}"
         return hashlib.sha256(parts.encode()).hexdigest()

@@ -41,7 +41,7 @@ _REQUIRED = {"user_id": pa.int32(), "item_id": pa.int32(), "label": pa.int8()}
 
 
 class _Counts:
-    """Rows and positives for each id, growing with the largest id seen."""
+    """Counts rows and positives of each id; grows with the largest id seen."""
 
     def __init__(self) -> None:
         self._rows = np.zeros(0, dtype=np.int64)
@@ -63,7 +63,7 @@ class _Counts:
 
 
 class DatasetWriter:
-    """Builds a dataset directory that appears whole, when `finish` has been called, or not at all.
+    """Builds a dataset directory that appears complete, when `finish` has been called, or not at all.
 
     A context manager: leaving it before `finish`, by an error or not, removes all that was written.
     """
@@ -273,7 +273,7 @@ class DatasetWriter:
         return manifest
 
     def train_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Training rows of each user and of each item, int64; for `documents`."""
+        """Returns the training rows of each user and of each item, int64; for `documents`."""
         users, items = (counts.rows(size) for counts, size in zip(self._activity, self._sizes, strict=True))
         return users, items
 

@@ -1,4 +1,4 @@
-"""What `distributed-il prepare` is told."""
+"""The configuration of `distributed-il prepare`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PrepareConfig:
     """Directory (or pyarrow URI) of the dataset; it must not exist, or be empty."""
     append_to: str | None = None
     """A prepared dataset (directory or URI) that the new one goes on from: users and items keep their ids, new ones
-    come after them; all its rows are in the new one, in the same splits, and new rows are dealt among themselves. A new
+    come after them; all its rows are in the new one, in the same splits, and new rows are split among themselves. A new
     labelled row of a pair that it has a label for is set aside."""
     name: str | None = None
     """The dataset's name; the source's own name by default."""
@@ -50,13 +50,13 @@ class PrepareConfig:
 
     train: str | None = None
     """Training file, relative to the source, or a pattern such as `train/*.parquet`; give all three splits or none.
-    Without them the rows are dealt at random, unless the source holds files named train, valid and test."""
+    Without them the rows are split at random, unless the source holds files named train, valid and test."""
     valid: str | None = None
     """Validation file or pattern."""
     test: str | None = None
     """Test file or pattern."""
     split: Literal["random", "time", "last"] = "random"
-    """How rows are dealt that have no split. `random`: by shares; `time`: the earliest share to train, the next to
+    """How rows without a split are split. `random`: by shares; `time`: the earliest share to train, the next to
     valid, the latest to test; `last`: of each user the latest row to test, the one before to valid (users of fewer than
     three rows stay in train)."""
     train_share: float = 0.6
@@ -109,7 +109,7 @@ class PrepareConfig:
     item_features_id: str | None = None
     """Its column of item ids; by default it is called as in the log, or else `item_id`."""
 
-    rule: Literal["auto", "kuaishou", "watch_ratio", "rating", "binary"] = "auto"
+    rule: Literal["auto", Rule] = "auto"
     """`kuaishou`: 0 where the user hated it; else 1 where they liked, followed, commented, forwarded, or watched it to
     its end or for `long_view_s`; else 0 where they left within `short_play_s`; else unclear. `watch_ratio`: 1 from
     `high_ratio` up, 0 up to `low_ratio`, else unclear. `rating`: 1 above `positive_above`, else 0. `binary`: labels as
@@ -127,7 +127,7 @@ class PrepareConfig:
     """Threshold of `rating`: a rating above it is positive."""
     unbiased: Literal["test", "mix"] = "test"
     """Rows whose item was shown at random or to everybody (KuaiRand's `is_rand`, KuaiRec's small matrix): `test`: they
-    alone make the test split, and the others are dealt to train and valid; `mix`: as all others."""
+    alone make the test split, and the others are split into train and valid; `mix`: as all others."""
     max_reject_share: float = 0.0
     """Share of rows that may be bad; they are then set aside in the dataset's rejects.csv. By default the first is an
     error."""

@@ -1,4 +1,4 @@
-"""Deals simulated rows to train, valid and test, so that training sees every user and item."""
+"""Splits simulated rows into train, valid and test, so that training sees every user and item."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def split_rows(
     """Cuts shuffled rows into 60 % train, 20 % valid and 20 % test.
 
     A row whose user or item would have none in train changes places with a training row that can be spared, so that
-    no evaluated row is about somebody unknown.
+    every evaluated user and item is known.
 
     Args:
         rows: int64[n], row numbers in random order; every user and every item has one, and 60 % of n is at least

@@ -1,4 +1,4 @@
-"""A simulated log of watches with exactly so many positive, negative and unclear ones.
+"""Simulates a log of watches with exact numbers of positive, negative and unclear ones.
 
 More watches are drawn than wanted; then each class is thinned at random to its number. Which rows go does not depend
 on who watches what, so thinning changes no distribution. The whole log is held in memory: about 70 bytes a watch.
@@ -7,8 +7,8 @@ on who watches what, so thinning changes no distribution. The whole log is held 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,62 +23,13 @@ from distributed_il.data.prepare.simulate.population import (
 )
 from distributed_il.data.prepare.simulate.watches import UNCLEAR, draw_durations, draw_watches, unclear_probabilities
 
-_PAIRS = 50_000
-"""Pairs that shares are estimated on: they come out right to a quarter of a percent; thinning does the rest."""
-_ROUNDS, _HALVINGS, _BRACKET = 5, 40, 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """What a simulation adds to every pair.
-
-    Attributes:
-        offset: Log-odds of liking, added to all logits.
-        unclear_level: Log-odds of an unclear watch, see `unclear_probabilities`; −inf where nothing is to be unclear.
-    """
-
-    offset: float
-    unclear_level: float
-
-
-def calibrate(
-    rng: np.random.Generator, population: Population, *, positive_share: float, unclear_share: float
-) -> Levels:
-    """Solves for the levels on a sample of pairs, by bisection in turn: each depends on the other only weakly.
-
-    Args:
-        rng: Draws the sample.
-        population: Users and items, who meet by activity and popularity.
-        positive_share: Positives among the clear watches, above 0 and below 1.
-        unclear_share: Unclear watches among all, from 0 to below 1.
-    """
-    users = rng.choice(len(population.activity), _PAIRS, p=population.activity)
-    items = rng.choice(len(population.popularity), _PAIRS, p=population.popularity)
-    logits = population.logits(users, items)
-    offset, level = 0.0, -math.inf
-    for _ in range(_ROUNDS):
-        preferences = sigmoid(logits + offset)
-        if unclear_share > 0:
-            level = _solve(lambda x, p=preferences: float(unclear_probabilities(p, x).mean()) - unclear_share)
-        clear = 1.0 - unclear_probabilities(preferences, level)
-        clear /= clear.sum()
-        offset = _solve(lambda x, weights=clear: float((weights * sigmoid(logits + x)).sum()) - positive_share)
-    return Levels(offset, level)
-
-
-def _solve(rising: Callable[[float], float]) -> float:
-    """The zero of a rising function."""
-    low, high = -_BRACKET, _BRACKET
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return low
-
-
 CHUNK_ROWS = 1_000_000
 """Watches drawn at a time; part of what a seed means."""
 _SURPLUS = 0.01
 """Watches drawn beyond the number wanted, so that no class falls short."""
+_PAIRS = 50_000
+"""Pairs that shares are estimated on: they come out right to a quarter of a percent; thinning does the rest."""
+_ROUNDS, _HALVINGS, _BRACKET = 5, 40, 30.0
 
 # What random numbers are for; a generator of its own for each keeps one draw from shifting another.
 _POPULATION, _DURATIONS, _CALIBRATION, _FIRST_SHOWN, _EXPOSURE, _WATCHES, _THINNING = range(7)
@@ -129,19 +80,17 @@ class WatchLog:
     preferences: NDArray[np.float32]
 
     def take(self, rows: NDArray[np.int64]) -> WatchLog:
-        """The rows named, in that order."""
-        return WatchLog(
-            self.users[rows],
-            self.items[rows],
-            self.play_ms[rows],
-            self.duration_ms[rows],
-            self.labels[rows],
-            self.preferences[rows],
-        )
+        """Returns the rows of these numbers, in that order."""
+        return WatchLog(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    @classmethod
+    def join(cls, parts: Sequence[WatchLog]) -> WatchLog:
+        """Concatenates logs."""
+        return cls(*(np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(cls)))
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:
-    """A generator of its own for each part of a simulation.
+    """Makes the random generator of a part of a simulation.
 
     Args:
         seed: The simulation's seed, 0 or above.
@@ -185,7 +134,7 @@ def _draw_pool(
     seed: int,
     advance: Callable[[int], None] | None,
 ) -> tuple[WatchLog, NDArray[np.bool_]]:
-    """Draws more watches than wanted, and says which of them have to stay."""
+    """Draws more watches than wanted, and tells which of them have to stay."""
     # Every user and every item has one watch that is always clear; the others make up for it.
     may_be_unclear = size.rows - size.users - size.items
     levels = calibrate(
@@ -214,7 +163,7 @@ def _draw_pool(
         stays.append(stay)
         if advance is not None:
             advance(len(keys))
-    return _joined(parts), np.concatenate(stays)
+    return WatchLog.join(parts), np.concatenate(stays)
 
 
 def _watch(
@@ -267,12 +216,48 @@ def _thin(
     return np.flatnonzero(kept)
 
 
-def _joined(parts: list[WatchLog]) -> WatchLog:
-    return WatchLog(
-        np.concatenate([part.users for part in parts]),
-        np.concatenate([part.items for part in parts]),
-        np.concatenate([part.play_ms for part in parts]),
-        np.concatenate([part.duration_ms for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.preferences for part in parts]),
-    )
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What a simulation adds to every pair.
+
+    Attributes:
+        offset: Log-odds of liking, added to all logits.
+        unclear_level: Log-odds of an unclear watch, see `unclear_probabilities`; −inf where nothing is to be unclear.
+    """
+
+    offset: float
+    unclear_level: float
+
+
+def calibrate(
+    rng: np.random.Generator, population: Population, *, positive_share: float, unclear_share: float
+) -> Levels:
+    """Solves for the levels on a sample of pairs, by bisection in turn: each depends on the other only weakly.
+
+    Args:
+        rng: Draws the sample.
+        population: Users and items, who meet by activity and popularity.
+        positive_share: Positives among the clear watches, above 0 and below 1.
+        unclear_share: Unclear watches among all, from 0 to below 1.
+    """
+    users = rng.choice(len(population.activity), _PAIRS, p=population.activity)
+    items = rng.choice(len(population.popularity), _PAIRS, p=population.popularity)
+    logits = population.logits(users, items)
+    offset, level = 0.0, -math.inf
+    for _ in range(_ROUNDS):
+        preferences = sigmoid(logits + offset)
+        if unclear_share > 0:
+            level = _solve(lambda x, p=preferences: float(unclear_probabilities(p, x).mean()) - unclear_share)
+        clear = 1.0 - unclear_probabilities(preferences, level)
+        clear /= clear.sum()
+        offset = _solve(lambda x, weights=clear: float((weights * sigmoid(logits + x)).sum()) - positive_share)
+    return Levels(offset, level)
+
+
+def _solve(rising: Callable[[float], float]) -> float:
+    """Finds the zero of a rising function."""
+    low, high = -_BRACKET, _BRACKET
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return low
