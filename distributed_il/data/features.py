@@ -1,4 +1,4 @@
-"""Side features: beside its embedding row, a user or an item has a code in each categorical column."""
+"""Side features: the code that a user or an item has in each categorical column, beside its embedding row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 Codes = tuple[Tensor, ...]
 """Codes of the users and of the items of some pairs, integers [B, columns] each; nothing where none are used."""
 UNKNOWN = 0
-"""The code of a value that was not given."""
+"""Code of a value that was not given."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,11 +30,11 @@ class Features:
     item_values: tuple[int, ...]
 
     def to(self, device: torch.device) -> Features:
-        """The same on a device."""
+        """Moves the codes to a device."""
         return replace(self, users=self.users.to(device), items=self.items.to(device))
 
     def codes(self, user_ids: Tensor, item_ids: Tensor) -> Codes:
-        """Codes of some pairs.
+        """Gathers the codes of some pairs.
 
         Args:
             user_ids: int64 [B].

@@ -22,7 +22,7 @@ Bool = NDArray[np.bool_]
 
 
 def lanes_of_rank(num_lanes: int, rank: int, world_size: int) -> range:
-    """The lanes that a rank holds.
+    """Returns the lanes that a rank holds.
 
     Args:
         num_lanes: V, a multiple of `world_size`.
@@ -38,7 +38,7 @@ def lanes_of_rank(num_lanes: int, rank: int, world_size: int) -> range:
 
 
 def worker_counts(num_lanes: int, global_batch: int, *, at_least: int, at_most: int) -> list[int]:
-    """The numbers of workers that share lanes and global batches evenly, ascending.
+    """Lists the numbers of workers that share lanes and global batches evenly, ascending.
 
     Args:
         num_lanes: V.
@@ -50,7 +50,7 @@ def worker_counts(num_lanes: int, global_batch: int, *, at_least: int, at_most: 
 
 
 def rows_in_lane(total: int, lane: int, num_lanes: int) -> int:
-    """How many of the first `total` rows of a sequence live in a lane."""
+    """Returns how many of the first `total` rows of a sequence live in a lane."""
     return (total - lane + num_lanes - 1) // num_lanes if total > lane else 0
 
 
@@ -70,7 +70,7 @@ class TestSlots:
     share: float
 
     def mask(self, start: int, stop: int) -> Bool:
-        """Which places of a lane are training-test.
+        """Tells which places of a lane are training-test.
 
         Args:
             start: First place.
@@ -85,12 +85,12 @@ class TestSlots:
         return mask
 
     def count_before(self, place: int) -> int:
-        """How many of the places below `place` are training-test."""
+        """Returns how many of the places below `place` are training-test."""
         slot = max(int(place * self.share) - 1, 0)
         return slot + int(np.count_nonzero(self._drawn(slot, slot + 3) < place))
 
     def rows(self, total: int, num_lanes: int) -> int:
-        """How many of `total` rows are training-test."""
+        """Returns how many of `total` rows are training-test."""
         full, rest = divmod(total, num_lanes)
         return self.count_before(full) * num_lanes + rest * int(self.mask(full, full + 1)[0])
 
@@ -124,24 +124,24 @@ class Schedule:
         return math.ceil(self.total / self.global_batch)
 
     def rows_before(self, step: int) -> int:
-        """Rows of the pass that come before a step."""
+        """Returns the rows of the pass before a step."""
         return min(step * self.global_batch, self.total)
 
     def lane_rows_before(self, step: int, lane: int) -> int:
-        """Rows of one lane that come before a step."""
+        """Returns the rows of one lane before a step."""
         return rows_in_lane(self.rows_before(step), lane, self.num_lanes)
 
     def global_count(self, step: int) -> int:
-        """Rows of the global batch."""
+        """Returns the rows of the global batch."""
         return self.rows_before(step + 1) - self.rows_before(step)
 
     def capacity(self, step: int) -> int:
-        """Most rows that any rank has of the global batch."""
+        """Returns the most rows that any rank has of the global batch."""
         return math.ceil(self.global_count(step) / self.world_size)
 
 
 def row_keys(row_numbers: Int64, *, seed: int, round: int) -> NDArray[np.uint64]:
-    """What a lane's rows are sorted by in a round: the hash of (seed, round, global row number), each another.
+    """Returns the sort keys of a lane's rows in a round: distinct hashes of (seed, round, global row number).
 
     Args:
         row_numbers: Global row numbers, int64 [n].
@@ -155,7 +155,7 @@ def row_keys(row_numbers: Int64, *, seed: int, round: int) -> NDArray[np.uint64]
 
 
 def row_order(row_numbers: Int64, *, seed: int, round: int) -> Int64:
-    """The order in which a lane's rows come in a round; arguments as in `row_keys`.
+    """Returns the order of a lane's rows in a round; arguments as in `row_keys`.
 
     Returns:
         A permutation of 0 … n − 1, int64 [n].
@@ -164,7 +164,7 @@ def row_order(row_numbers: Int64, *, seed: int, round: int) -> Int64:
 
 
 def key_order(keys: NDArray[np.uint64]) -> Int64:
-    """The order of keys from `row_keys`, int64 [n]."""
+    """Returns the order of keys from `row_keys`, int64 [n]."""
     half = 32
     order = argsort_below(keys >> np.uint64(half), 1 << half)
     # By their upper halves the keys are all but sorted already, and NumPy's stable sort is quick at the rest.
@@ -172,7 +172,7 @@ def key_order(keys: NDArray[np.uint64]) -> Int64:
 
 
 def block_order(num_blocks: int, *, seed: int, round: int) -> list[int]:
-    """The order in which the blocks of every lane come in a round.
+    """Returns the order of the blocks of every lane in a round.
 
     Args:
         num_blocks: Blocks of the longest lane.

@@ -41,7 +41,7 @@ class PairIndex:
         return self.indptr.size - 1
 
     def degrees(self, user_ids: Int64) -> Int64:
-        """Number of items of each of these users, int64 [B]."""
+        """Returns the number of items of each of these users, int64 [B]."""
         return self.indptr.take(user_ids + 1) - self.indptr.take(user_ids)
 
     @classmethod
@@ -164,7 +164,7 @@ class UnlabelledSampler:
         return UnlabelledPairs(users, items, valid, wanted & ~is_logged & valid)
 
     def _sampled(self, users: Int64, hashes: NDArray[np.uint64]) -> tuple[Int64, Bool]:
-        """An unobserved item of each user, and whether there is one; 0 where there is none."""
+        """Returns an unobserved item of each user, or 0, and whether there is one."""
         missing = self.num_items - self.observed.degrees(users)
         valid = missing > 0
         items = nth_missing_item(self.observed, users, uniform_below(hashes, np.maximum(missing, 1)))
@@ -179,7 +179,7 @@ class UnlabelledSampler:
 
 
 def nth_missing_item(observed: PairIndex, user_ids: Int64, ranks: Int64) -> Int64:
-    """The r-th item, in ascending order, that a user has not observed.
+    """Finds the r-th item, in ascending order, that a user has not observed.
 
     Before the user's j-th observed item there are items[j] − j missing ones, a number that never falls with j.
     So the answer is r + c, where c counts the j with items[j] − j ≤ r, found by binary search in all rows at once.

@@ -1,4 +1,4 @@
-"""The command `prepare`: finds raw files, reads them, builds the dataset."""
+"""Prepares raw feedback: finds the files, reads them, builds the dataset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from distributed_il.data.prepare.sources.rejects import REJECTS_NAME
 from distributed_il.data.prepare.summary import dataset_summary
 
 SUMMARY_JSON, SUMMARY_PAGE = "summary.json", "summary.html"
-"""What lies beside a dataset for people and programs."""
+"""Summaries that lie beside a dataset."""
 
 
 SummaryPage = Callable[[Mapping[str, Any]], str]
@@ -112,7 +112,7 @@ def prepare(
 def _tables(
     reader: RawReader, workers: int, read_in_parallel: ParallelReader | None
 ) -> Generator[tuple[str, pa.Table]]:
-    """Everything once, read ahead; closing it ends the threads or tasks that read."""
+    """Reads everything once and ahead; closing it ends the threads or tasks that read."""
     if read_in_parallel is None or min(workers, reader.num_files) < 2:
         return _read_ahead(reader.tables())
     return read_in_parallel(reader, workers)
@@ -133,7 +133,7 @@ def _documents(facts: Mapping[str, Any], reader: RawReader, summary_page: Summar
 
 
 def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> None:
-    """Refuses to go on from a dataset of another rule, or with columns that the new log lacks."""
+    """Raises if the parent has another rule, or columns that the new log lacks."""
     before = parent.manifest.rule
     settings = describe(reader.rule, reader.config)
     differing = [name for name in settings if before.get(name) != rule[name]]

@@ -1,4 +1,4 @@
-"""Side features of users or items: values by external id, and the codes that they become in a dataset."""
+"""Codes the side features of users or items for a dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distributed_il.core.arrow_compute import pc
 from distributed_il.data.dataset import Dataset, Entity
 
 _NONE = -1
-"""Stands for a value that was not given."""
+"""Place of a value that was not given."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -36,7 +36,7 @@ class SideFeatures:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CodedFeatures:
-    """What becomes of them in a dataset.
+    """Side features as a dataset holds them.
 
     Attributes:
         codes: 0 for unknown, k for the k-th value of the column, int32 [ids of the dataset, columns].
@@ -52,7 +52,7 @@ class CodedFeatures:
 def code_features(
     features: SideFeatures, vocabulary: pa.Array | pa.ChunkedArray, parent: Dataset | None
 ) -> CodedFeatures:
-    """Gives every id of a dataset its codes.
+    """Codes the features of every id of a dataset.
 
     Values of the parent keep their codes, new ones come after them in the order of their text. An id that was given no
     value keeps the one that it has in the parent.

@@ -1,4 +1,4 @@
-"""Which columns of a raw file are read, as what, and by which rule they become labels."""
+"""Chooses the columns of raw files, their meaning, and the rule that makes labels of them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class _File:
     header: list[str]
 
     def raw(self, role: str) -> str | None:
-        """The raw name of the column with a meaning, if the file has it."""
+        """Returns the raw name of the column with a meaning, if the file has it."""
         name = getattr(self.fields, role)
         return None if name is None else self.found(name)
 
     def found(self, name: str) -> str | None:
-        """A column as the header writes it."""
+        """Returns a column as the header writes it."""
         if name in self.header or not self.log.typed_header:
             return name if name in self.header else None
         return next((column for column in self.header if column.partition(":")[0] == name), None)
@@ -54,7 +54,7 @@ class _File:
 def choose_columns(
     config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], headers: Mapping[RawFile, list[str]]
 ) -> tuple[Rule, dict[RawFile, Choice]]:
-    """Looks at the columns of all files before any is read.
+    """Chooses the columns of all files before any is read.
 
     Args:
         config: Names of columns, rule, format, split.
@@ -125,7 +125,7 @@ def _optional(rule: Rule, file: RawFile, found: _File, *, flagged: bool) -> dict
 
 
 def _require(file: RawFile, found: _File, role: str) -> str:
-    """The raw name of a column that has to be there, once."""
+    """Returns the raw name of a column that has to be there, once."""
     name = getattr(found.fields, role)
     raw = found.raw(role)
     if raw is None or found.header.count(raw) != 1:

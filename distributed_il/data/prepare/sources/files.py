@@ -1,4 +1,4 @@
-"""Finds the raw files of a source, and tells their formats and splits by their names."""
+"""Finds the raw files of a source, and derives their formats and splits from their names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RawFile:
     """One raw file."""
 
     split: str
-    """`train`, `valid`, `test`, or `all` where the rows are still to be dealt."""
+    """`train`, `valid`, `test`, or `all` where the rows are still to be split."""
     name: str
     """Relative to the source."""
     path: str
@@ -179,7 +179,7 @@ def _guessed(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
 
 
 def _known(config: PrepareConfig, present: list[str]) -> list[str]:
-    """The files of a public data set, wherever below the source they lie."""
+    """Lists the files of a public data set, wherever below the source they lie."""
     by_format: dict[str, list[str]] = {}
     for name in present:
         log = log_of_name(name)

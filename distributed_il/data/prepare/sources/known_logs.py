@@ -1,4 +1,4 @@
-"""Public logs as they come: how their files are called and laid out, and which column means what."""
+"""Describes public logs: the names and layouts of their files, and what their columns mean."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Fields:
     """Whether an item was shown at random."""
 
     def named(self) -> tuple[str, ...]:
-        """All of them."""
+        """Lists all of them."""
         single = (getattr(self, name) for name in self.__slots__ if name != "engagement")
         return tuple(name for name in single if name) + self.engagement
 
@@ -182,40 +182,40 @@ ANY_LOG = KnownLog(
 
 
 def known_log(format: str) -> KnownLog:
-    """The log of a format; `ANY_LOG` for CSV and Parquet."""
+    """Returns the log of a format; `ANY_LOG` for CSV and Parquet."""
     return _TRIPLES_LOG if format == "triples" else _BY_FORMAT.get(format, ANY_LOG)
 
 
 def plain_name(name: str) -> str:
-    """A file's own name without the ending of a compression."""
+    """Returns a file's own name without the ending of a compression."""
     name = posixpath.basename(name)
     return next((name.removesuffix(ending) for ending in COMPRESSIONS if name.endswith(ending)), name)
 
 
 def log_of_name(name: str) -> KnownLog | None:
-    """The log whose files are called so."""
+    """Returns the log whose files have such a name."""
     plain = plain_name(name)
     return next((log for log in KNOWN_LOGS if any(fnmatch.fnmatchcase(plain, pattern) for pattern in log.files)), None)
 
 
 def log_of_header(columns: Sequence[str]) -> KnownLog | None:
-    """The log that has exactly such columns among others; only those with watch times tell themselves by them."""
+    """Returns the log whose columns are among these; only logs with watch times are recognised so."""
     logs = (log for log in KNOWN_LOGS if log.layout is None and log.rule is not None)
     return next((log for log in logs if set(log.fields.named()) <= set(columns)), None)
 
 
 def shown_at_random(log: KnownLog, name: str) -> bool:
-    """Whether a file of this log holds nothing but items shown at random."""
+    """Returns whether a file of this log holds nothing but items shown at random."""
     return log.random_files is not None and fnmatch.fnmatchcase(plain_name(name), log.random_files)
 
 
 def is_parquet(name: str) -> bool:
-    """Whether a file is called like Parquet."""
+    """Returns whether a file has a name of Parquet."""
     return name.endswith((".parquet", ".pq"))
 
 
 def text_layout(log: KnownLog, name: str, delimiter: str | None) -> Layout:
-    """How a delimited file is laid out.
+    """Returns the layout of a delimited file.
 
     Args:
         log: Its log.

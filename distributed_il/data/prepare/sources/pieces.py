@@ -1,4 +1,4 @@
-"""Reads the pieces of one raw file, of whatever format, and tells on which line a row stands."""
+"""Reads one raw file of any format in pieces, and finds the line of a row."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class RawPieces:
         self._layout = None if parquet else text_layout(log, file.name, delimiter)
 
     def columns(self) -> list[str]:
-        """Names of the columns.
+        """Reads the names of the columns.
 
         Raises:
             UserError: The file can't be read.
@@ -96,10 +96,10 @@ class RawPieces:
         return column_names(self._fs, self._file.path, self._file.name, self._layout)
 
     def require_here(self) -> None:
-        """Refuses a file that is not to be seen from this machine.
+        """Raises unless this machine sees the file.
 
         Raises:
-            UserError: There is none.
+            UserError: There is no such file here.
         """
         if self._fs.get_file_info(self._file.path).type == pafs.FileType.NotFound:
             raise UserError(
@@ -108,7 +108,7 @@ class RawPieces:
             )
 
     def num_rows(self) -> int:
-        """Rows of the file; 0 where it takes reading to know."""
+        """Returns the rows of the file; 0 where it takes reading to know."""
         if self._layout is not None:
             return 0
         with self._open_parquet() as opened:

@@ -1,4 +1,4 @@
-"""Reads a source piece by piece into tables of user, item, label, and tells where each row came from."""
+"""Reads a source piece by piece into tables of user, item and label, and finds the line of each row."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class RawReader:
             raise UserError(f"{file.file.name} holds no rows; give a file with rows")
 
     def check_rejects(self) -> None:
-        """Refuses too many bad rows, once all files are read.
+        """Raises if too many rows are bad, once all files are read.
 
         Raises:
             UserError: More rows are bad than may be.
@@ -144,7 +144,7 @@ class RawReader:
         self.stats.rejects.check(self.stats.rows, self.lines)
 
     def require_here(self, number: int) -> None:
-        """Refuses a file that this machine does not see.
+        """Raises unless this machine sees a file.
 
         Raises:
             UserError: Its filesystem has no such file here.
@@ -152,7 +152,7 @@ class RawReader:
         self._files[number].pieces.require_here()
 
     def locate(self, split: str, row: int) -> str:
-        """Where the row of that number stands: file and line."""
+        """Names file and line of the row of that number."""
         return self._files[row >> _FILE_SHIFT].pieces.place(row & ((1 << _FILE_SHIFT) - 1))
 
     @property
@@ -199,7 +199,7 @@ class RawReader:
         return watch_labels(self.rule, columns, np.logical_or.reduce(engaged) if engaged else None, self.config)
 
     def _converted(self, file: _File, piece: Piece) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
-        """The columns of a piece, checked, and its rows; bad ones are refused or set aside."""
+        """Converts the columns of a piece and returns its good rows; bad ones are refused or set aside."""
         readers = self._readers(file)
         while True:
             converted: dict[str, pa.Array] = {}
