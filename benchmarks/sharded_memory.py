@@ -100,15 +100,16 @@ def train(plan: Plan, run_dir: str, ranks: DistributedCollectives | LocalCollect
         collectives=ranks,
         device=torch.device("cpu"),
     )
+    executor = StepExecutor(learner)
     method, losses = make_method(InverseGradientConfig(dual_learning_rate=1e-3)), list[float]()
     started, all_batches = time.perf_counter(), list(batches(plan, ranks.rank, ranks.world_size))
     for batch in all_batches:
-        report = method.step(StepExecutor(learner), batch)
+        report = method.step(executor, batch)
         losses.append(float(report.loss_sum) / report.rows)
     trained, store = time.perf_counter(), CheckpointStore(run_dir)
     store.save(learner, SavedState({}, {}), round=1, about={}, names=("last",))
     saved, total = time.perf_counter(), learner.users.packed.sum()
-    method.step(StepExecutor(learner), all_batches[0])
+    method.step(executor, all_batches[0])
     manifest = store.manifest("last")
     assert manifest is not None
     began = time.perf_counter()

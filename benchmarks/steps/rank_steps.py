@@ -113,7 +113,7 @@ def prepare_steps(
         memory["backbone"] = case.backbone
     if tables not in memory:
         model = ModelConfig(backbone=case.backbone, embedding_dim=DIM, tables=tables)
-        memory[tables] = Learner(
+        learner = Learner(
             model,
             OptimizerConfig(),
             num_users=catalogue.users,
@@ -122,9 +122,10 @@ def prepare_steps(
             collectives=ranks,
             device=torch.device("cpu"),
         )
+        memory[tables] = StepExecutor(learner)
     memory["windows"] = [make_window(catalogue, case, ranks.rank, ranks.world_size, seed) for seed in range(windows)]
     time_steps(ranks, memory, tables, 0)
-    return memory[tables].tower.size
+    return memory[tables].learner.tower.size
 
 
 def time_steps(ranks: Collectives, memory: dict[str, Any], tables: Tables, turn: int) -> tuple[float, float]:
@@ -139,14 +140,14 @@ def time_steps(ranks: Collectives, memory: dict[str, Any], tables: Tables, turn:
     Returns:
         Seconds of a step, and bytes that it handed to collectives other than DDP's, on average.
     """
-    learner: Learner = memory[tables]
+    executor: StepExecutor = memory[tables]
     window: list[Batch] = memory["windows"][turn % len(memory["windows"])]
     method = make_method(InverseGradientConfig())
     ranks.barrier()
     started, sent = time.perf_counter(), ranks.sent_bytes
-    learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
+    executor.learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
     for batch in window:
-        method.step(StepExecutor(learner), batch)
+        method.step(executor, batch)
     ranks.barrier()
     return (time.perf_counter() - started) / len(window), (ranks.sent_bytes - sent) / len(window)
 

@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.steps.rank_steps import DIM, Case, Catalogue, Kind, Tables
 from distributed_il.data.loading.loader import window_steps
+from distributed_il.methods.steps.executor import DDP_FROM_PARAMETERS
 from distributed_il.models.embedding.gradient_exchange import GATHERED_DENSE_BYTES, ID_BYTES
-from distributed_il.models.tower import DDP_FROM_PARAMETERS
 
 WIDTHS = {"gmf": DIM, "neumf": 5 * DIM}
 """Numbers in a row of either table."""

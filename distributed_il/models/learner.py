@@ -75,7 +75,7 @@ class Learner:
         dtype = getattr(torch, model.dtype)
         backbone = load_backbone(model, seed=seeds[0], features=features)
         self.features = features.to(device) if features is not None and backbone.takes_features else None
-        self.tower = Tower(backbone, dtype=dtype, device=device, collectives=collectives)
+        self.tower = Tower(backbone, dtype=dtype, device=device)
 
         sharded = model.tables == "sharded" and collectives.world_size > 1
         first, stride = (collectives.rank, collectives.world_size) if sharded else (0, 1)
@@ -112,33 +112,6 @@ class Learner:
             whole: Whether an Adam step on these rows follows.
         """
         return self.embeddings.gather(plan, step=self.step, whole=whole)
-
-    def logits(self, gathered: GatheredBatch) -> Tensor:
-        """Logits of a batch's pairs for a loss that `descend` is given: [B]."""
-        tower = self.tower.replica or self.tower.module
-        return tower(gathered.users.pairs(), gathered.items.pairs(), *gathered.codes(self.features))
-
-    def descend(self, loss: Tensor, gathered: GatheredBatch, *, capacity: int) -> None:
-        """Takes one labelled step: backward (DDP averages a large tower), exchange of rows, Adam.
-
-        Args:
-            loss: This rank's part of the global mean, times world_size: DDP and the exchange average over ranks.
-            gathered: The rows that the loss was computed from.
-            capacity: Most pairs that any rank has in this batch.
-        """
-        if self.tower.replica is None:
-            leaves = gathered.leaves
-            users, items, *tower = torch.autograd.grad(
-                loss, [*leaves, *self.tower.parameters], allow_unused=True, materialize_grads=True
-            )
-            self.apply(
-                self.embeddings.reduce(gathered, (users, items), self.tower.flatten(tower), capacity=capacity), gathered
-            )
-            return
-        loss.backward()
-        users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in gathered.leaves)
-        rows = self.embeddings.reduce(gathered, (users, items), None, capacity=capacity)
-        self.apply(Gradients(rows.users, rows.items, self.tower.take_gradient()), gathered)
 
     def reduce(self, found: PassResult, gathered: GatheredBatch, *, capacity: int) -> Gradients:
         """Averages what a pass found over ranks.

@@ -7,16 +7,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
-from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import OptimizerConfig
-from distributed_il.core.shared_memory import NodeCollectives
 from distributed_il.models.backbones import Backbone
 from distributed_il.models.embedding.row_adam import Rows, adam_update
-
-DDP_FROM_PARAMETERS = 4096
-"""Below this many parameters DDP's own work costs more than the step; such a tower travels with the row gradients."""
 
 
 class Tower:
@@ -27,17 +21,15 @@ class Tower:
         parameters: Its parameters.
         packed: Weights and both Adam moments, [1, 3·P].
         rows: Views of `packed`, [1, P] each.
-        replica: What labelled steps call where DDP averages the gradients; None where it does not.
     """
 
-    def __init__(self, module: Backbone, *, dtype: torch.dtype, device: torch.device, collectives: Collectives) -> None:
+    def __init__(self, module: Backbone, *, dtype: torch.dtype, device: torch.device) -> None:
         """Lays a backbone out flat.
 
         Args:
             module: The backbone; its parameters' storage is replaced.
             dtype: Of its parameters.
             device: Where it lives.
-            collectives: The ranks; DDP wraps a tower that is large enough where they talk over a network.
         """
         self.module = module.to(device)
         self.parameters = list(self.module.parameters())
@@ -47,14 +39,6 @@ class Tower:
         _lay_out(self.module, self.flat)
         self._candidates: tuple[Backbone, Backbone] | None = None
         self._shifted = torch.zeros((2, size), dtype=dtype, device=device)
-        self.replica: DistributedDataParallel | None = (
-            DistributedDataParallel(self.module, gradient_as_bucket_view=True)
-            if collectives.world_size > 1
-            and size >= DDP_FROM_PARAMETERS
-            # In memory the gradient travels with the rows at less than DDP costs, with a hook into memory, too.
-            and not isinstance(collectives, NodeCollectives)
-            else None
-        )
 
     @property
     def size(self) -> int:
@@ -67,7 +51,7 @@ class Tower:
         return self.rows.weight[0]
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, moments (`name#first`, `name#second`) and buffers by name: views, to be read or written."""
+        """Returns weights, moments (`name#first`, `name#second`) and buffers by name: views, to be read or written."""
         found: dict[str, Tensor] = {}
         start = 0
         for name, parameter in self.module.named_parameters():
@@ -86,14 +70,14 @@ class Tower:
         return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
     def take_gradient(self) -> Tensor:
-        """The gradients that a backward pass left in the parameters, [P]; they are cleared."""
+        """Returns the gradients that a backward pass left in the parameters, [P], and clears them."""
         flat = self.flatten([parameter.grad for parameter in self.parameters if parameter.grad is not None])
         for parameter in self.parameters:
             parameter.grad = None
         return flat
 
     def candidates(self, delta: Tensor) -> tuple[Backbone, Backbone, Backbone]:
-        """The towers θ − δ, θ and θ + δ; the outer two are written anew at each call.
+        """Returns the towers θ − δ, θ and θ + δ; the outer two are overwritten at each call.
 
         Args:
             delta: δ [P].
@@ -106,8 +90,8 @@ class Tower:
         torch.add(self.flat, delta, out=self._shifted[1])
         return self._candidates[0], self.module, self._candidates[1]
 
-    def shift(self, delta: Tensor, sign: float) -> None:
-        """Makes a candidate θ: weights move by sign · δ, moments stay.
+    def apply_delta(self, delta: Tensor, sign: float) -> None:
+        """Makes a candidate θ: moves the weights by sign · δ; moments stay.
 
         Args:
             delta: δ [P].
@@ -140,7 +124,7 @@ def _lay_out(module: Backbone, flat: Tensor) -> None:
     start = 0
     for parameter in module.parameters():
         stop = start + parameter.numel()
-        place = flat[start:stop].view_as(parameter)
-        place.copy_(parameter)
-        parameter.data = place
+        view = flat[start:stop].view_as(parameter)
+        view.copy_(parameter)
+        parameter.data = view
         start = stop

@@ -8,6 +8,7 @@ import torch
 from dense_reference import DenseReference
 from random_batches import random_batch
 from thread_ranks import run_on_threads
+from torch.nn.functional import binary_cross_entropy_with_logits as mean_log_loss
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
@@ -94,13 +95,14 @@ def test_rows_and_tower_take_one_adam(backbone: str) -> None:
         batch = random_batch(rng, rows=60, num_users=USERS, num_items=ITEMS)
         labels = batch.labels
         adam.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(dense(users, items), labels).backward()
+        mean_log_loss(dense(users, items), labels).backward()
         adam.step()
         for learner in learners:
-            gathered = learner.gather(IndexPlan.of(users, items))
-            logits = learner.logits(gathered)
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
-            learner.descend(loss, gathered, capacity=60)
+            StepExecutor(learner).minimize(
+                IndexPlan.of(users, items),
+                lambda logits, labels=labels: (mean_log_loss(logits, labels), None),
+                capacity=60,
+            )
     for learner in learners:
         torch.testing.assert_close(learner.users.weight, dense.users.detach(), rtol=0, atol=1e-11)
         torch.testing.assert_close(learner.items.weight, dense.items.detach(), rtol=0, atol=1e-11)
@@ -116,7 +118,7 @@ def test_catching_up_comes_closer_to_dense_adam_than_being_lazy() -> None:
         batch = random_batch(rng, rows=3, num_users=USERS, num_items=ITEMS)
         adam.zero_grad()
         logits = dense(batch.user_ids, batch.item_ids)
-        torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.labels).backward()
+        mean_log_loss(logits, batch.labels).backward()
         adam.step()
         for learner in (lazy, caught_up):
             method.step(StepExecutor(learner), batch)

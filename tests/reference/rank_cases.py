@@ -182,7 +182,8 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
         batches = (
             part_of_rank(batch, collectives.rank, collectives.world_size) for batch in global_batches(case, method)
         )
-    reports = [method.step(StepExecutor(learner), batch) for batch in batches]
+    executor = StepExecutor(learner)
+    reports = [method.step(executor, batch) for batch in batches]
     learner.materialize()
     check_replicas(learner, collectives)
     decisions = [report.decision for report in reports if report.decision is not None]

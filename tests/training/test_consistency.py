@@ -9,6 +9,7 @@ from thread_ranks import ThreadCollectives, run_on_threads
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.data.loading.index_plan import IndexPlan
+from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training.consistency import check_replicas, fingerprint
 
@@ -28,8 +29,8 @@ def make_learner(seed: int = 1, dtype: str = "float32") -> Learner:
 def trained_learner(dtype: str = "float32") -> Learner:
     """After one step, so that the optimiser has a state."""
     learner = make_learner(dtype=dtype)
-    gathered = learner.gather(IndexPlan.of(torch.tensor([1, 2]), torch.tensor([3, 4])))
-    learner.descend(learner.logits(gathered).sum(), gathered, capacity=2)
+    plan = IndexPlan.of(torch.tensor([1, 2]), torch.tensor([3, 4]))
+    StepExecutor(learner).minimize(plan, lambda logits: (logits.sum(), None), capacity=2)
     return learner
 
 

@@ -36,6 +36,11 @@ class UniqueIds(NamedTuple):
         """
         return cls(*torch.unique(row_numbers, return_inverse=True))
 
+    @property
+    def row_numbers(self) -> Tensor:
+        """The row of each pair, int64 [B]."""
+        return self.ids.index_select(0, self.inverse)
+
 
 class IndexPlan(NamedTuple):
     """The user rows and the item rows that a batch touches."""
@@ -68,6 +73,21 @@ def positions_among(ids: Tensor, others: Tensor) -> Tensor:
         return torch.full_like(ids, -1)
     position = torch.searchsorted(others, ids).clamp_(max=others.numel() - 1)
     return torch.where(others.index_select(0, position) == ids, position, -1)
+
+
+def rows_at(positions: Tensor, rows: Tensor) -> Tensor:
+    """Selects rows by position, 0 where a position is −1.
+
+    Args:
+        positions: int64 [U].
+        rows: [V, dim].
+
+    Returns:
+        [U, dim].
+    """
+    if not len(rows):
+        return rows.new_zeros((len(positions), rows.shape[1]))
+    return rows.index_select(0, positions.clamp(min=0)) * (positions >= 0).unsqueeze(1)
 
 
 class Overlap(NamedTuple):

@@ -7,20 +7,17 @@ is 0, and so it stays 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distributed_il.core.config import OptimizerConfig
-from distributed_il.data.features import Features
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap, UniqueIds
-from distributed_il.methods.steps.fused import STATE, FusedSteps, Look
-from distributed_il.models.embedding.table import EmbeddingTable
-from distributed_il.models.tower import Tower
+from distributed_il.methods.steps.compiled import tensors_in
+from distributed_il.methods.steps.fused import Evaluated, FusedSteps, InverseBatch
+from distributed_il.models.learner import Learner
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,37 +29,38 @@ class Graphs:
         failed: Whether something could not be recorded. Nothing is replayed from then on.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None]) -> None:
         """Records nothing yet.
 
         Args:
-            say: Told, once, why a function could not be recorded.
+            warn: Told, once, why a function could not be recorded.
         """
         self.failed = False
-        self._say = say
+        self._warn = warn
 
-    def graphed(self, function: Function, *, fixed: int) -> Function:
+    def graphed(self, function: Function) -> Function:
         """Makes a function that is recorded at the second call with some shapes.
 
         Args:
-            function: Of tensors on a device by position; it does not wait for the device.
-            fixed: How many of its first arguments are the same tensors at every call; it may change them in place.
-                Later ones that are no tensors are the same at every call too.
+            function: Of tensors on a device, and of tuples of tensors, by position; it does not wait for the device.
+                The first argument is the same tensors at every call, and may be changed in place; later arguments
+                that hold no tensors are the same at every call too.
 
         Returns:
             The function, replayed. Its results are overwritten by the next call with the same shapes.
         """
         records: dict[tuple[torch.Size, ...], _Record] = {}
 
-        def call(*arguments: Any) -> Any:
+        def call(fixed: Any, *arguments: Any) -> Any:
             if self.failed:
-                return function(*arguments)
-            shapes = tuple(value.shape for value in arguments[fixed:] if isinstance(value, Tensor))
+                return function(fixed, *arguments)
+            tensors = tensors_in(arguments)
+            shapes = tuple(tensor.shape for tensor in tensors)
             record = records.get(shapes)
             if record is None:
-                record = records[shapes] = _Record(function, arguments, fixed)
+                record = records[shapes] = _Record(fixed, arguments)
                 return warm_up(function, record.arguments)
-            record.fill(arguments)
+            record.fill(tensors)
             if record.replay is None:
                 try:
                     record.replay, record.results = capture(function, record.arguments)
@@ -70,8 +68,8 @@ class Graphs:
                     # Nothing is computed while a function is recorded, so that no tensor is half changed.
                     self.failed = True
                     reason = str(error).strip() or type(error).__name__
-                    self._say(f"steps are no CUDA graphs, and slower for it: {reason.splitlines()[0]}")
-                    return function(*arguments)
+                    self._warn(f"steps are no CUDA graphs, and slower for it: {reason.splitlines()[0]}")
+                    return function(fixed, *arguments)
             record.replay()
             return record.results
 
@@ -81,20 +79,27 @@ class Graphs:
 class _Record:
     """Memory that a graph reads from and writes to; a graph knows addresses, not tensors."""
 
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], fixed: int) -> None:
-        self.arguments = [
-            value.clone() if place >= fixed and isinstance(value, Tensor) else value
-            for place, value in enumerate(arguments)
-        ]
+    def __init__(self, fixed: Any, arguments: tuple[Any, ...]) -> None:
+        copied = _copied(arguments)
+        self.arguments = [fixed, *copied]
         self.replay: Callable[[], None] | None = None
         self.results: Any = None
-        self._fixed = fixed
+        self._tensors = tensors_in(copied)
 
-    def fill(self, arguments: tuple[Any, ...]) -> None:
-        """Copies the arguments of a call to where the graph reads them."""
-        for mine, given in zip(self.arguments[self._fixed :], arguments[self._fixed :], strict=True):
-            if isinstance(mine, Tensor):
-                mine.copy_(given)
+    def fill(self, tensors: Sequence[Tensor]) -> None:
+        """Copies the tensors of a call to where the graph reads them."""
+        for mine, given in zip(self._tensors, tensors, strict=True):
+            mine.copy_(given)
+
+
+def _copied(value: Any) -> Any:
+    """Copies the tensors of a record; see `tensors_in`."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if not isinstance(value, tuple):
+        return value
+    parts = [_copied(part) for part in value]
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
 
 
 def warm_up(function: Callable[..., Any], arguments: list[Any]) -> Any:
@@ -131,46 +136,21 @@ def capture(function: Callable[..., Any], arguments: list[Any]) -> tuple[Callabl
     return graph.replay, results
 
 
-@dataclass(frozen=True, slots=True)
-class FullLook(Look):
-    """What an inverse step with a full batch knows.
-
-    Attributes:
-        pairs: The unlabelled pairs, filled up as δ is.
-    """
-
-    pairs: IndexPlan
-
-
 class GraphedSteps:
     """`FusedSteps` whose full batches are replayed as CUDA graphs. Others, and all where that fails, run as there."""
 
-    def __init__(
-        self,
-        users: EmbeddingTable,
-        items: EmbeddingTable,
-        tower: Tower,
-        optimizer: OptimizerConfig,
-        *,
-        batch_size: int,
-        say: Callable[[str], None],
-        features: Features | None = None,
-    ) -> None:
+    def __init__(self, learner: Learner, *, batch_size: int, warn: Callable[[str], None]) -> None:
         """Prepares compilation and recording; they happen at the first two calls of each function.
 
         Args:
-            users: The user table.
-            items: The item table.
-            tower: The tower.
-            optimizer: The `optimizer` section of the run.
+            learner: The replica to train.
             batch_size: Labelled rows of a full batch.
-            say: Told why compilation or recording failed, if it does.
-            features: Side features that the backbone is given, if any.
+            warn: Told why compilation or recording failed, if it does.
         """
-        self._graphs = Graphs(say)
-        self._any = FusedSteps(users, items, tower, optimizer, say, features)
-        self._full = self._any.through(lambda function: self._graphs.graphed(function, fixed=STATE))
-        self._batch_size, self._spares = batch_size, (users.num_rows, items.num_rows)
+        self._graphs = Graphs(warn)
+        self._any = FusedSteps(learner, warn)
+        self._full = self._any.through(self._graphs.graphed)
+        self._batch_size, self._spares = batch_size, (learner.users.num_rows, learner.items.num_rows)
 
     @staticmethod
     def fits(*plans: IndexPlan) -> bool:
@@ -183,38 +163,31 @@ class GraphedSteps:
             return self._any.plain(plan, labels, scale, step)
         return self._full.plain(filled_up(plan, self._spares), labels, scale, step).clone()
 
-    def look(
-        self,
-        pairs: IndexPlan,
-        weight: Tensor,
-        pair_scale: float,
-        plan: IndexPlan,
-        overlap: Overlap,
-        labels: Tensor,
-        direction: Callable[[Tensor], Tensor],
-        step: int,
-    ) -> Look:
-        """See `FusedSteps.look`; what is returned, but for the logits, holds until the next call."""
+    def evaluate_candidates(
+        self, batch: InverseBatch, pair_scale: float, direction: Callable[[Tensor], Tensor], step: int
+    ) -> Evaluated:
+        """See `FusedSteps.evaluate_candidates`; what is returned, but for the logits, holds until the next call."""
+        labels = batch.labels
         if not self._is_full(labels):
-            return self._any.look(pairs, weight, pair_scale, plan, overlap, labels, direction, step)
-        pairs, plan = filled_up(pairs, self._spares), filled_up(plan, self._spares)
-        overlap = Overlap(_to_length(overlap.users, len(labels), -1), _to_length(overlap.items, len(labels), -1))
-        look = self._full.look(pairs, weight, pair_scale, plan, overlap, labels, direction, step)
-        return FullLook(look.logits.clone(), look.sums, look.deltas, pairs)
+            return self._any.evaluate_candidates(batch, pair_scale, direction, step)
+        batch = batch._replace(
+            plan=filled_up(batch.plan, self._spares),
+            pairs=filled_up(batch.pairs, self._spares),
+            overlap=Overlap(*(_to_length(positions, len(labels), -1) for positions in batch.overlap)),
+        )
+        evaluated = self._full.evaluate_candidates(batch, pair_scale, direction, step)
+        return evaluated._replace(logits=evaluated.logits.clone(), is_filled_up=True)
 
-    def shift(self, look: Look, sign: float, pairs: IndexPlan, step: int) -> None:
-        """See `FusedSteps.shift`."""
-        if isinstance(look, FullLook):
-            self._full.shift(look, sign, look.pairs, step)
-        else:
-            self._any.shift(look, sign, pairs, step)
+    def apply_delta(self, evaluated: Evaluated, sign: float, step: int) -> None:
+        """See `FusedSteps.apply_delta`."""
+        (self._full if evaluated.is_filled_up else self._any).apply_delta(evaluated, sign, step)
 
     def _is_full(self, labels: Tensor) -> bool:
         return len(labels) == self._batch_size and not self._graphs.failed
 
 
 def filled_up(plan: IndexPlan, spares: tuple[int, int]) -> IndexPlan:
-    """A plan with as many row numbers as pairs.
+    """Fills a plan up to as many row numbers as pairs.
 
     Args:
         plan: Of some pairs.

@@ -9,68 +9,39 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from distributed_il.data.features import Codes, Features
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
 from distributed_il.models.backbones import Backbone
-from distributed_il.models.embedding.embedding_store import GatheredBatch, Shifts
+from distributed_il.models.embedding.embedding_store import PairRows, RowDeltas
 from distributed_il.models.learner import PassResult
 
 
-def labelled_pass(
-    tower: Backbone,
-    users: Tensor,
-    items: Tensor,
-    user_inverse: Tensor,
-    item_inverse: Tensor,
-    labels: Tensor,
-    scale: Tensor,
-    codes: Codes,
-) -> PassResult:
-    """Gradient of scale · Σ ℓ(x, y).
+def labelled_pass(tower: Backbone, rows: PairRows, labels: Tensor, scale: Tensor) -> PassResult:
+    """Computes the log losses of labelled pairs and the gradient of scale · Σ ℓ(x, y).
 
     Args:
         tower: The backbone.
-        users: Weights of distinct user rows, [U, user_dim].
-        items: Weights of distinct item rows, [U', item_dim].
-        user_inverse: Each pair's place in `users`, int64 [B].
-        item_inverse: Each pair's place in `items`, int64 [B].
+        rows: The rows of the pairs.
         labels: 0 or 1, float [B].
         scale: Scalar.
-        codes: Side features of each pair, if the backbone takes such.
     """
-    users, items = users.detach().requires_grad_(), items.detach().requires_grad_()
-    losses = log_loss(tower(users.index_select(0, user_inverse), items.index_select(0, item_inverse), *codes), labels)
-    gradients = torch.autograd.grad(losses.sum() * scale, [users, items, *tower.parameters()])
-    return PassResult(losses.detach(), gradients[0], gradients[1], tuple(gradients[2:]))
+    rows = _as_leaves(rows)
+    losses = log_loss(_logits(tower, rows), labels)
+    return _pass_result(losses, tower, (rows.users, rows.items), losses.sum() * scale)
 
 
-def dual_pass(
-    tower: Backbone,
-    users: Tensor,
-    items: Tensor,
-    user_inverse: Tensor,
-    item_inverse: Tensor,
-    weight: Tensor,
-    scale: Tensor,
-    codes: Codes,
-) -> PassResult:
-    """Gradient of scale · Σ weight · dual loss(x) (Eq. 4); arguments as in `labelled_pass`.
+def dual_pass(tower: Backbone, rows: PairRows, weight: Tensor, scale: Tensor) -> PassResult:
+    """Computes the logits of unlabelled pairs and the gradient of scale · Σ weight · dual loss(x) (Eq. 4).
 
     Args:
         tower: The backbone.
-        users: Weights of distinct user rows, [U, user_dim].
-        items: Weights of distinct item rows, [U', item_dim].
-        user_inverse: int64 [B].
-        item_inverse: int64 [B].
+        rows: The rows of the pairs.
         weight: Of each pair, float [B].
         scale: Scalar.
-        codes: Side features of each pair, if the backbone takes such.
     """
-    users, items = users.detach().requires_grad_(), items.detach().requires_grad_()
-    logits = tower(users.index_select(0, user_inverse), items.index_select(0, item_inverse), *codes)
+    rows = _as_leaves(rows)
+    logits = _logits(tower, rows)
     dual = (inverse_dual_loss(logits) * weight).sum() * scale
-    gradients = torch.autograd.grad(dual, [users, items, *tower.parameters()])
-    return PassResult(logits.detach(), gradients[0], gradients[1], tuple(gradients[2:]))
+    return _pass_result(logits, tower, (rows.users, rows.items), dual)
 
 
 class Candidate(NamedTuple):
@@ -87,87 +58,68 @@ class Candidate(NamedTuple):
     losses: Tensor
 
 
-def candidate_passes(
-    towers: Sequence[Backbone],
-    users: Tensor,
-    items: Tensor,
-    user_shift: Tensor,
-    item_shift: Tensor,
-    user_inverse: Tensor,
-    item_inverse: Tensor,
-    labels: Tensor,
-    codes: Codes,
-) -> list[Candidate]:
-    """Log losses under θ − δ, θ and θ + δ.
+def candidate_passes(towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> list[Candidate]:
+    """Computes the log losses under θ − δ, θ and θ + δ.
 
     Args:
         towers: The three towers.
-        users: θ of distinct user rows, [U, user_dim].
-        items: θ of distinct item rows, [U', item_dim].
-        user_shift: δ of the same rows.
-        item_shift: δ of the same rows.
-        user_inverse: int64 [B].
-        item_inverse: int64 [B].
+        rows: θ's rows of the pairs.
+        deltas: δ of the same rows.
         labels: 0 or 1, float [B].
-        codes: Side features of each pair, if the backbone takes such.
     """
     candidates: list[Candidate] = []
-    rows = _candidate_rows(users, items, user_shift, item_shift, user_inverse, item_inverse)
-    for tower, (user, item) in zip(towers, rows, strict=True):
+    for tower, (user, item) in zip(towers, _candidate_rows(rows, deltas), strict=True):
         leaves = user.requires_grad_(), item.requires_grad_()
-        candidates.append(Candidate(*leaves, log_loss(tower(*leaves, *codes), labels)))
+        candidates.append(Candidate(*leaves, log_loss(tower(*leaves, *rows.codes), labels)))
     return candidates
 
 
-def candidate_sums(
-    towers: Sequence[Backbone],
-    users: Tensor,
-    items: Tensor,
-    user_shift: Tensor,
-    item_shift: Tensor,
-    user_inverse: Tensor,
-    item_inverse: Tensor,
-    labels: Tensor,
-    codes: Codes,
-) -> Tensor:
-    """Sums of log losses under θ − δ, θ and θ + δ: float64 [3], without a graph; arguments as in `candidate_passes`."""
-    rows = _candidate_rows(users, items, user_shift, item_shift, user_inverse, item_inverse)
+def candidate_sums(towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Tensor:
+    """Sums the log losses under θ − δ, θ and θ + δ without a graph; arguments as in `candidate_passes`.
+
+    Returns:
+        float64 [3].
+    """
+    pairs = zip(towers, _candidate_rows(rows, deltas), strict=True)
     with torch.no_grad():
-        losses = [log_loss(tower(user, item, *codes), labels) for tower, (user, item) in zip(towers, rows, strict=True)]
+        losses = [log_loss(tower(user, item, *rows.codes), labels) for tower, (user, item) in pairs]
         return torch.stack([part.to(torch.float64).sum() for part in losses])
 
 
-def chosen_pass(
-    tower: Backbone,
-    chosen: Candidate,
-    user_inverse: Tensor,
-    item_inverse: Tensor,
-    scale: Tensor,
-    num_rows: tuple[int, int],
-) -> PassResult:
-    """Gradient of scale · Σ ℓ under a candidate, from the graph that its losses left.
+def chosen_pass(tower: Backbone, chosen: Candidate, rows: PairRows, scale: Tensor) -> PassResult:
+    """Computes the gradient of scale · Σ ℓ under a candidate, from the graph that its losses left.
 
     Args:
         tower: Its tower.
         chosen: The candidate.
-        user_inverse: int64 [B].
-        item_inverse: int64 [B].
+        rows: The rows of the pairs.
         scale: Scalar.
-        num_rows: Distinct user rows and item rows.
     """
-    gradients = torch.autograd.grad(chosen.losses.sum() * scale, [chosen.users, chosen.items, *tower.parameters()])
-    users = gradients[0].new_zeros((num_rows[0], gradients[0].shape[1])).index_add_(0, user_inverse, gradients[0])
-    items = gradients[1].new_zeros((num_rows[1], gradients[1].shape[1])).index_add_(0, item_inverse, gradients[1])
-    return PassResult(chosen.losses.detach(), users, items, tuple(gradients[2:]))
+    found = _pass_result(chosen.losses, tower, (chosen.users, chosen.items), chosen.losses.sum() * scale)
+    users = torch.zeros_like(rows.users).index_add_(0, rows.user_inverse, found.users)
+    items = torch.zeros_like(rows.items).index_add_(0, rows.item_inverse, found.items)
+    return found._replace(users=users, items=items)
 
 
-def _candidate_rows(
-    users: Tensor, items: Tensor, user_shift: Tensor, item_shift: Tensor, user_inverse: Tensor, item_inverse: Tensor
-) -> list[tuple[Tensor, Tensor]]:
-    """Each pair's rows under θ − δ, θ and θ + δ."""
-    user, item = users.detach().index_select(0, user_inverse), items.detach().index_select(0, item_inverse)
-    user_delta, item_delta = user_shift.index_select(0, user_inverse), item_shift.index_select(0, item_inverse)
-    return [(user - user_delta, item - item_delta), (user, item), (user + user_delta, item + item_delta)]
+def _as_leaves(rows: PairRows) -> PairRows:
+    return rows._replace(users=rows.users.detach().requires_grad_(), items=rows.items.detach().requires_grad_())
+
+
+def _logits(tower: Backbone, rows: PairRows) -> Tensor:
+    user, item = rows.users.index_select(0, rows.user_inverse), rows.items.index_select(0, rows.item_inverse)
+    return tower(user, item, *rows.codes)
+
+
+def _pass_result(values: Tensor, tower: Backbone, leaves: tuple[Tensor, Tensor], loss: Tensor) -> PassResult:
+    users, items, *parameters = torch.autograd.grad(loss, [*leaves, *tower.parameters()])
+    return PassResult(values.detach(), users, items, tuple(parameters))
+
+
+def _candidate_rows(rows: PairRows, deltas: RowDeltas) -> list[tuple[Tensor, Tensor]]:
+    """Returns each pair's rows under θ − δ, θ and θ + δ."""
+    user, item = rows.users.index_select(0, rows.user_inverse), rows.items.index_select(0, rows.item_inverse)
+    by_user, by_item = deltas.users.index_select(0, rows.user_inverse), deltas.items.index_select(0, rows.item_inverse)
+    return [(user - by_user, item - by_item), (user, item), (user + by_user, item + by_item)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,74 +136,27 @@ class Candidates:
 
 
 class Passes(Protocol):
-    """How the arithmetic of a step is run between its exchanges."""
+    """Runs the arithmetic of a step between its exchanges."""
 
-    def labelled(self, tower: Backbone, gathered: GatheredBatch, labels: Tensor, scale: Tensor) -> PassResult:
+    def labelled(self, tower: Backbone, rows: PairRows, labels: Tensor, scale: Tensor) -> PassResult:
         """See `labelled_pass`."""
         ...
 
-    def dual(self, tower: Backbone, gathered: GatheredBatch, weight: Tensor, scale: Tensor) -> PassResult:
+    def dual(self, tower: Backbone, rows: PairRows, weight: Tensor, scale: Tensor) -> PassResult:
         """See `dual_pass`."""
         ...
 
-    def candidates(
-        self, towers: Sequence[Backbone], gathered: GatheredBatch, shifts: Shifts, labels: Tensor
-    ) -> Candidates:
+    def candidates(self, towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Candidates:
         """See `candidate_passes`."""
-        ...
-
-    def chosen(
-        self,
-        candidates: Candidates,
-        choice: int,
-        towers: Sequence[Backbone],
-        gathered: GatheredBatch,
-        labels: Tensor,
-        scale: Tensor,
-    ) -> PassResult:
-        """Gradient of scale · Σ ℓ under the candidate that was chosen.
-
-        Args:
-            candidates: From `candidates`.
-            choice: 0 direct, 1 skip, 2 inverse.
-            towers: As given to `candidates`; the middle one is the chosen θ by now.
-            gathered: The batch's rows, moved to the chosen θ.
-            labels: 0 or 1, float [B].
-            scale: Scalar.
-        """
         ...
 
 
 class EagerPasses:
-    """Operation by operation. The three candidates keep their graphs: running the winner again would cost more."""
+    """Runs operation by operation. Candidates keep their graphs: running the winner again would cost more."""
 
-    def __init__(self, features: Features | None = None) -> None:
-        """Takes the side features that the backbone is given, if any."""
-        self._features = features
+    labelled = staticmethod(labelled_pass)
+    dual = staticmethod(dual_pass)
 
-    def labelled(self, tower: Backbone, gathered: GatheredBatch, labels: Tensor, scale: Tensor) -> PassResult:
-        return labelled_pass(tower, *gathered.leaves, *gathered.places, labels, scale, gathered.codes(self._features))
-
-    def dual(self, tower: Backbone, gathered: GatheredBatch, weight: Tensor, scale: Tensor) -> PassResult:
-        return dual_pass(tower, *gathered.leaves, *gathered.places, weight, scale, gathered.codes(self._features))
-
-    def candidates(
-        self, towers: Sequence[Backbone], gathered: GatheredBatch, shifts: Shifts, labels: Tensor
-    ) -> Candidates:
-        codes = gathered.codes(self._features)
-        graphs = candidate_passes(towers, *gathered.leaves, shifts.users, shifts.items, *gathered.places, labels, codes)
-        sums = torch.stack([graph.losses.detach().to(torch.float64).sum() for graph in graphs])
-        return Candidates(sums, graphs)
-
-    def chosen(
-        self,
-        candidates: Candidates,
-        choice: int,
-        towers: Sequence[Backbone],
-        gathered: GatheredBatch,
-        labels: Tensor,
-        scale: Tensor,
-    ) -> PassResult:
-        assert candidates.graphs is not None
-        num_rows = (len(gathered.users.weight), len(gathered.items.weight))
-        return chosen_pass(towers[choice], candidates.graphs[choice], *gathered.places, scale, num_rows)
+    def candidates(self, towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Candidates:
+        graphs = candidate_passes(towers, rows, deltas, labels)
+        return Candidates(torch.stack([graph.losses.detach().to(torch.float64).sum() for graph in graphs]), graphs)

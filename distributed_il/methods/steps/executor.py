@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
+import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
+from distributed_il.core.shared_memory import NodeCollectives
 from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 from distributed_il.methods.losses import log_loss
 from distributed_il.methods.steps.compiled import CompiledPasses
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps
 from distributed_il.methods.steps.decision import SIGNS, StepReport, decide_together
-from distributed_il.methods.steps.eager import EagerPasses, Passes, PassResult
-from distributed_il.methods.steps.fused import FusedSteps
+from distributed_il.methods.steps.eager import EagerPasses, Passes, chosen_pass
+from distributed_il.methods.steps.fused import FusedSteps, InverseBatch
 from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients
 from distributed_il.models.embedding.table import RowGradients
 from distributed_il.models.learner import Learner
@@ -24,8 +28,12 @@ Direction = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
 
 
+DDP_FROM_PARAMETERS = 4096
+"""Below this many parameters DDP's own work costs more than the step; such a tower travels with the row gradients."""
+
+
 class StepExecutor:
-    """Takes the steps of one rank; a method says which, this says how.
+    """Takes the steps of one rank: a method says which steps, this class how they are carried out.
 
     Attributes:
         learner: The replica that is trained.
@@ -34,16 +42,24 @@ class StepExecutor:
     """
 
     def __init__(self, learner: Learner) -> None:
-        """Takes steps eagerly, under DDP where the tower is large.
+        """Takes steps eagerly, under DDP where the tower is large and ranks talk over a network.
 
         Args:
             learner: The replica to train.
         """
         self.learner = learner
-        self.passes: Passes = EagerPasses(learner.features)
+        self.passes: Passes = EagerPasses()
         self.fused: FusedSteps | GraphedSteps | None = None
+        self._ddp = (
+            DistributedDataParallel(learner.tower.module, gradient_as_bucket_view=True)
+            if learner.collectives.world_size > 1
+            and learner.tower.size >= DDP_FROM_PARAMETERS
+            # In memory the gradient travels with the rows at less than DDP costs, with a hook into memory, too.
+            and not isinstance(learner.collectives, NodeCollectives)
+            else None
+        )
 
-    def compile(self, say: Callable[[str], None], *, batch_size: int) -> None:
+    def compile(self, warn: Callable[[str], None], *, batch_size: int) -> None:
         """Compiles the arithmetic of plain and inverse steps, at the first step of each kind.
 
         One process has whole steps compiled, and on a GPU replays full batches as CUDA graphs. With several, each
@@ -51,19 +67,18 @@ class StepExecutor:
         not compiled, so that all ranks hold the same bits even where one of them could not compile.
 
         Args:
-            say: Told why compilation failed, if it does; the step then goes on without it.
+            warn: Told why compilation failed, if it does; the step then goes on without it.
             batch_size: Labelled rows of a full batch of one rank.
         """
         learner = self.learner
-        if learner.collectives.world_size == 1:
-            parts = (learner.users, learner.items, learner.tower, learner.optimizer)
-            told: dict[str, Any] = {"say": say, "features": learner.features}
-            on_gpu = learner.device.type == "cuda"
-            self.fused = GraphedSteps(*parts, batch_size=batch_size, **told) if on_gpu else FusedSteps(*parts, **told)
-            return
-        self.passes = CompiledPasses(say, learner.features)
-        # DDP does not know gradients that a compiled function asks for; the tower's are exchanged instead.
-        learner.tower.replica = None
+        if learner.collectives.world_size > 1:
+            self.passes = CompiledPasses(warn)
+            # DDP does not know gradients that a compiled function asks for; the tower's are exchanged instead.
+            self._ddp = None
+        elif learner.device.type == "cuda":
+            self.fused = GraphedSteps(learner, batch_size=batch_size, warn=warn)
+        else:
+            self.fused = FusedSteps(learner, warn)
 
     def plain(self, batch: Batch) -> StepReport:
         """Takes one Adam step on the mean log loss of the global batch's labelled rows.
@@ -76,9 +91,8 @@ class StepExecutor:
         scale = learner.collectives.world_size / batch.global_count
         if self.fused is not None and self.fused.fits(plan):
             learner.step += 1
-            losses = self.fused.plain(plan, labels, scale, learner.step)
-            return StepReport(losses.sum(), labels.numel())
-        if learner.tower.replica is not None:
+            return StepReport(self.fused.plain(plan, labels, scale, learner.step).sum(), labels.numel())
+        if self._ddp is not None:
 
             def mean_loss(logits: Tensor) -> tuple[Tensor, Tensor]:
                 losses = log_loss(logits, labels)
@@ -86,7 +100,8 @@ class StepExecutor:
 
             return StepReport(self.minimize(plan, mean_loss, capacity=batch.capacity), labels.numel())
         gathered = learner.gather(plan)
-        found = self.passes.labelled(learner.tower.module, gathered, labels, labels.new_full((), scale))
+        rows = gathered.pair_rows(learner.features)
+        found = self.passes.labelled(learner.tower.module, rows, labels, labels.new_full((), scale))
         learner.apply(learner.reduce(found, gathered, capacity=batch.capacity), gathered)
         return StepReport(found.values.sum(), labels.numel())
 
@@ -101,68 +116,86 @@ class StepExecutor:
         """
         learner = self.learner
         gathered = learner.gather(plan)
-        value, result = loss(learner.logits(gathered))
-        learner.descend(value, gathered, capacity=capacity)
+        forward = self._ddp or learner.tower.module
+        logits = forward(gathered.users.pairs(), gathered.items.pairs(), *gathered.codes(learner.features))
+        value, result = loss(logits)
+        learner.apply(self._gradients(value, gathered, capacity), gathered)
         return result
 
+    def _gradients(self, loss: Tensor, gathered: GatheredBatch, capacity: int) -> Gradients:
+        """Differentiates a loss and averages over ranks; DDP averages the tower's gradients in its backward pass."""
+        learner, tower, leaves = self.learner, self.learner.tower, gathered.leaves
+        if self._ddp is None:
+            users, items, *parameters = torch.autograd.grad(
+                loss, [*leaves, *tower.parameters], allow_unused=True, materialize_grads=True
+            )
+            return learner.embeddings.reduce(gathered, (users, items), tower.flatten(parameters), capacity=capacity)
+        loss.backward()
+        users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves)
+        rows = learner.embeddings.reduce(gathered, (users, items), None, capacity=capacity)
+        return replace(rows, tower=tower.take_gradient())
+
     def inverse(self, batch: Batch, direction: Direction) -> StepReport:
-        """Takes one inverse step (Algorithm 1): the better of θ − δ, θ and θ + δ, then a plain step from there.
+        """Takes one inverse step (Algorithm 1): the best of θ − δ, θ and θ + δ, then a plain step from there.
 
         Args:
             batch: This rank's part of a training-test batch with its unlabelled pairs.
             direction: δ as a function of the gradient of the mean dual loss.
         """
-        learner, pairs = self.learner, batch.unlabelled
+        pairs = batch.unlabelled
         assert pairs is not None
-        pair_plan = pairs.plan or IndexPlan.of(pairs.user_ids, pairs.item_ids)
         plan = batch.plan or IndexPlan.of(batch.user_ids, batch.item_ids)
+        pair_plan = pairs.plan or IndexPlan.of(pairs.user_ids, pairs.item_ids)
         if self.fused is not None and self.fused.fits(pair_plan, plan):
-            return self._fused_inverse(self.fused, batch, (pair_plan, plan), direction)
-        rows, step = learner.embeddings, learner.step
+            overlap = pairs.overlap or Overlap.of(plan, pair_plan)
+            inverse_batch = InverseBatch(plan, batch.labels, pair_plan, pairs.weight, overlap)
+            return self._fused_inverse(self.fused, inverse_batch, batch.global_count, pairs.rate, direction)
+        return self._inverse_between_exchanges(batch, pairs, (plan, pair_plan), direction)
+
+    def _inverse_between_exchanges(
+        self, batch: Batch, pairs: Unlabelled, plans: tuple[IndexPlan, IndexPlan], direction: Direction
+    ) -> StepReport:
+        learner, labels, (plan, pair_plan) = self.learner, batch.labels, plans
+        embeddings, tower, step = learner.embeddings, learner.tower, learner.step
+        scale = learner.collectives.world_size / batch.global_count
         gathered_pairs = learner.gather(pair_plan, whole=False)
-        dual = self._dual(batch, pairs, gathered_pairs)
+        # g = ∇ mean dual loss over the unlabelled pairs of all ranks, of which this is one rank's part.
+        dual_scale = labels.new_full((), learner.collectives.world_size / (batch.global_count * pairs.rate))
+        dual = self.passes.dual(tower.module, gathered_pairs.pair_rows(learner.features), pairs.weight, dual_scale)
         delta = _delta(learner.reduce(dual, gathered_pairs, capacity=batch.capacity * pairs.rate), direction)
-        gathered, shifts = rows.gather_with_deltas(plan, delta, step=step)
-        towers = learner.tower.candidates(delta.tower)
-        candidates = self.passes.candidates(towers, gathered, shifts, batch.labels)
-        decision = decide_together(learner.collectives, candidates.sums, batch.labels.numel())
-        sign = SIGNS[decision.choice]
-        if sign:
-            # The winner becomes θ: rows at hand, rows where they are owned, tower. Moments and step count stay.
-            gathered.move(shifts, sign)
-            rows.shift(delta, sign, step=step, gathered=gathered_pairs)
-            learner.tower.shift(delta.tower, sign)
-        scale = batch.labels.new_full((), learner.collectives.world_size / batch.global_count)
-        found = self.passes.chosen(candidates, decision.choice, towers, gathered, batch.labels, scale)
+        gathered = embeddings.gather_with_delta(plan, delta, step=step)
+        rows, towers = gathered.pair_rows(learner.features), tower.candidates(delta.tower)
+        candidates = self.passes.candidates(towers, rows, gathered.deltas, labels)
+        decision = decide_together(learner.collectives, candidates.sums, labels.numel())
+        if sign := SIGNS[decision.choice]:
+            # The winner becomes θ: rows at hand, rows of their owners, tower. Moments and step count stay.
+            gathered.apply_delta(sign)
+            embeddings.apply_delta(delta, sign, step=step, gathered=gathered_pairs)
+            tower.apply_delta(delta.tower, sign)
+        label_scale = labels.new_full((), scale)
+        if candidates.graphs is None:
+            found = self.passes.labelled(tower.module, rows, labels, label_scale)
+        else:
+            found = chosen_pass(towers[decision.choice], candidates.graphs[decision.choice], rows, label_scale)
         learner.apply(learner.reduce(found, gathered, capacity=batch.capacity), gathered)
-        return StepReport(found.values.sum(), batch.labels.numel(), unlabelled_logits=dual.values, decision=decision)
+        return StepReport(found.values.sum(), labels.numel(), unlabelled_logits=dual.values, decision=decision)
 
     def _fused_inverse(
-        self, fused: FusedSteps | GraphedSteps, batch: Batch, plans: tuple[IndexPlan, IndexPlan], direction: Direction
+        self, fused: FusedSteps | GraphedSteps, batch: InverseBatch, count: int, rate: int, direction: Direction
     ) -> StepReport:
-        """The same step of one process, in two compiled functions with the decision between them."""
-        learner, pairs, labels, count = self.learner, batch.unlabelled, batch.labels, batch.global_count
-        assert pairs is not None
-        pair_plan, plan = plans
-        overlap = pairs.overlap or Overlap.of(plan, pair_plan)
-        scale = 1 / (count * pairs.rate)
-        look = fused.look(pair_plan, pairs.weight, scale, plan, overlap, labels, direction, learner.step)
-        decision = decide_together(learner.collectives, look.sums, labels.numel())
+        """Takes the same step in one process, as two compiled functions with the decision between them."""
+        learner, labels = self.learner, batch.labels
+        found = fused.evaluate_candidates(batch, 1 / (count * rate), direction, learner.step)
+        decision = decide_together(learner.collectives, found.sums, labels.numel())
         if sign := SIGNS[decision.choice]:
-            fused.shift(look, sign, pair_plan, learner.step)
+            fused.apply_delta(found, sign, learner.step)
         learner.step += 1
-        losses = fused.plain(plan, labels, 1 / count, learner.step)
-        return StepReport(losses.sum(), labels.numel(), unlabelled_logits=look.logits, decision=decision)
-
-    def _dual(self, batch: Batch, pairs: Unlabelled, gathered: GatheredBatch) -> PassResult:
-        """g = ∇ mean dual loss over the unlabelled pairs of all ranks: this rank's part."""
-        learner = self.learner
-        scale = learner.collectives.world_size / (batch.global_count * pairs.rate)
-        return self.passes.dual(learner.tower.module, gathered, pairs.weight, batch.labels.new_full((), scale))
+        losses = fused.plain(batch.plan, labels, 1 / count, learner.step)
+        return StepReport(losses.sum(), labels.numel(), unlabelled_logits=found.logits, decision=decision)
 
 
 def _delta(g: Gradients, direction: Direction) -> Gradients:
-    """δ = α · d(g), for the rows owned here and for the tower."""
+    """Computes δ = α · d(g), for the rows owned here and for the tower."""
     return Gradients(
         RowGradients(g.users.ids, direction(g.users.gradient)),
         RowGradients(g.items.ids, direction(g.items.gradient)),

@@ -4,13 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from distributed_il.data.features import Codes, Features
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, RowGradients
+
+
+class PairRows(NamedTuple):
+    """What a tower is given for some pairs, as tensors alone.
+
+    Attributes:
+        users: Weights of the distinct user rows, detached [U, user_dim].
+        items: Weights of the distinct item rows, detached [U', item_dim].
+        user_inverse: Index into `users` of each pair's row, int64 [B].
+        item_inverse: Index into `items` of each pair's row, int64 [B].
+        codes: Side features of each pair; empty where the backbone is given none.
+    """
+
+    users: Tensor
+    items: Tensor
+    user_inverse: Tensor
+    item_inverse: Tensor
+    codes: Codes
+
+
+class RowDeltas(NamedTuple):
+    """δ of distinct rows.
+
+    Attributes:
+        users: Of user rows, [U, user_dim].
+        items: Of item rows, [U', item_dim].
+    """
+
+    users: Tensor
+    items: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +56,27 @@ class GatheredBatch:
         return self.users.weight, self.items.weight
 
     @property
-    def places(self) -> tuple[Tensor, Tensor]:
-        """Each pair's place among the distinct rows: users, items, int64 [B]."""
-        return self.users.plan.inverse, self.items.plan.inverse
+    def deltas(self) -> RowDeltas:
+        """δ of the rows of a batch that was gathered with it."""
+        assert self.users.delta is not None
+        assert self.items.delta is not None
+        return RowDeltas(self.users.delta, self.items.delta)
 
     def codes(self, features: Features | None) -> Codes:
-        """Side features of each pair; nothing where there are none."""
+        """Returns the side features of each pair; nothing where there are none."""
         if features is None:
             return ()
-        user_ids, item_ids = (side.plan.ids.index_select(0, side.plan.inverse) for side in (self.users, self.items))
-        return features.codes(user_ids, item_ids)
+        return features.codes(self.users.plan.row_numbers, self.items.plan.row_numbers)
 
-    def move(self, shifts: Shifts, sign: float) -> None:
-        """Moves the gathered weights by sign · δ; the tables are left alone."""
-        self.users.weight.detach().add_(shifts.users, alpha=sign)
-        self.items.weight.detach().add_(shifts.items, alpha=sign)
+    def pair_rows(self, features: Features | None) -> PairRows:
+        """Returns the rows as tensors alone, which share memory with the gathered weights."""
+        users, items = (leaf.detach() for leaf in self.leaves)
+        return PairRows(users, items, self.users.plan.inverse, self.items.plan.inverse, self.codes(features))
+
+    def apply_delta(self, sign: float) -> None:
+        """Moves the gathered weights by sign · δ and leaves the tables alone."""
+        for leaf, delta in zip(self.leaves, self.deltas, strict=True):
+            leaf.detach().add_(delta, alpha=sign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +94,6 @@ class Gradients:
     tower: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Shifts:
-    """δ of a batch's pairs.
-
-    Attributes:
-        users: [U, dim] for the distinct user rows of the batch; 0 where no rank's unlabelled batch touched a row.
-        items: The same for items.
-    """
-
-    users: Tensor
-    items: Tensor
-
-
 class EmbeddingStore(Protocol):
     """Both tables over all ranks. Every rank makes the same calls in the same order.
 
@@ -86,7 +109,7 @@ class EmbeddingStore(Protocol):
         """Finds the owners of the rows to come, so that no step need send requests.
 
         Args:
-            plans: Those that `gather` and `gather_with_deltas` will be given next; as many on every rank.
+            plans: Those that `gather` and `gather_with_delta` will be given next; as many on every rank.
         """
         ...
 
@@ -100,7 +123,7 @@ class EmbeddingStore(Protocol):
         """
         ...
 
-    def gather_with_deltas(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[GatheredBatch, Shifts]:
+    def gather_with_delta(self, plan: IndexPlan, delta: Gradients, *, step: int) -> GatheredBatch:
         """Gathers the rows of some pairs for an Adam step, with δ, whichever rank's unlabelled batch touched them.
 
         Args:
@@ -123,7 +146,7 @@ class EmbeddingStore(Protocol):
         """
         ...
 
-    def shift(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
+    def apply_delta(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
         """Moves the weights of all touched rows by sign · δ; moments stay.
 
         Args:

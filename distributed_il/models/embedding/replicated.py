@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import OptimizerConfig
-from distributed_il.data.loading.index_plan import IndexPlan
-from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients, Shifts
+from distributed_il.data.loading.index_plan import IndexPlan, positions_among, rows_at
+from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients
 from distributed_il.models.embedding.gradient_exchange import exchange_rows
 from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, RowGradients
 
@@ -50,14 +50,14 @@ class ReplicatedStore:
         (users, items), averaged = exchange_rows(parts, tower, capacity=capacity, collectives=self._collectives)
         return Gradients(users, items, rows[0].new_zeros(0) if averaged is None else averaged)
 
-    def gather_with_deltas(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[GatheredBatch, Shifts]:
+    def gather_with_delta(self, plan: IndexPlan, delta: Gradients, *, step: int) -> GatheredBatch:
         gathered = self.gather(plan, step=step, whole=True)
-        return gathered, Shifts(_at(gathered.users, delta.users), _at(gathered.items, delta.items))
+        return GatheredBatch(_with_delta(gathered.users, delta.users), _with_delta(gathered.items, delta.items))
 
-    def shift(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
+    def apply_delta(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
         for table, part, rows in ((self.users, delta.users, gathered.users), (self.items, delta.items, gathered.items)):
             own = rows if part.ids is rows.plan.ids else None
-            table.shift(part.ids, part.gradient, sign=sign, step=step, optimizer=self._optimizer, gathered=own)
+            table.apply_delta(part.ids, part.gradient, sign=sign, step=step, optimizer=self._optimizer, gathered=own)
 
     def adam_step(self, gradients: Gradients, *, step: int, gathered: GatheredBatch) -> None:
         sides = ((self.users, gradients.users, gathered.users), (self.items, gradients.items, gathered.items))
@@ -69,10 +69,5 @@ class ReplicatedStore:
         return self.users.weight.index_select(0, user_ids), self.items.weight.index_select(0, item_ids)
 
 
-def _at(rows: GatheredRows, delta: RowGradients) -> Tensor:
-    """δ of gathered rows: [U, dim], 0 for rows that have none."""
-    if not delta.ids.numel():
-        return torch.zeros_like(rows.weight)
-    position = torch.searchsorted(delta.ids, rows.plan.ids).clamp_(max=delta.ids.numel() - 1)
-    touched = (delta.ids.index_select(0, position) == rows.plan.ids).unsqueeze(1)
-    return delta.gradient.index_select(0, position).mul_(touched)
+def _with_delta(rows: GatheredRows, delta: RowGradients) -> GatheredRows:
+    return replace(rows, delta=rows_at(positions_among(rows.plan.ids, delta.ids), delta.gradient))

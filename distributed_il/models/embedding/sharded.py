@@ -11,7 +11,7 @@ from torch import Tensor
 from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.loading.index_plan import IndexPlan
-from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients, Shifts
+from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients
 from distributed_il.models.embedding.gradient_exchange import average_dense, goes_with_rows, sum_rows
 from distributed_il.models.embedding.replicated import ReplicatedStore
 from distributed_il.models.embedding.routes import Route, Routes, find_routes, swap_rows
@@ -30,17 +30,9 @@ class RoutedBatch(GatheredBatch):
     routes: Routes
     owned: GatheredBatch
 
-    def move(self, shifts: Shifts, sign: float) -> None:
-        assert isinstance(shifts, ShardedShifts)
-        GatheredBatch.move(self, shifts, sign)
-        self.owned.move(shifts.owned, sign)
-
-
-@dataclass(frozen=True, slots=True)
-class ShardedShifts(Shifts):
-    """δ of a batch's pairs, and of the rows owned here that some rank needs for its pairs."""
-
-    owned: Shifts
+    def apply_delta(self, sign: float) -> None:
+        GatheredBatch.apply_delta(self, sign)
+        self.owned.apply_delta(sign)
 
 
 class ShardedStore:
@@ -73,20 +65,11 @@ class ShardedStore:
 
     def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:
         routes = self._routes(plan)
-        owned = self._part.gather(routes.owned, step=step, whole=whole)
-        users, items = self._deliver(routes, _in_request_order(owned.users), _in_request_order(owned.items))
-        return _routed(routes, owned, users, items)
+        return self._deliver_batch(routes, self._part.gather(routes.owned, step=step, whole=whole))
 
-    def gather_with_deltas(self, plan: IndexPlan, delta: Gradients, *, step: int) -> tuple[GatheredBatch, Shifts]:
+    def gather_with_delta(self, plan: IndexPlan, delta: Gradients, *, step: int) -> GatheredBatch:
         routes = self._routes(plan)
-        owned, shifts = self._part.gather_with_deltas(routes.owned, delta, step=step)
-        sides = ((owned.users, shifts.users), (owned.items, shifts.items))
-        requested = [
-            torch.cat([_in_request_order(rows), shift.index_select(0, rows.plan.inverse)], dim=1)
-            for rows, shift in sides
-        ]
-        users, items = (rows.chunk(2, dim=1) for rows in self._deliver(routes, *requested))
-        return _routed(routes, owned, users[0], items[0]), ShardedShifts(users[1], items[1], shifts)
+        return self._deliver_batch(routes, self._part.gather_with_delta(routes.owned, delta, step=step))
 
     def reduce(
         self, gathered: GatheredBatch, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int
@@ -103,9 +86,9 @@ class ShardedStore:
             averaged = rows[0].new_zeros(0)
         return Gradients(_mean(routes.users, users), _mean(routes.items, items), averaged)
 
-    def shift(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
+    def apply_delta(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
         assert isinstance(gathered, RoutedBatch)
-        self._part.shift(delta, sign, step=step, gathered=gathered.owned)
+        self._part.apply_delta(delta, sign, step=step, gathered=gathered.owned)
 
     def adam_step(self, gradients: Gradients, *, step: int, gathered: GatheredBatch) -> None:
         assert isinstance(gathered, RoutedBatch)
@@ -122,24 +105,29 @@ class ShardedStore:
         _, routes = self._ahead.pop(id(plan), (plan, None))
         return routes or find_routes([plan], self._collectives)[0]
 
+    def _deliver_batch(self, routes: Routes, owned: GatheredBatch) -> RoutedBatch:
+        """Sends gathered weights, with δ where they have one, to the ranks that requested them."""
+        users, items = self._deliver(routes, _in_request_order(owned.users), _in_request_order(owned.items))
+        return RoutedBatch(
+            _received(routes.users, users, owned.users), _received(routes.items, items, owned.items), routes, owned
+        )
+
     def _deliver(self, routes: Routes, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Sends the rows that were requested, and returns those that this rank requested: [U, width] for each table."""
         arrived = swap_rows((users, items), routes.requested, routes.needed, self._collectives)
         return torch.cat(arrived[0]), torch.cat(arrived[1])
 
 
-def _routed(routes: Routes, owned: GatheredBatch, users: Tensor, items: Tensor) -> RoutedBatch:
-    return RoutedBatch(
-        GatheredRows(routes.users.plan, users.requires_grad_()),
-        GatheredRows(routes.items.plan, items.requires_grad_()),
-        routes,
-        owned,
-    )
-
-
 def _in_request_order(rows: GatheredRows) -> Tensor:
-    """Weights in the order of the requests."""
-    return rows.weight.detach().index_select(0, rows.plan.inverse)
+    weight = rows.weight.detach().index_select(0, rows.plan.inverse)
+    if rows.delta is None:
+        return weight
+    return torch.cat([weight, rows.delta.index_select(0, rows.plan.inverse)], dim=1)
+
+
+def _received(route: Route, rows: Tensor, owned: GatheredRows) -> GatheredRows:
+    weight, *delta = rows.split(owned.weight.shape[1], dim=1)
+    return GatheredRows(route.plan, weight.requires_grad_(), delta=delta[0] if delta else None)
 
 
 def _mean(route: Route, parts: list[Tensor]) -> RowGradients:

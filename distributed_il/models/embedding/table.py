@@ -25,11 +25,13 @@ class GatheredRows:
         plan: Which rows, and which of them each pair uses.
         weight: Weights of the rows, [U, dim]; a leaf that gradients flow to.
         packed: The whole rows that `weight` is a view of, [U, 3·dim]; None where only weights were gathered.
+        delta: δ of the rows, [U, dim], 0 where no rank's unlabelled batch touched a row; None outside inverse steps.
     """
 
     plan: UniqueIds
     weight: Tensor
     packed: Tensor | None = None
+    delta: Tensor | None = None
 
     def pairs(self) -> Tensor:
         """Repeats the rows for the pairs of the batch: [U, dim] → [B, dim]."""
@@ -154,7 +156,7 @@ class EmbeddingTable:
             return GatheredRows(plan, packed[:, : self.dim].detach().requires_grad_(), packed)
         return GatheredRows(plan, self.weight.index_select(0, plan.ids).requires_grad_())
 
-    def shift(
+    def apply_delta(
         self,
         ids: Tensor,
         delta: Tensor,

@@ -82,7 +82,7 @@ def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
 def test_compiled_passes_equal_eager_ones(backbone: str) -> None:
     """What several ranks run between their exchanges."""
     compiled = make_executor(backbone)
-    compiled.passes = CompiledPasses(refuse, compiled.learner.features)
+    compiled.passes = CompiledPasses(refuse)
     assert len(train_alike(compiled, make_executor(backbone), rows=ROWS)) >= 2
 
 

@@ -19,6 +19,7 @@ from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 from distributed_il.methods import make_method
 from distributed_il.methods.steps import compiled, cuda_graphs
+from distributed_il.methods.steps.compiled import tensors_in
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps, filled_up
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
@@ -47,10 +48,9 @@ def eager(backbone: str, missed_steps: str = "skip") -> StepExecutor:
     return StepExecutor(make_learner(backbone, missed_steps))
 
 
-def with_graphs(learner: Learner, say: Callable[[str], None]) -> StepExecutor:
+def with_graphs(learner: Learner, warn: Callable[[str], None]) -> StepExecutor:
     executor = StepExecutor(learner)
-    parts = (learner.users, learner.items, learner.tower, learner.optimizer)
-    executor.fused = GraphedSteps(*parts, batch_size=BATCH, say=say, features=learner.features)
+    executor.fused = GraphedSteps(learner, batch_size=BATCH, warn=warn)
     return executor
 
 
@@ -66,24 +66,19 @@ class Recorder:
         self.replays = 0
 
     def capture(self, function: Callable[..., Any], arguments: list[Any]) -> tuple[Callable[[], None], Any]:
-        self.lengths.append(tuple(len(value) for value in arguments[5:] if isinstance(value, Tensor)))
-        state = [value.clone() for value in arguments[:5]]
+        self.lengths.append(tuple(len(value) for value in tensors_in(tuple(arguments[1:]))))
+        tables = tensors_in(arguments[0])
+        state = [value.clone() for value in tables]
         results = function(*arguments)  # for the shapes of its results; a capture computes nothing
-        for value, before in zip(arguments[:5], state, strict=True):
+        for value, before in zip(tables, state, strict=True):
             value.copy_(before)
 
         def replay() -> None:
             self.replays += 1
-            for mine, found in zip(tensors(results), tensors(function(*arguments)), strict=True):
+            for mine, found in zip(tensors_in(results), tensors_in(function(*arguments)), strict=True):
                 mine.copy_(found)
 
         return replay, results
-
-
-def tensors(results: Any) -> list[Tensor]:
-    if isinstance(results, Tensor):
-        return [results]
-    return [] if results is None else [tensor for part in results for tensor in tensors(part)]
 
 
 @pytest.fixture
@@ -142,10 +137,10 @@ def test_full_batches_are_replayed_and_all_are_the_eager_steps(
 ) -> None:
     executor = with_graphs(make_learner(backbone, missed_steps), refuse)
     assert len(train_alike(executor, eager(backbone, missed_steps), ROWS)) >= 2
-    plain, look, shift = (64,) * 5, (64,) * 12, (64,) * 4
+    plain, evaluate, apply = (64,) * 5, (64,) * 12, (64,) * 4
     tower = executor.learner.tower.size
-    # Ids, places and labels; the same with pairs, their weight and both overlaps; ids and δ. Numbers stand last.
-    assert sorted(recorder.lengths) == sorted([(*plain, 4), (*look, 4), (*shift, tower, 2)])
+    # Ids, inverses and labels; the same with pairs, their weight and both overlaps; ids and δ. Numbers stand last.
+    assert sorted(recorder.lengths) == sorted([(*plain, 4), (*evaluate, 4), (*apply, tower, 2)])
     assert recorder.replays >= 12
 
 
@@ -159,7 +154,7 @@ def test_plain_steps_alone(recorder: Recorder) -> None:
 def test_every_number_of_pairs_has_a_graph_of_its_own(recorder: Recorder) -> None:
     executor = with_graphs(make_learner("gmf"), refuse)
     train_alike(executor, eager("gmf"), (64,) * 8, rates=(1, 2))
-    assert {found[4] for found in recorder.lengths if len(found) == 13} == {64, 128}
+    assert {found[5] for found in recorder.lengths if len(found) == 13} == {64, 128}
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 2])

@@ -94,12 +94,12 @@ def test_rows_touched_by_every_step_follow_torch_adam_and_others_stay(
     assert torch.equal(table.packed[others], before[others])
 
 
-def test_a_shift_moves_weights_and_leaves_moments() -> None:
+def test_a_delta_moves_weights_and_leaves_moments() -> None:
     table = make_table()
     table.adam_step(RowGradients(torch.arange(10), torch.ones(10, 3, dtype=torch.float64)), step=1, optimizer=LAZY)
     before = table.packed.clone()
     delta = torch.full((2, 3), 0.125, dtype=torch.float64)
-    table.shift(torch.tensor([3, 5]), delta, sign=1, step=1, optimizer=LAZY, gathered=None)
+    table.apply_delta(torch.tensor([3, 5]), delta, sign=1, step=1, optimizer=LAZY, gathered=None)
     expected = before.clone()
     expected[3, :3] += 0.125
     expected[5, :3] += 0.125
@@ -124,13 +124,13 @@ def test_deferred_updates_reach_a_row_when_it_is_next_touched() -> None:
     assert int(late.last_step[2]) == 12
 
 
-def test_a_shift_applies_deferred_updates_once() -> None:
+def test_applying_a_delta_materializes_deferred_updates_once() -> None:
     gradient = RowGradients(torch.tensor([2]), torch.ones(1, 3, dtype=torch.float64))
     shifted, plain = make_table(), make_table()
     for table in (shifted, plain):
         table.adam_step(gradient, step=1, optimizer=CATCHING_UP)
     nothing = torch.zeros(1, 3, dtype=torch.float64)
-    shifted.shift(torch.tensor([2]), nothing, sign=-1, step=6, optimizer=CATCHING_UP, gathered=None)
+    shifted.apply_delta(torch.tensor([2]), nothing, sign=-1, step=6, optimizer=CATCHING_UP, gathered=None)
     for table in (shifted, plain):
         table.adam_step(gradient, step=7, optimizer=CATCHING_UP)
     assert torch.equal(shifted.packed[2], plain.packed[2])
