@@ -138,10 +138,10 @@ def _dense(case: Case, world_size: int, tower: int) -> tuple[int, list[Call]]:
 
 
 def _gathered(case: Case, world_size: int, tower: int, row_bytes: int) -> list[Call]:
-    """One exchange of replicated tables: every rank sends `batch` places a table to all, filled or not."""
+    """One exchange of replicated tables: every rank sends `batch` slots a table to all, filled or not."""
     packed, apart = _dense(case, world_size, tower)
-    places = case.batch + case.batch % 2
-    size = 2 * ID_BYTES + 2 * places * (ID_BYTES + row_bytes) + packed
+    slots = case.batch + case.batch % 2
+    size = 2 * ID_BYTES + 2 * slots * (ID_BYTES + row_bytes) + packed
     return [Call("gather", size + -size % ID_BYTES), *apart]
 
 
@@ -157,7 +157,7 @@ def _swapped(case: Case, world_size: int, tower: int, row_bytes: int, rows: floa
 
 
 def _questions(case: Case, world_size: int, rows: list[float]) -> list[Call]:
-    """How many rows of each table are needed of each rank, and which: asked for all batches of a window at once."""
+    """How many rows of each table are needed of each rank, and which: requested for all batches of a window at once."""
     steps = window_steps(case.batch)
     counts = 2 * ID_BYTES * len(rows) * steps * (world_size - 1)
     ids = ID_BYTES * sum(rows) * steps * (world_size - 1) / world_size

@@ -32,13 +32,13 @@ class InverseGradient:
         self.test_share = config.test_share
 
     def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
-        """A labelled step where the batch has no unlabelled pairs, otherwise an inverse step; see `Method.step`."""
+        """Takes an inverse step where the batch has unlabelled pairs, otherwise a labelled one; see `Method.step`."""
         if batch.unlabelled is None:
             return executor.plain(batch)
         return executor.inverse(batch, self._direction)
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        """α · d(g), odd in g: g itself, or g / (|g| + ε), a fresh Adam's first step."""
+        """Returns α · d(g), odd in g: g itself, or g / (|g| + ε), a fresh Adam's first step."""
         alpha = self.config.dual_learning_rate
         if self.config.direction == "sgd":
             return gradient * alpha

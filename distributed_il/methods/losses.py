@@ -24,7 +24,7 @@ _NEAR_ZERO = 0.4
 
 
 def log_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log loss of each row: ℓ(x, y) = softplus(−x) where y = 1, softplus(x) where y = 0.
+    """Computes the log loss of each row: ℓ(x, y) = softplus(−x) where y = 1, softplus(x) where y = 0.
 
     Accurate in both tails: a loss of 1e-30 comes out as such, not as the difference of two large numbers.
 
@@ -63,7 +63,7 @@ def t_ce_drop_rate(step: int, max_drop_rate: float, num_gradual_steps: int) -> f
 
 
 def t_ce_scores(losses: Tensor, labels: Tensor) -> Tensor:
-    """What T-CE ranks rows by: loss × label, without gradient. Positives have their loss, negatives 0.
+    """Computes the scores that T-CE ranks rows by, loss × label without gradient: negatives have 0.
 
     Args:
         losses: float32 or float64 [B], log losses.
@@ -81,7 +81,7 @@ def t_ce_scores(losses: Tensor, labels: Tensor) -> Tensor:
 
 
 def t_ce_keep_mask(losses: Tensor, labels: Tensor, drop_rate: float) -> Tensor:
-    """Which rows of one batch T-CE keeps: all but the ⌊drop_rate · B⌋ with the largest loss × label (WSDM 2021, Eq. 4).
+    """Selects the rows that T-CE keeps: all but the ⌊drop_rate · B⌋ of largest loss × label (WSDM 2021, Eq. 4).
 
     Equal values are dropped from the end of the batch. Where a batch has fewer positives than rows to drop,
     negatives make up the number, as the definition by loss × label has it.
@@ -107,7 +107,7 @@ def t_ce_keep_mask(losses: Tensor, labels: Tensor, drop_rate: float) -> Tensor:
 
 
 def t_ce_global_keep_mask(scores: Tensor, row_numbers: Tensor, drop_rate: float) -> Tensor:
-    """Which rows of the global batch T-CE keeps, from what all ranks gathered: the same answer on every rank.
+    """Selects the rows of the global batch that T-CE keeps, the same on every rank.
 
     Equal scores are dropped from the largest row number down, so that the answer does not depend on how the rows
     were dealt to ranks. A rank finds its own rows in its own slice.
@@ -164,7 +164,7 @@ def r_ce_weights(logits: Tensor, labels: Tensor, exponent: float) -> Tensor:
 
 
 def inverse_dual_weights(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of the inverse dual loss, without gradient: w1 = n² / (n² + p²), w0 = p² / (n² + p²) (Eq. 4).
+    """Computes the inverse dual loss's weights, without gradient: w1 = n² / (n² + p²), w0 = p² / (n² + p²) (Eq. 4).
 
     With q the smaller of p and n over the larger, the weights are 1 / (1 + q²) and q² / (1 + q²): nothing overflows,
     nothing cancels, and the smaller weight keeps its digits until it underflows.

@@ -1,4 +1,4 @@
-"""The one protocol that all methods follow."""
+"""The protocol that all methods follow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from distributed_il.methods.steps.executor import StepExecutor
 
 
 class Method(Protocol):
-    """What happens in a step.
+    """A training method: the passes of a round, and the step of each batch.
 
     One of the user's is a class with these parts that is named as `method.name: module:Class`. It also has `Config`, a
     frozen dataclass of its settings, which are given as `method.*`; it is built as `Class(settings)`.

@@ -63,7 +63,7 @@ class Supervised:
         self.phases = (Phase("train", "all", unlabelled=uses_pairs, joined=uses_pairs),)
 
     def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
-        """One step on labelled rows and unlabelled pairs together; see `Method.step`."""
+        """Takes one step on labelled rows and unlabelled pairs together; see `Method.step`."""
         if self.is_plain:
             return executor.plain(batch)
         capacity = batch.capacity
@@ -74,7 +74,7 @@ class Supervised:
         )
 
     def _loss(self, batch: Batch, logits: Tensor, learner: Learner) -> tuple[Tensor, StepReport]:
-        """This rank's part of the loss, times world_size, and what is reported of it."""
+        """Computes this rank's part of the loss, times world_size, and its report."""
         pairs, size = batch.unlabelled, batch.labels.numel()
         examples = self._examples(batch, logits, learner.collectives)
         losses = log_loss(examples.logits, examples.labels)
@@ -85,7 +85,7 @@ class Supervised:
         return loss, StepReport(losses.detach().sum(), losses.numel(), unlabelled_logits=watched)
 
     def _examples(self, batch: Batch, logits: Tensor, collectives: Collectives) -> _Examples:
-        """The examples of the labelled term: labelled rows, or positives with sampled negatives (WSDM 2021)."""
+        """Selects the labelled term's examples: labelled rows, or positives with sampled negatives (WSDM 2021)."""
         size, pairs = batch.labels.numel(), batch.unlabelled
         if not self.sampled_negatives or pairs is None:
             return _Examples(logits[:size], batch.labels, batch.row_numbers, batch.global_count, batch.capacity)
@@ -99,7 +99,7 @@ class Supervised:
         return _Examples(logits[used], labels[used], keys[used], max(float(count), 1.0), batch.capacity * (rate + 1))
 
     def _labelled_mean(self, examples: _Examples, losses: Tensor, learner: Learner) -> Tensor:
-        """This rank's part of the labelled term's global mean, times world_size."""
+        """Computes this rank's part of the labelled term's global mean, times world_size."""
         count = examples.global_count
         if isinstance(self.config, ReweightedConfig):
             losses = losses * r_ce_weights(examples.logits, examples.labels, self.config.exponent)
@@ -113,7 +113,7 @@ class Supervised:
     def _kept(
         config: TruncatedConfig, examples: _Examples, losses: Tensor, rate: float, collectives: Collectives
     ) -> tuple[Tensor, float]:
-        """Which of this rank's examples T-CE keeps, and how many all ranks keep together, at least 1."""
+        """Returns which of this rank's examples T-CE keeps, and how many all ranks keep together, at least 1."""
         if config.ranking == "local":
             keep = t_ce_keep_mask(losses, examples.labels, rate)
             kept = sum_over_ranks(collectives, keep.sum().to(torch.float64).reshape(1))
@@ -131,7 +131,7 @@ class Supervised:
         return mine, max(float(keep.sum()), 1.0)
 
     def _unlabelled_mean(self, batch: Batch, pairs: Unlabelled, logits: Tensor, world_size: int) -> Tensor:
-        """This rank's part of the weighted unlabelled term's global mean, times world_size."""
+        """Computes this rank's part of the weighted unlabelled term's global mean, times world_size."""
         assert isinstance(self.config, NegativeSamplingConfig | InverseDualConfig)
         if isinstance(self.config, InverseDualConfig):
             losses = inverse_dual_loss(logits)
@@ -142,7 +142,7 @@ class Supervised:
 
 
 def _joined_plan(batch: Batch) -> IndexPlan:
-    """The plan of the rows, followed by their unlabelled pairs."""
+    """Returns the plan of the rows, followed by their unlabelled pairs."""
     if batch.plan is not None:
         return batch.plan
     pairs = batch.unlabelled

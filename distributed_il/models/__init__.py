@@ -1,1 +1,1 @@
-"""What is trained: backbones over embedding rows, and their optimiser."""
+"""Models: backbones over embedding rows, and their optimiser."""

@@ -1,4 +1,4 @@
-"""The model that is being trained: rows, a tower, one optimiser, over all ranks."""
+"""The model in training: embedding rows, a tower and one optimiser, over all ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from distributed_il.models.tower import Tower
 
 
 class PassResult(NamedTuple):
-    """What a pass over some pairs leaves.
+    """The result of a pass over some pairs.
 
     Attributes:
         values: Log losses of labelled pairs, or logits of unlabelled ones, detached [B].
@@ -143,7 +143,7 @@ class Learner:
 
     @torch.no_grad()
     def score(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
-        """Logits of pairs; call `materialize` first. With sharded rows every rank must call it, with pairs or without.
+        """Computes the logits of pairs; call `materialize` first. With sharded rows it is a collective call.
 
         Args:
             user_ids: int64 [B].

@@ -1,1 +1,1 @@
-"""What turns blocks of rows into the batches of a step."""
+"""Loading: blocks of rows become the batches of steps."""

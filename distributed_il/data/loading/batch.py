@@ -1,4 +1,4 @@
-"""What a method is given for one step: a batch of a phase."""
+"""The input of a step: a batch of a phase."""
 
 from __future__ import annotations
 
@@ -80,6 +80,6 @@ class Batch:
 
     @property
     def plans(self) -> list[IndexPlan]:
-        """The plans that were made ahead, of its rows and of its pairs."""
+        """The plans made ahead, of its rows and of its pairs."""
         made = (self.plan, self.unlabelled and self.unlabelled.plan)
         return [plan for plan in made if plan is not None]

@@ -1,4 +1,4 @@
-"""From the blocks of a dataset to the batches of a pass: shuffled in lanes, dealt to steps, joined by pairs."""
+"""Turns the blocks of a dataset into the batches of a pass: shuffles lanes, deals rows to steps, adds pairs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = ("user_id", "item_id", "label")
 
 
 def window_steps(batch_size: int) -> int:
-    """Steps of a window.
+    """Returns the number of steps of a window.
 
     Args:
         batch_size: Labelled rows of a rank and step.
@@ -72,7 +72,7 @@ class TrainingRows:
         self._held_out: HeldOutRows | None = None
 
     def schedule(self, subset: Subset) -> Schedule:
-        """The global batches of a pass over a subset, the same on every rank."""
+        """Returns the schedule of global batches of a pass over a subset, the same on every rank."""
         total = self._dataset.rows("train")
         test = self._slots.rows(total, self._dataset.lanes) if self._slots else 0
         rows = {"all": total, "train": total - test, "test": test}[subset]
@@ -192,7 +192,7 @@ class _LaneQueues:
         self._queues: dict[int, deque[LabelledRows]] = {lane: deque() for lane in lanes}
 
     def take(self, lane: int, count: int) -> LabelledRows:
-        """The next `count` rows of a lane; reads on until they are there."""
+        """Takes the next `count` rows of a lane, reading on until they are there."""
         queue = self._queues[lane]
         parts: list[LabelledRows] = []
         while count:

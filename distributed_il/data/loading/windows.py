@@ -1,4 +1,4 @@
-"""A window's batches: rows and pairs of consecutive steps, turned into tensors and index plans at one go."""
+"""A window's batches: rows and pairs of consecutive steps, turned into tensors and index plans at once."""
 
 from __future__ import annotations
 
@@ -155,19 +155,19 @@ class _WindowPlans:
     device: torch.device
 
     def cut(self) -> list[IndexPlan]:
-        """The plan of each batch."""
+        """Cuts out the plan of each batch."""
         users, items = (self._unique_ids(side) for side in self.sides)
         return [IndexPlan(*plans) for plans in zip(users, items, strict=True)]
 
     def overlaps(self, pairs: _WindowPlans) -> list[Overlap]:
-        """The overlap of each batch with its pairs."""
+        """Finds the overlap of each batch with its pairs."""
         columns: list[list[Tensor]] = []
         for side, other, size in zip(self.sides, pairs.sides, self.sizes, strict=True):
-            places = torch.from_numpy(window_positions(side, other, size)).to(self.device)
-            columns.append(list(places.split(np.diff(side.id_bounds).tolist())))
+            positions = torch.from_numpy(window_positions(side, other, size)).to(self.device)
+            columns.append(list(positions.split(np.diff(side.id_bounds).tolist())))
         return [Overlap(*tensors) for tensors in zip(*columns, strict=True)]
 
     def _unique_ids(self, side: WindowPlan) -> list[UniqueIds]:
-        ids, places = (torch.from_numpy(array).to(self.device) for array in (side.ids, side.inverse))
-        by_batch = ids.split(np.diff(side.id_bounds).tolist()), places.split(np.diff(self.bounds).tolist())
+        ids, inverse = (torch.from_numpy(array).to(self.device) for array in (side.ids, side.inverse))
+        by_batch = ids.split(np.diff(side.id_bounds).tolist()), inverse.split(np.diff(self.bounds).tolist())
         return [UniqueIds(*tensors) for tensors in zip(*by_batch, strict=True)]

@@ -1,1 +1,1 @@
-"""How a step is carried out: eager, compiled, fused, or as CUDA graphs."""
+"""Execution of a step: eager, compiled, fused, or as CUDA graphs."""

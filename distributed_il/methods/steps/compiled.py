@@ -19,7 +19,7 @@ from distributed_il.models.learner import PassResult
 
 
 class _TooOldError(Exception):
-    """This torch can't compile what asks for gradients."""
+    """This torch can't compile `torch.autograd.grad`."""
 
 
 _FAILURES = (exc.TorchDynamoException, exc.FailOnRecompileLimitHit, _TooOldError)

@@ -1,4 +1,4 @@
-"""What a step reports, and the one decision that all ranks take together."""
+"""The report of a step, and the decision that all ranks take together."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decide(losses: Sequence[float]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What an inverse step chose, the same on every rank.
+    """The choice of an inverse step, the same on every rank.
 
     Attributes:
         choice: 0 direct, 1 skip, 2 inverse.
@@ -53,7 +53,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step leaves behind for monitoring.
+    """What a step reports for monitoring.
 
     Attributes:
         loss_sum: Sum of this rank's labelled log losses before the update, detached scalar.
@@ -79,7 +79,7 @@ def decide_together(collectives: Collectives, sums: Tensor, rows: int) -> Decisi
     Raises:
         UserError: No loss is finite.
     """
-    count = sums.new_full((1,), rows)  # filled on the device, which nobody need wait for
+    count = sums.new_full((1,), rows)  # filled on the device, without waiting for it
     *totals, total_rows = sum_over_ranks(collectives, torch.cat([sums, count])).tolist()
     losses = (totals[0] / total_rows, totals[1] / total_rows, totals[2] / total_rows)
     return Decision(decide(losses), losses)

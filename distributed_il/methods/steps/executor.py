@@ -1,4 +1,4 @@
-"""How the steps of a method are carried out on this rank: eager, under DDP, compiled, fused, or as CUDA graphs."""
+"""Carries out the steps of a method on one rank: eager, under DDP, compiled, fused, or as CUDA graphs."""
 
 from __future__ import annotations
 

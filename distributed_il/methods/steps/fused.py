@@ -70,7 +70,7 @@ class InverseBatch(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """What an inverse step knows before it decides.
+    """The candidates of an inverse step before the decision.
 
     Attributes:
         logits: Of the unlabelled pairs, [n].
@@ -178,7 +178,7 @@ class FusedSteps:
 
 
 class _Arithmetic:
-    """The functions that are compiled."""
+    """The functions to compile."""
 
     def __init__(self, tower: Tower, optimizer: OptimizerConfig, features: Features | None) -> None:
         self._module, self._optimizer, self._features = tower.module, optimizer, features

@@ -72,8 +72,8 @@ def _orders(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(features: nn.ParameterList, codes: Tensor | None) -> list[Tensor]:
-    """The row of each feature's value, [B, embedding_dim + 1] each."""
+    """Looks up the row of each feature's value, [B, embedding_dim + 1] each."""
     if codes is None:
         return []
-    places = codes.long()
-    return [F.embedding(places[:, column], table) for column, table in enumerate(features)]
+    rows = codes.long()
+    return [F.embedding(rows[:, column], table) for column, table in enumerate(features)]

@@ -1,4 +1,4 @@
-"""What a step does with the embedding rows of all ranks, whoever holds them."""
+"""The interface to the embedding rows of all ranks, whichever rank holds them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class EmbeddingStore(Protocol):
         ...
 
     def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights of the rows of some pairs, [B, dim] each; every rank calls it, with pairs of its own or none.
+        """Reads the weights of some pairs' rows, [B, dim] each; a collective call, with pairs of this rank or none.
 
         Args:
             user_ids: int64 [B].

@@ -25,35 +25,35 @@ def reduce_rows(parts: Sequence[RowGradients]) -> RowGradients:
         Distinct ids, ascending, each with its sum.
     """
     distinct, inverse = torch.unique(torch.cat([part.ids for part in parts]), return_inverse=True)
-    places = inverse.split([part.ids.numel() for part in parts])
-    return RowGradients(distinct, sum_rows([part.gradient for part in parts], places, distinct.numel()))
+    positions = inverse.split([part.ids.numel() for part in parts])
+    return RowGradients(distinct, sum_rows([part.gradient for part in parts], positions, distinct.numel()))
 
 
-def sum_rows(parts: Sequence[Tensor], places: Sequence[Tensor], num_rows: int) -> Tensor:
-    """Sums rows that have the same place, part after part, so that equal parts give equal bits.
+def sum_rows(parts: Sequence[Tensor], positions: Sequence[Tensor], num_rows: int) -> Tensor:
+    """Sums rows of the same position, part after part, so that equal parts give equal bits.
 
     Args:
         parts: Rows, [n, dim] each.
-        places: Where the rows of each part belong, distinct within it, int64 [n] each.
-        num_rows: Places there are.
+        positions: Of the rows of each part, distinct within it, int64 [n] each.
+        num_rows: Rows of the sum.
 
     Returns:
         [num_rows, dim].
     """
     summed = parts[0].new_zeros((num_rows, parts[0].shape[1]))
     # One part at a time: no row is added to twice in a call, which a GPU would do in an order of its own.
-    for part, place in zip(parts, places, strict=True):
-        summed.index_add_(0, place, part)
+    for part, position in zip(parts, positions, strict=True):
+        summed.index_add_(0, position, part)
     return summed
 
 
 def goes_with_rows(dense: Tensor, world_size: int) -> bool:
-    """Whether a dense gradient is small enough to be sent to every rank together with rows."""
+    """Returns whether a dense gradient is small enough to be sent to every rank together with rows."""
     return dense.numel() * dense.element_size() * world_size <= GATHERED_DENSE_BYTES
 
 
 def average_dense(dense: Tensor, collectives: Collectives) -> Tensor:
-    """Averages over ranks, in a collective of its own, a gradient that every rank has whole: the same bits on each.
+    """Averages a gradient that every rank has whole in a collective of its own, to the same bits on each.
 
     Args:
         dense: This rank's, [P].

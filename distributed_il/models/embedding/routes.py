@@ -1,4 +1,4 @@
-"""Which rank needs which rows of which rank, where each row is owned by one: row n by rank n mod world_size."""
+"""Routes of sharded rows between ranks; row n is owned by rank n mod world_size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way of one table's rows for one batch: from their owners to those who need them, and of gradients back.
+    """The route of one table's rows for one batch: from owners to requesters, and of gradients back.
 
     Attributes:
-        plan: The rows that this rank needs, grouped by owner and ascending within a group, and its pairs' places.
+        plan: The rows that this rank needs, grouped by owner and ascending within a group; `inverse` is its pairs'.
         needed: How many of them each rank owns.
         owned: The distinct rows of this rank that any rank needs, numbered as they are here, ascending; `inverse`
-            is the place of each request, by rank and in that rank's order.
-        requested: How many requests each rank has made.
+            is that of the requests, by rank and in that rank's order.
+        requested: How many rows each rank requests.
     """
 
     plan: UniqueIds
@@ -32,7 +32,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The ways of user rows and item rows."""
+    """The routes of user rows and item rows."""
 
     users: Route
     items: Route
@@ -49,12 +49,12 @@ class Routes:
 
     @property
     def owned(self) -> IndexPlan:
-        """What the ranks need of this one, as a batch of requests."""
+        """The rows of this rank that any rank needs, as the plan of a batch."""
         return IndexPlan(self.users.owned, self.items.owned)
 
 
 def find_routes(plans: Sequence[IndexPlan], collectives: Collectives) -> list[Routes]:
-    """Tells the owners of rows who needs them in some batches to come; all ranks call it together.
+    """Tells the owners of rows which ranks need them in coming batches; a collective call.
 
     Args:
         plans: The pairs of this rank in each batch; as many on every rank.
@@ -112,8 +112,8 @@ def swap_rows(
 
 
 def _by_owner(plan: UniqueIds, world_size: int) -> UniqueIds:
-    """The same rows, grouped by owner."""
+    """Groups rows by owner."""
     order = torch.argsort(plan.ids % world_size, stable=True)
-    place = torch.empty_like(order)
-    place[order] = torch.arange(order.numel(), device=order.device)
-    return UniqueIds(plan.ids.index_select(0, order), place.index_select(0, plan.inverse))
+    position = torch.empty_like(order)
+    position[order] = torch.arange(order.numel(), device=order.device)
+    return UniqueIds(plan.ids.index_select(0, order), position.index_select(0, plan.inverse))

@@ -56,7 +56,7 @@ def adam_update(rows: Rows, gradient: Tensor, *, step: int, learning_rate: float
 def adam_arithmetic(
     rows: Rows, gradient: Tensor, rate: float | Tensor, root: float | Tensor, weight_decay: float
 ) -> None:
-    """The tensors' part of `adam_update`, in place.
+    """Does the tensor arithmetic of `adam_update` in place.
 
     Args:
         rows: Weights and moments, [n, dim] each.

@@ -36,7 +36,7 @@ class RoutedBatch(GatheredBatch):
 
 
 class ShardedStore:
-    """An `EmbeddingStore` whose rank r holds rows r, r + world_size, …: no rank needs memory for a whole table.
+    """An `EmbeddingStore` whose rank r owns rows r, r + world_size, …: no rank needs memory for a whole table.
 
     Row by row the arithmetic is that of `ReplicatedStore`: an owner sums what the ranks send, in rank order.
     """
@@ -59,7 +59,7 @@ class ShardedStore:
         self._ahead: dict[int, tuple[IndexPlan, Routes]] = {}
 
     def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
-        # A plan is known by its place in memory; kept with its routes, it can't make room for another one there.
+        # A plan is known by its id, which no other object can have while the plan is kept here.
         found = zip(plans, find_routes(plans, self._collectives), strict=True)
         self._ahead = {id(plan): (plan, routes) for plan, routes in found}
 
@@ -131,6 +131,6 @@ def _received(route: Route, rows: Tensor, owned: GatheredRows) -> GatheredRows:
 
 
 def _mean(route: Route, parts: list[Tensor]) -> RowGradients:
-    """Σ_ranks gradient / world_size of the rows owned here."""
-    places = route.owned.inverse.split(route.requested)
-    return RowGradients(route.owned.ids, sum_rows(parts, places, route.owned.ids.numel()).div_(len(parts)))
+    """Averages the gradients of the rows owned here: Σ_ranks gradient / world_size."""
+    positions = route.owned.inverse.split(route.requested)
+    return RowGradients(route.owned.ids, sum_rows(parts, positions, route.owned.ids.numel()).div_(len(parts)))

@@ -40,7 +40,7 @@ class GatheredRows:
 
 @dataclass(frozen=True, slots=True)
 class RowGradients:
-    """The global batch's gradient by row, the same on every rank.
+    """The gradient of the global batch by row, the same on every rank.
 
     Attributes:
         ids: Distinct row numbers, ascending, int64 [U].
