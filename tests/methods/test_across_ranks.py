@@ -10,7 +10,7 @@ import torch
 from dense_reference import DenseReference, log_losses
 from gloo_ranks import run_on_gloo
 from random_batches import part_of_rank
-from rank_cases import CASES, LOCAL_T_CE, Outcome, crossing_batch, global_batches, make_learner, run_cases
+from rank_cases import CASES, DDP_CASES, LOCAL_T_CE, Outcome, crossing_batch, global_batches, make_learner, run_cases
 from small_datasets import make_small_dataset
 
 from distributed_il.core.collectives import Collectives, LocalCollectives
@@ -77,6 +77,14 @@ def test_sharded_rows_equal_replicated_ones(ranks: list[Any], case: str) -> None
         np.testing.assert_allclose(outcome.losses, expected.losses, rtol=0, atol=tolerance)
         torch.testing.assert_close(outcome.loss_sums, expected.loss_sums, rtol=0, atol=tolerance)
         assert_same_weights(outcome, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("case", DDP_CASES)
+def test_a_tower_under_ddp_takes_the_same_steps(ranks: list[Any], case: str) -> None:
+    """Over gloo; ranks in memory are not wrapped."""
+    for results in ranks:
+        assert results[f"ddp, {case}"].choices == results[case].choices
+        assert_same_weights(results[f"ddp, {case}"], results[case], atol=1e-12)
 
 
 def test_sharded_rows_give_the_same_bits_again(ranks: list[Any]) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from distributed_il.data.loading.batch import Batch
 from distributed_il.data.loading.loader import TrainingRows
 from distributed_il.data.sampling import UnlabelledSampler
 from distributed_il.methods import Method, make_method
+from distributed_il.methods.steps import executor
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.models.learner import Learner
@@ -79,6 +81,8 @@ CASES = {
     "ig, dataset": Case(IG, from_dataset=True),
     "t_ce, dataset": Case(T_CE, from_dataset=True),
 }
+DDP_CASES = ("none", "idl, neumf", "ig, neumf")
+"""Run once more with the tower under DDP, which is too small for that otherwise."""
 LOCAL_T_CE = Case(dataclasses.replace(T_CE, ranking="local"))
 
 
@@ -182,8 +186,8 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
         batches = (
             part_of_rank(batch, collectives.rank, collectives.world_size) for batch in global_batches(case, method)
         )
-    executor = StepExecutor(learner)
-    reports = [method.step(executor, batch) for batch in batches]
+    steps = StepExecutor(learner)
+    reports = [method.step(steps, batch) for batch in batches]
     learner.materialize()
     check_replicas(learner, collectives)
     decisions = [report.decision for report in reports if report.decision is not None]
@@ -221,6 +225,9 @@ def run_cases(collectives: Collectives, dataset: str) -> dict[str, Any]:
             sharded = dataclasses.replace(cases[name], tables="sharded")
             again = "again, " if f"sharded, {name}" in results else ""
             results[f"{again}sharded, {name}"] = train(sharded, collectives, dataset)[0]
+        with mock.patch.object(executor, "DDP_FROM_PARAMETERS", 1):
+            for name in DDP_CASES:
+                results[f"ddp, {name}"] = train(cases[name], collectives, dataset)[0]
         results["flips"] = _flips(collectives)
         results["collectives"] = _collectives(collectives)
     return results
