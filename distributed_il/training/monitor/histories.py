@@ -12,7 +12,7 @@ MOST_POINTS = 20_000
 
 
 class DecisionHistory:
-    """Every decision counts; every `stride`-th stays as a point, and the stride doubles when there are too many.
+    """Counts every decision and keeps every `stride`-th as a point; the stride doubles when there are too many.
 
     Attributes:
         counts: Decisions for direct, skip and inverse, int64 [3].
@@ -26,14 +26,14 @@ class DecisionHistory:
 
     @property
     def total(self) -> int:
-        """Decisions so far."""
+        """Number of decisions so far."""
         return int(self.counts.sum())
 
     def append(self, step: int, choice: int, losses: Sequence[float]) -> None:
-        """Takes in one decision.
+        """Adds one decision.
 
         Args:
-            step: Optimiser step at which it fell.
+            step: Optimiser step at which it was taken.
             choice: 0 direct, 1 skip, 2 inverse.
             losses: Training-test losses of the three candidates.
         """
@@ -45,16 +45,16 @@ class DecisionHistory:
         self.counts[choice] += 1
 
     def shares(self) -> dict[str, float]:
-        """Share of each decision; 0 before the first."""
+        """Returns the share of each decision; 0 before the first."""
         return {name: float(count / max(self.total, 1)) for name, count in zip(NAMES, self.counts, strict=True)}
 
     def curve(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]:
-        """Steps int64 [n], losses of the chosen candidates float64 [n] and choices int8 [n] of the points kept."""
+        """Returns the points kept: steps int64 [n], losses of the chosen candidates float64 [n], choices int8 [n]."""
         steps, choices, losses = zip(*self._points, strict=True) if self._points else ((), (), ())
         return np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64), np.array(choices, dtype=np.int8)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays that `from_state` goes on from."""
+        """Returns arrays that `from_state` resumes from."""
         steps, losses, choices = self.curve()
         stride = np.array([self._stride], dtype=np.int64)
         return {"counts": self.counts.copy(), "stride": stride, "steps": steps, "losses": losses, "choices": choices}
@@ -93,7 +93,7 @@ class WeightHistogram:
     def add(self, weights: NDArray[np.floating]) -> None:
         """Counts weights, each in [0, 1]; 1 falls in the last bin, and NaN is left out.
 
-        NaN comes from a model that has diverged, which the training loss tells in a better message than a bin could.
+        NaN comes from a model that has diverged; the check of the training loss says so in a better message.
         """
         known = weights[~np.isnan(weights)]
         bins = np.minimum((known * BINS).astype(np.int64), BINS - 1)
@@ -101,5 +101,5 @@ class WeightHistogram:
 
     @property
     def total(self) -> int:
-        """Weights counted."""
+        """Number of weights counted."""
         return int(self.counts.sum())

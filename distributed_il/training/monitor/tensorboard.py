@@ -18,66 +18,41 @@ P = ParamSpec("P")
 
 
 class Monitor(Protocol):
-    """Where a run's numbers and pictures go."""
+    """Where a run's numbers and pictures go; nowhere, unless a method is overridden."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Writes numbers under their tags; numbers that are not finite are left out."""
-        ...
 
     def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
         """Writes counts [n] of the bins between edges [n + 1]."""
-        ...
 
     def image(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
         """Writes a picture, RGB uint8 [height, width, 3]."""
-        ...
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Writes Markdown."""
-        ...
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
         """Writes a flat config and final metrics for the HParams page."""
-        ...
 
     def flush(self) -> None:
         """Hands everything to the files."""
-        ...
 
 
-class NullMonitor:
+class NullMonitor(Monitor):
     """Writes nothing: the monitor of every rank but 0."""
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Nothing."""
-
-    def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
-        """Nothing."""
-
-    def image(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
-        """Nothing."""
-
-    def text(self, tag: str, markdown: str, step: int) -> None:
-        """Nothing."""
-
-    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
-        """Nothing."""
-
-    def flush(self) -> None:
-        """Nothing."""
-
     def __enter__(self) -> NullMonitor:
-        """Itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing."""
+        pass
 
 
 def _explaining_full_disk(
     method: Callable[Concatenate[TensorBoardMonitor, P], None],
 ) -> Callable[Concatenate[TensorBoardMonitor, P], None]:
-    """Whichever call TensorBoard's writing thread lets its error out of, it is told."""
+    """Wraps a method: TensorBoard's writing thread may raise the error of a full disk from any later call."""
 
     @functools.wraps(method)
     def guarded(self: TensorBoardMonitor, /, *arguments: P.args, **named: P.kwargs) -> None:
@@ -103,24 +78,21 @@ class TensorBoardMonitor:
             self._writer = SummaryWriter(log_dir, purge_step=purge_step)
 
     def __enter__(self) -> TensorBoardMonitor:
-        """Itself."""
         return self
 
     @_explaining_full_disk
     def __exit__(self, *_: object) -> None:
-        """Closes the files."""
         self._writer.close()
 
     @_explaining_full_disk
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """See `Monitor.scalars`."""
         for tag, value in values.items():
             if math.isfinite(value):
                 self._writer.add_scalar(tag, value, step)
 
     @_explaining_full_disk
     def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
-        """See `Monitor.histogram`; the sums that TensorBoard wants are taken at the bins' centres."""
+        """Writes counts; the sums that TensorBoard wants are taken at the bins' centres."""
         filled = np.flatnonzero(counts)
         centres = (edges[:-1] + edges[1:]) / 2
         self._writer.add_histogram_raw(
@@ -137,17 +109,15 @@ class TensorBoardMonitor:
 
     @_explaining_full_disk
     def image(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
-        """See `Monitor.image`."""
         self._writer.add_image(tag, picture, step, dataformats="HWC")
 
     @_explaining_full_disk
     def text(self, tag: str, markdown: str, step: int) -> None:
-        """See `Monitor.text`."""
         self._writer.add_text(tag, markdown, step)
 
     @_explaining_full_disk
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
-        """See `Monitor.hparams`; kept in this run's own files, where `add_hparams` would open a run beside it."""
+        """Writes to this run's own files, where `add_hparams` would open a run beside it."""
         kinds = bool | int | float | str
         known = {key: value if isinstance(value, kinds) else str(value) for key, value in config.items()}
         finite = {tag: value for tag, value in metrics.items() if math.isfinite(value)}
@@ -157,5 +127,4 @@ class TensorBoardMonitor:
 
     @_explaining_full_disk
     def flush(self) -> None:
-        """Hands everything to the files."""
         self._writer.flush()

@@ -180,7 +180,7 @@ def check_histograms(server: Server, history: list[dict[str, Any]]) -> None:
 
 def check_images(server: Server) -> None:
     tags = server.get("plugin/images/tags")
-    sizes = {"weights/w1_distribution": (880, 418), "decisions/test_loss": (990, 484)}  # inches × 110 dots
+    sizes = {"weights/w1_distribution": (990, 484), "decisions/test_loss": (990, 484)}  # inches × 110 dots
     assert set(tags["tensorboard"]) == set(sizes)
     for tag, size in sizes.items():
         [picture] = server.get("plugin/images/images", run="tensorboard", tag=tag, sample="0")
