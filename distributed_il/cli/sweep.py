@@ -42,14 +42,14 @@ def run(argv: Sequence[str]) -> None:
         argv: The command's arguments.
 
     Raises:
-        UserError: See `distributed_il.runtime.sweep.sweep.sweep`.
+        UserError: See `distributed_il.runtime.sweep.search.run_sweep`.
     """
     config, base = read(argv)
     find_own_code()
     from distributed_il.runtime.sweep.outcome import TABLE_ENDS, trial_table
-    from distributed_il.runtime.sweep.sweep import sweep
+    from distributed_il.runtime.sweep.search import run_sweep
 
-    trials, best, result = sweep(config, base)
+    trials, best, result = run_sweep(config, base)
     keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))
     print(_aligned([["trial", *keys, *TABLE_ENDS], *trial_table(trials, keys)]))
     print()

@@ -1,4 +1,4 @@
-"""What a run has left: its settings, its course, and what it decided; read from its last checkpoint."""
+"""The record of a run: its settings, history and decisions, read from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class RunRecord:
     """A run, finished or not.
 
     Attributes:
-        name: As short as tells it from the others.
+        name: Short, but different from all others.
         run_dir: As it was given.
         settings: Its configuration, keys joined by dots.
         history: Validation metrics and training loss of each round.
         decisions: All of them.
         first_weights: w1 of unlabelled pairs in the first round.
-        weights: The same in the last round.
-        results: What metrics.json holds; None where the run has not finished, or was not to read the test split.
+        weights: The same of the last round.
+        results: Content of metrics.json; None where the run has not finished, or has never read the test split.
     """
 
     name: str
@@ -42,7 +42,7 @@ class RunRecord:
 
     @property
     def split(self) -> str:
-        """What its model may be measured on: the test split only once the run has read it itself."""
+        """Split that its model may be measured on: `test` only once the run itself has read it."""
         return "valid" if self.results is None else "test"
 
     @property
@@ -52,7 +52,7 @@ class RunRecord:
 
 
 def read_record(run_dir: str, name: str) -> RunRecord:
-    """Reads what a run has left.
+    """Reads the record of a run.
 
     Args:
         run_dir: Directory or pyarrow URI of the run.
@@ -82,7 +82,7 @@ def read_record(run_dir: str, name: str) -> RunRecord:
 
 
 def short_names(run_dirs: Sequence[str]) -> list[str]:
-    """The last parts of each path, as few as tell all apart.
+    """Returns the last parts of each path, as few as make all names distinct.
 
     Args:
         run_dirs: Paths or URIs.

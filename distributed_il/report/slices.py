@@ -1,4 +1,4 @@
-"""Rows dealt to groups by how often their user, or their item, occurs in the training data."""
+"""Groups of rows by how often their user, or their item, occurs in the training data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Slices:
 
 
 def activity_slices(activity: NDArray[np.int64]) -> Slices:
-    """Deals rows to at most five groups of about as many rows, and one for those that training never met.
+    """Assigns rows to at most five groups of about equal size, and one more for those that training never met.
 
     Rows of equal activity stay together, so that there may be fewer groups, and uneven ones.
 

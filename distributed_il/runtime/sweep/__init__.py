@@ -1,1 +1,1 @@
-"""Many runs over settings of a run, on Ray Tune: the best by validation loss is found, and it alone is tested."""
+"""Searches settings of a run on Ray Tune: the trial of lowest validation loss is chosen, and it alone is tested."""

@@ -1,4 +1,4 @@
-"""What a sweep has found: each trial's course, read from its directory, and the best of them."""
+"""The outcome of a sweep: each trial's losses, read from its directory, and the best trial."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Trial:
 
     Attributes:
         name: Of its directory.
-        settings: What it was given beside the settings of all, by key.
+        settings: Its own settings, by key; all others are shared.
         config: Its run.
-        losses: Validation log loss of each round that it has finished.
+        losses: Validation log loss of each finished round.
         failed: Why it ended with an error; None where it did not.
     """
 
@@ -40,12 +40,12 @@ class Trial:
 
     @property
     def best_round(self) -> int:
-        """Its round, from 1; 0 where there is none."""
+        """Round of the lowest loss, from 1; 0 where there is none."""
         return 0 if math.isinf(self.best_loss) else 1 + list(self.losses).index(self.best_loss)
 
     @property
     def ended(self) -> str:
-        """How it ended, in a word or two."""
+        """Why it ended: `failed`, `all rounds`, `patience` or `stopped early`."""
         if self.failed is not None:
             return "failed"
         rounds, run = len(self.losses), self.config.run
@@ -55,7 +55,7 @@ class Trial:
 
 
 def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> Trial:
-    """Reads how far a trial has come.
+    """Reads the losses of a trial from its last checkpoint.
 
     Args:
         name: Of its directory.
@@ -69,7 +69,7 @@ def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> T
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
-    """The trial of lowest validation log loss, the first of equals; the test split plays no part.
+    """Returns the trial of lowest validation log loss, the first among equals; the test split plays no part.
 
     Args:
         trials: All of them.
@@ -85,7 +85,7 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 
 
 def trial_table(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[str]]:
-    """A row for each trial, the best first: name, settings, lowest loss and its round, rounds, how it ended.
+    """Lays out trials, the best first: name, settings, lowest loss and its round, rounds, why it ended.
 
     Args:
         trials: The trials.

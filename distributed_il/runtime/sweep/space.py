@@ -21,7 +21,7 @@ KINDS = ("choice", "uniform", "loguniform", "randint")
 FREE_OF_RUN = ("run.batch_size", "run.seed")
 """Settings of `run` that a sweep may draw; the others say where and how long, which all trials share."""
 MOST_MISSES = 1_000
-"""After so many draws without a new setting there are taken to be no more."""
+"""After this many draws without new settings the space counts as exhausted."""
 _METHOD = "method.name"
 Settings = dict[str, Any]
 
@@ -41,7 +41,7 @@ class Domain:
     values: tuple[Any, ...]
 
     def at(self, share: float) -> Any:
-        """The value at a share, in [0, 1), of the way through the domain; ranges of floats to four digits."""
+        """Returns the value at a share, in [0, 1), of the way through the domain; floats of a range to four digits."""
         if self.kind == "choice":
             return self.values[int(share * len(self.values))]
         low, high = self.values
@@ -87,7 +87,7 @@ def _own_methods(path: str, domain: Any) -> dict[str, type[MethodConfig]]:
 
 
 def draw(space: Sequence[Domain], base: TrainConfig, *, trials: int) -> list[Settings]:
-    """Draws distinct settings; a value follows from the seed, the number of the draw and the key alone.
+    """Draws distinct settings; a value depends on the seed, the number of the draw and the key alone.
 
     So more trials begin with the same ones, and another setting in the space leaves the values of the first as they
     are. What belongs to another method than the one drawn is left out.
@@ -114,7 +114,7 @@ def draw(space: Sequence[Domain], base: TrainConfig, *, trials: int) -> list[Set
 
 
 def with_settings(base: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
-    """A run with other settings; of another method it has that method's defaults where the settings say nothing.
+    """Returns a run with other settings; another method comes with its own defaults where the settings are silent.
 
     Args:
         base: The run.
@@ -162,7 +162,7 @@ def _domain(path: str, key: str, value: Any, methods: Mapping[str, type[MethodCo
 
 
 def _type_of(place: str, key: str, methods: Mapping[str, type[MethodConfig]]) -> Any:
-    """The type of a setting that a sweep may draw."""
+    """Returns the type of a setting that a sweep may draw."""
     section, _, field = key.partition(".")
     owners = methods.values() if section == "method" else [SECTIONS[section]] if section in SECTIONS else []
     kinds = [get_type_hints(owner)[field] for owner in owners if field in get_type_hints(owner)]
@@ -174,7 +174,7 @@ def _type_of(place: str, key: str, methods: Mapping[str, type[MethodConfig]]) ->
 
 
 def _typed(place: str, value: Any, kind: Any) -> Any:
-    """The value as one of its type; YAML reads 1e-4 as text."""
+    """Returns the value converted to its type; YAML reads 1e-4 as text."""
     if get_origin(kind) is Literal and value in get_args(kind):
         return value
     if get_origin(kind) in (Union, types.UnionType):
@@ -203,7 +203,8 @@ class SweepConfig:
     grace_rounds: int = 2
     """Rounds that every trial may run before it is compared with the others."""
     reduction_factor: int = 3
-    """Of the trials that reach a comparison one in so many goes on; the next is after so many times the rounds."""
+    """Of the trials that reach a comparison, one in this many continues; the next comparison is after this many times
+    the rounds."""
 
     def __post_init__(self) -> None:
         for name, least in (("trials", 1), ("grace_rounds", 1), ("reduction_factor", 2)):

@@ -17,14 +17,14 @@ BEST, OTHERS = 0, 7
 """Styles of the best trial and of the others."""
 
 
-def sweep_page(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, result: Mapping[str, Any]) -> str:
+def render_sweep(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, result: Mapping[str, Any]) -> str:
     """Renders the page.
 
     Args:
         space: What was drawn from.
         trials: All of them.
         best: The one of lowest validation loss.
-        result: What its metrics.json holds.
+        result: Content of its metrics.json.
     """
     keys = [domain.key for domain in space]
     return render(

@@ -1,4 +1,4 @@
-"""One trial: an ordinary run in one process, which tells Ray Tune the validation loss of each round."""
+"""One trial: an ordinary run in one process that reports the validation loss of each round to Ray Tune."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ LOSS, ROUND = "valid_loss", "round"
 
 
 def run_trial(config: TrainConfig) -> None:
-    """Runs within Ray Tune, until the run's own stop rule or until Tune ends it, always after a checkpoint.
+    """Runs within Ray Tune until the run's own stop rule or Tune ends it, always after a checkpoint.
 
-    Rounds that an earlier attempt has in its checkpoint are told first, so that the scheduler of a sweep that goes on
-    knows them; then the run goes on.
+    Rounds that an earlier attempt has in its checkpoint are reported first, so that the scheduler of a resumed sweep
+    knows them; then the run resumes.
 
     Args:
         config: The run, with one worker.
     """
     try:
         with run_monitor(config.run.dir) as monitor:
-            trainer = _trainer(config, monitor, on_round=_tell)
+            trainer = _trainer(config, monitor, on_round=_report)
             for entry in trainer.state.history:
-                _tell(entry)
+                _report(entry)
             trainer.fit()
     except UserError as error:  # such as a learning rate at which training diverges: no reason to end the sweep
         write_run_file(config.run.dir, FAILED, str(error))
-    except Exception as error:  # what settings that nobody would choose bring to light; another attempt would too
+    except Exception as error:  # such as odd settings bring to light; another attempt would fail too
         write_run_file(config.run.dir, FAILED, f"{type(error).__name__}: {error}")
 
 
 def finish_run(config: TrainConfig) -> dict[str, Any]:
-    """Trains a trial to its end, where Tune ended it before, and measures it on the test split.
+    """Trains a trial to its end, where Tune had stopped it early, and measures it on the test split.
 
     Args:
         config: The run, with one worker.
 
     Returns:
-        What metrics.json holds.
+        Content of metrics.json.
     """
     with run_monitor(config.run.dir) as monitor:
         return _trainer(config, monitor, on_round=lambda entry: None).run()
 
 
-def _tell(entry: dict[str, Any]) -> None:
+def _report(entry: dict[str, Any]) -> None:
     # Where Tune wants the trial to end, this does not return.
     if math.isfinite(entry["logloss"]):
         tune.report({ROUND: entry["round"], LOSS: entry["logloss"]})

@@ -15,8 +15,8 @@ from small_datasets import make_small_dataset
 from distributed_il.cli import main
 from distributed_il.core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.runtime.sweep.search import run_sweep
 from distributed_il.runtime.sweep.space import SweepConfig
-from distributed_il.runtime.sweep.sweep import sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
@@ -37,7 +37,7 @@ def swept(private_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
         model=ModelConfig(embedding_dim=4, init_std=0.1),
     )
     config = SweepConfig(space=str(place / "space.yaml"), trials=9, grace_rounds=2, reduction_factor=3)
-    return config, base, sweep(config, base)
+    return config, base, run_sweep(config, base)
 
 
 def states(run_dir: str) -> dict[str, int]:
@@ -92,7 +92,7 @@ def test_a_sweep_that_is_started_again_does_what_is_missing(swept: Any) -> None:
     lost = next(trial for trial in trials if trial is not best and trial.failed is None)
     before = states(base.run.dir)
     shutil.rmtree(lost.config.run.dir)
-    again, best_again, result_again = sweep(config, base)
+    again, best_again, result_again = run_sweep(config, base)
     after = states(base.run.dir)
     assert best_again.name == best.name
     assert result_again["test"] == pytest.approx(result["test"])
@@ -107,7 +107,7 @@ def test_another_sweep_in_the_same_place_is_refused(swept: Any, capsys: pytest.C
     config, base, _ = swept
     other = dataclasses.replace(base, model=ModelConfig(embedding_dim=8))
     with pytest.raises(UserError, match=r"belongs to a run with other settings: .*model\.embedding_dim"):
-        sweep(config, other)
+        run_sweep(config, other)
     argv = ["sweep", f"--sweep.space={config.space}", f"--data.path={base.data.path}", f"--run.dir={base.run.dir}"]
     assert main([*argv, "--sweep.trials=0"]) == 2
     assert "sweep.trials is 0; it must be at least 1" in capsys.readouterr().err

@@ -23,11 +23,11 @@ from distributed_il.runtime.launch import with_absolute_paths
 from distributed_il.runtime.preflight import check_cluster, check_run
 from distributed_il.runtime.sweep.outcome import Trial, best_of, read_trial
 from distributed_il.runtime.sweep.space import Domain, Settings, SweepConfig, draw, read_space, with_settings
-from distributed_il.runtime.sweep.sweep_page import sweep_page
+from distributed_il.runtime.sweep.sweep_page import render_sweep
 from distributed_il.runtime.sweep.trial import FAILED, LOSS, ROUND, finish_run, run_trial
 
 ATTEMPTS = 3
-"""A trial whose node is lost goes on elsewhere this often."""
+"""How often a trial whose node is lost resumes elsewhere."""
 _TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer output is not silent when it is told to be
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials have TensorBoard files of their own
@@ -35,21 +35,21 @@ _TUNE = {
 }
 
 
-def sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, dict[str, Any]]:
-    """Runs a sweep to its end; the same call goes on where one was stopped, and with more trials adds to it.
+def run_sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, dict[str, Any]]:
+    """Runs a sweep to its end; the same call resumes one that was stopped, and with more trials extends it.
 
-    A trial is a run with one worker and the global batch of the base, which gives what more workers would. It lies in
-    `run.dir`/trials, a run directory like any other.
+    A trial is a run with one worker and the global batch of the base, so it computes what more workers would. It lies
+    in `run.dir`/trials, a run directory like any other.
 
     Args:
         config: What to try.
         base: The run that all trials share; `run.dir` is the sweep's directory, `run.seed` draws the trials too.
 
     Returns:
-        All trials, the best by validation loss, and what the best one's metrics.json holds.
+        All trials, the best by validation loss, and the content of the best one's metrics.json.
 
     Raises:
-        UserError: Something is wrong that the user can cure, or no trial has a model.
+        UserError: A setting, file or resource is not as it must be, or no trial has a model.
     """
     base = with_absolute_paths(base)
     space = read_space(config.space, base)
@@ -59,7 +59,7 @@ def sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, d
             f"no trial will be stopped early: run.max_rounds is {base.run.max_rounds}, the grace {config.grace_rounds}"
         )
     if len(drawn) < config.trials:
-        _say(f"the space holds no more than {len(drawn)} different settings, so that there are as many trials")
+        _say(f"the space holds only {len(drawn)} different settings, so there are no more trials than that")
     runs = {f"{number:03d}": _run_of(base, settings, f"{number:03d}") for number, settings in enumerate(drawn)}
     datasets = [check_run(run) for run in runs.values()]
     with environment(_TUNE), ray_session(cpus=base.run.threads_per_worker):
@@ -120,7 +120,7 @@ def _run_trials(config: SweepConfig, base: TrainConfig, runs: dict[str, TrainCon
 
 
 class _Lines(tune.Callback):
-    """A line for each trial that has ended."""
+    """Writes a line for each trial that has ended."""
 
     def __init__(self, runs: dict[str, TrainConfig]) -> None:
         self._runs, self._left = runs, len(runs)
@@ -129,8 +129,8 @@ class _Lines(tune.Callback):
         name, last = trial.config["trial"], trial.last_result or {}
         self._left -= 1
         failed = read_run_file(self._runs[name].run.dir, FAILED)
-        told = f"{last[ROUND]} rounds, valid log loss {last[LOSS]:.4f}" if LOSS in last else "no round finished"
-        _say(f"trial {name}: {told if failed is None else failed}; {self._left} to go")
+        news = f"{last[ROUND]} rounds, valid log loss {last[LOSS]:.4f}" if LOSS in last else "no round finished"
+        _say(f"trial {name}: {news if failed is None else failed}; {self._left} to go")
 
 
 def _task(base: TrainConfig, function: Any) -> Any:
@@ -158,7 +158,7 @@ def _write(run_dir: str, space: Sequence[Domain], trials: Sequence[Trial], best:
         ],
     }
     write_run_file(run_dir, "sweep.json", to_json(facts))
-    write_run_file(run_dir, "sweep.html", sweep_page(space, trials, best, result))
+    write_run_file(run_dir, "sweep.html", render_sweep(space, trials, best, result))
 
 
 def _say(text: str) -> None:
