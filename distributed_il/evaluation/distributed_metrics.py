@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,8 @@ class ScoredRows(NamedTuple):
 
 
 def compute_metrics_over_ranks(
-    parts: Sequence[ScoredRows],
+    parts: Sequence[Any],
+    read: Callable[[Any], ScoredRows] = lambda part: part,
     *,
     collectives: Collectives,
     device: torch.device,
@@ -50,6 +51,7 @@ def compute_metrics_over_ranks(
     Args:
         parts: This rank's rows, as many parts as on any other rank, at least one; a user's rows are all in one part of
             one rank. Scores are of one dtype on all ranks. Each part is taken from the sequence as it is needed.
+        read: Makes scored rows of a part, which by default is such.
         collectives: The ranks.
         device: Where collectives work.
         cutoffs: k of each ndcg@k.
@@ -63,13 +65,13 @@ def compute_metrics_over_ranks(
         RuntimeError: Another rank has raised one of these.
     """
     if collectives.world_size == 1 and len(parts) == 1:
-        rows = parts[0]
+        rows = read(parts[0])
         return compute_metrics(*rows[:3], probabilities=rows.probabilities, cutoffs=cutoffs)
     problem = FirstError()
     sums: dict[str, float] = {}
     ranges: ScoreRanges | None = None
     for number in range(len(parts)):
-        rows = parts[number]
+        rows = read(parts[number])
         with problem.kept():
             check_columns(*rows)
         if problem.error is not None:

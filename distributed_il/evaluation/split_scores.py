@@ -1,4 +1,4 @@
-"""Scores of a whole split, every row exactly once, each at the rank that measures its user, in a local file there."""
+"""A split read, scored and measured: every row exactly once, at the rank that has its user, from a file there."""
 
 from __future__ import annotations
 
@@ -21,61 +21,6 @@ from distributed_il.evaluation.baselines import user_item_bias
 from distributed_il.evaluation.distributed_metrics import ScoredRows, compute_metrics_over_ranks
 from distributed_il.methods.losses import log_loss
 from distributed_il.models.learner import Learner
-
-
-class UserParts(Sequence[NDArray[Any]]):
-    """Records with a `user_id`, in a local file; user u lies in part (u // world_size) mod parts with all its rows."""
-
-    def __init__(self, parts: int, world_size: int) -> None:
-        """Has no rows yet.
-
-        Args:
-            parts: How many, from 1 to 2**16.
-            world_size: Ranks that the users are dealt to.
-        """
-        self._parts, self._world_size = parts, world_size
-        self._file: RecordFile | None = None
-        self._bounds: list[NDArray[np.int64]] = []
-
-    def add(self, records: NDArray[Any]) -> None:
-        """Puts rows with those of their users.
-
-        Args:
-            records: Structured array [n], of the same dtype in every call.
-
-        Raises:
-            UserError: The disk is full.
-        """
-        if self._file is None:
-            self._file = RecordFile(records.dtype, "the scored rows of a split")
-        # 16 bits, because numpy sorts these by radix.
-        part = (records["user_id"] // self._world_size % self._parts).astype(np.uint16)
-        counts = np.bincount(part, minlength=self._parts)
-        start = self._file.size
-        self._file.append(records[np.argsort(part, kind="stable")])
-        self._bounds.append(start + np.append(0, np.cumsum(counts)))
-
-    def __len__(self) -> int:
-        """How many parts."""
-        return self._parts
-
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
-        """A part's rows, in the order in which they were added."""
-        if isinstance(index, slice):
-            return [self[part] for part in range(self._parts)[index]]
-        part = range(self._parts)[index]
-        if self._file is None:
-            raise ValueError("no rows were added")
-        return np.concatenate([*self._slices(self._file.records(), part)])
-
-    def _slices(self, records: NDArray[Any], part: int) -> Iterator[NDArray[Any]]:
-        for bounds in self._bounds:
-            yield records[bounds[part] : bounds[part + 1]]
-
 
 COLUMNS = ("user_id", "item_id", "label")
 ROW = np.dtype([("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
@@ -118,7 +63,7 @@ class SplitReader:
         self._kept: RecordFile | None = None
 
     def pieces(self) -> Iterator[NDArray[Any]]:
-        """The rank's rows, arrays of dtype `ROW`: as many pieces as `sizes`, the last may have fewer rows or none.
+        """Yields the rank's rows as arrays of `ROW`: as many pieces as `sizes`, the last may have fewer rows or none.
 
         The first reading keeps them in a local file, the others take them from there.
         """
@@ -138,7 +83,7 @@ class SplitReader:
         self._kept = kept
 
     def _read(self) -> Iterator[NDArray[Any]]:
-        """The rows in pieces of `PIECE_ROWS`, however long the blocks are."""
+        """Yields the rows in pieces of `PIECE_ROWS`, however long the blocks are."""
         left = total = sum(block.rows for block in self._blocks)
         piece, filled = np.empty(min(left, PIECE_ROWS), ROW), 0
         for columns in self._reader.read(self._blocks, COLUMNS):
@@ -154,6 +99,60 @@ class SplitReader:
                     piece, filled = np.empty(min(left, PIECE_ROWS), ROW), 0
         if math.ceil(total / PIECE_ROWS) < len(self.sizes):
             yield piece  # another rank has one row more
+
+
+class UserParts(Sequence[NDArray[Any]]):
+    """Records with a `user_id`, in a local file; user u lies in part (u // world_size) mod parts with all its rows."""
+
+    def __init__(self, parts: int, world_size: int) -> None:
+        """Has no rows yet.
+
+        Args:
+            parts: How many, from 1 to 2**16.
+            world_size: Ranks that the users are dealt to.
+        """
+        self._parts, self._world_size = parts, world_size
+        self._file: RecordFile | None = None
+        self._bounds: list[NDArray[np.int64]] = []
+
+    def add(self, records: NDArray[Any]) -> None:
+        """Puts rows with those of their users.
+
+        Args:
+            records: Structured array [n], of the same dtype in every call.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        if self._file is None:
+            self._file = RecordFile(records.dtype, "the scored rows of a split")
+        # 16 bits, because numpy sorts these by radix.
+        part = (records["user_id"] // self._world_size % self._parts).astype(np.uint16)
+        counts = np.bincount(part, minlength=self._parts)
+        start = self._file.size
+        self._file.append(records[np.argsort(part, kind="stable")])
+        self._bounds.append(start + np.append(0, np.cumsum(counts)))
+
+    def __len__(self) -> int:
+        """Returns how many parts there are."""
+        return self._parts
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+        """Returns a part's rows, in the order in which they were added."""
+        if isinstance(index, slice):
+            return [self[part] for part in range(self._parts)[index]]
+        part = range(self._parts)[index]
+        if self._file is None:
+            raise ValueError("no rows were added")
+        return np.concatenate([*self._slices(self._file.records(), part)])
+
+    def _slices(self, records: NDArray[Any], part: int) -> Iterator[NDArray[Any]]:
+        for bounds in self._bounds:
+            yield records[bounds[part] : bounds[part + 1]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -175,7 +174,7 @@ class SplitScores:
         return self._evaluate(model_scores)
 
     def baseline_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
-        """The metrics of the two baselines on the same rows, fitted on the training rows; likewise together.
+        """Computes the metrics of the two baselines on the same rows, fitted on the training rows; likewise together.
 
         Args:
             dataset: The dataset that the split belongs to.
@@ -183,17 +182,16 @@ class SplitScores:
         return {name: self._evaluate(predict) for name, predict in baseline_predictors(dataset).items()}
 
     def _evaluate(self, columns: Predict) -> dict[str, Any]:
-        scored = _Mapped(self.parts, columns)
-        return compute_metrics_over_ranks(scored, collectives=self._collectives, device=self._device)
+        return compute_metrics_over_ranks(self.parts, columns, collectives=self._collectives, device=self._device)
 
 
 def model_scores(rows: NDArray[Any]) -> ScoredRows:
-    """What the model makes of some rows of `SplitScores.parts`."""
+    """Returns what the model makes of some rows of `SplitScores.parts`."""
     return ScoredRows(rows["user_id"], rows["logit"], rows["label"])
 
 
 def baseline_predictors(dataset: Dataset) -> dict[str, Predict]:
-    """The two baselines, fitted on the training rows.
+    """Fits the two baselines on the training rows.
 
     Args:
         dataset: Which rows.
@@ -212,25 +210,6 @@ def baseline_predictors(dataset: Dataset) -> dict[str, Predict]:
         return ScoredRows(rows["user_id"], score, rows["label"], np.clip(score, 1e-6, 1 - 1e-6))
 
     return {"item_mean": item_mean, "user_item_bias": both}
-
-
-class _Mapped(Sequence[ScoredRows]):
-    """A function of each part, computed as the part is asked for."""
-
-    def __init__(self, parts: Sequence[NDArray[Any]], function: Predict) -> None:
-        self._parts, self._function = parts, function
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    @overload
-    def __getitem__(self, index: int) -> ScoredRows: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ScoredRows]: ...
-    def __getitem__(self, index: int | slice) -> ScoredRows | Sequence[ScoredRows]:
-        if isinstance(index, slice):
-            return _Mapped(self._parts[index], self._function)
-        return self._function(self._parts[index])
 
 
 def score_split(learner: Learner, split: SplitReader, collectives: Collectives) -> SplitScores:
