@@ -1,4 +1,4 @@
-"""A trained model in use: pairs scored and annotated, items recommended, each as a job over sharded input."""
+"""Scores and annotates pairs and recommends items with a trained model, each as a Ray Data job over sharded input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import GivenPairs, PairSource, SplitPairs
 from distributed_il.inference.recommendations import Recommendations, read_users
 from distributed_il.inference.result_parts import ResultParts, Work
-from distributed_il.runtime.ray_data import silence
+from distributed_il.runtime.ray_data import quiet_execution
 
 _COUNTS, _REFUSED = "counts", "refused"
 
@@ -35,7 +35,7 @@ def run_work(work: Work, output: str, *, workers: int | None, on_progress: Stage
     Args:
         work: What to make.
         output: Directory of the parts, a local path or a pyarrow URI, that all nodes see.
-        workers: Parts made side by side, each on one CPU; None for as many as Ray has CPUs.
+        workers: Parts made in parallel, each on one CPU; None for as many as Ray has CPUs.
         on_progress: Told how far it is.
 
     Returns:
@@ -66,7 +66,7 @@ def run_work(work: Work, output: str, *, workers: int | None, on_progress: Stage
 
 
 def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | None) -> Iterator[dict[str, int]]:
-    """Counts of the parts, as they are done."""
+    """Yields the counts of each part, as it is done."""
     shared = ray.put(work)
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | No
     at_once = ray.data.TaskPoolStrategy(size=min(workers, len(todo)) if workers else None)
     # A block, and so a task, for each part.
     rows = ray.data.range(len(todo), override_num_blocks=len(todo)).map(make, num_cpus=1, compute=at_once)
-    silence(rows)
+    quiet_execution(rows)
     for row in rows.iter_rows():
         if row[_REFUSED]:
             raise UserError(row[_REFUSED])

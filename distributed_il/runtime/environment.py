@@ -1,4 +1,4 @@
-"""Environment variables that Ray is to find. Import this module before Ray: some are read at that moment."""
+"""Environment variables for Ray. Import this module before Ray, which reads some of them at import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers stay where module:Class is found
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a run's end and a lost worker are noticed within this time
 }
-"""For every Ray that is worked on."""
+"""For every Ray cluster."""
 PRIVATE = {
     # Read tasks ask for no CPU, so Ray would end their processes after a second without work, and every pass would
     # wait seconds for new ones; 64 idle processes may stay instead of one a CPU.
@@ -26,7 +26,7 @@ PRIVATE = {
     "RAY_task_events_report_interval_ms": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody reclaims this machine
 }
-"""For a Ray of one machine that lives as long as one run."""
+"""For a private Ray on this machine that lives as long as one run."""
 
 # On a machine of few cores Ray warns on standard output of more processes than cores, which is what is wanted here.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started")

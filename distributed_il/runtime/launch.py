@@ -1,4 +1,4 @@
-"""Starts a run on Ray Train, shows where it is, and brings its result or its error to the caller."""
+"""Starts a run on Ray Train, shows its progress, and brings its result or its error to the caller."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from distributed_il.runtime.worker import train_loop
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.run_state import Leaving
 
-LOOK_EVERY_S = 0.3
+POLL_S = 0.3
 GRACE_S = 60.0
 """How long a run that was asked to stop may take to its next checkpoint."""
 
@@ -68,7 +68,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
             raise _interruption(received)
         check_cluster(config, dataset)
         channel = RunChannel()
-        training = _fit_aside(make_trainer(config, counts, channel))
+        training = _fit_in_thread(make_trainer(config, counts, channel))
         _follow(training, channel, line, received)
         result = _result(training, channel)
         if result is not None:
@@ -78,7 +78,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
 
 
 def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel) -> SupervisedTrainer:
-    """The Ray Train job of a run.
+    """Returns the Ray Train job of a run.
 
     Args:
         config: The run, with absolute paths.
@@ -112,7 +112,7 @@ def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel
 
 
 class FailureNotes(UserCallback):
-    """Runs in Ray Train's controller: says that workers failed, and ends the run if a restart would not help."""
+    """Runs in Ray Train's controller: reports that workers failed, and ends the run if a restart would not help."""
 
     def __init__(self, channel: RunChannel) -> None:
         """Takes the channel of the run."""
@@ -142,7 +142,7 @@ def _interruption(received: list[int]) -> BaseException:
 
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
-    """The run with full paths, which mean the same in every process."""
+    """Returns the run with absolute paths, which mean the same in every process."""
     start = config.run.start_from
     return dataclasses.replace(
         config,
@@ -157,7 +157,7 @@ def _absolute(path: str) -> str:
     return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
-def _fit_aside(trainer: SupervisedTrainer) -> Future[Any]:
+def _fit_in_thread(trainer: SupervisedTrainer) -> Future[Any]:
     """Runs `fit` in a thread of its own: there Ray leaves signals to the main thread, which has the console."""
     done: Future[Any] = Future()
 
@@ -172,7 +172,7 @@ def _fit_aside(trainer: SupervisedTrainer) -> Future[Any]:
 
 
 def _follow(training: Future[Any], channel: RunChannel, line: ProgressLine, received: list[int]) -> None:
-    """Shows what the channel brings until the training ends, or until it has to be left."""
+    """Shows what comes over the channel until training ends, or has to be abandoned."""
     stop_by = math.inf
     while not training.done():
         _wait(training)
@@ -191,13 +191,13 @@ def _follow(training: Future[Any], channel: RunChannel, line: ProgressLine, rece
 
 def _wait(training: Future[Any]) -> None:
     try:
-        training.exception(timeout=LOOK_EVERY_S)
+        training.exception(timeout=POLL_S)
     except TimeoutError:
         return
 
 
 def _result(training: Future[Any], channel: RunChannel) -> dict[str, Any] | None:
-    """The run's result; None where it was stopped before it had one."""
+    """Returns the run's result; None if it was stopped before it had one."""
     refusal = channel.refusal()
     if refusal is not None:
         raise UserError(refusal)

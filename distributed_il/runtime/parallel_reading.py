@@ -1,4 +1,4 @@
-"""Reads the files of a source side by side, each in a task of Ray Data, on whatever nodes have a CPU to spare."""
+"""Reads the files of a source in parallel, each in a task of Ray Data, on whatever nodes have a CPU to spare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import ray.data
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.sources.reader import RawReader
-from distributed_il.runtime.ray_data import rest, silence
+from distributed_il.runtime.ray_data import pace_execution, quiet_execution
 
 _BLOCK_BYTES = 32 << 20
 """Bytes that a task collects before it hands them on."""
@@ -93,21 +93,21 @@ def _execution(reader: RawReader, workers: int) -> ray.data.Dataset:
         num_cpus=1,
         compute=ray.data.TaskPoolStrategy(size=min(workers, reader.num_files)),
     )
-    silence(rows)
-    rest(rows)
+    quiet_execution(rows)
+    pace_execution(rows)
     rows.context.target_max_block_size = _BLOCK_BYTES
     return rows
 
 
 def _row(kind: str, content: pa.Buffer) -> pa.Table:
-    """All of it as one row: Ray Data may join or cut rows anew, but never inside a row."""
+    """Returns all of it as one row: Ray Data joins and cuts between rows, never inside one."""
     bounds = pa.array([0, content.size], pa.int64()).buffers()[1]
     binary = pa.Array.from_buffers(pa.large_binary(), 1, [None, bounds, content])  # no copy
     return pa.table({"kind": [kind], "content": binary}, schema=_ROW)
 
 
 def _encoded(table: pa.Table) -> pa.Buffer:
-    """The table as bytes, its ids numbered within it."""
+    """Returns the table as bytes, its ids numbered within it."""
     for entity in ("user", "item"):
         place = table.schema.get_field_index(entity)
         table = table.set_column(place, entity, pc.dictionary_encode(table.column(entity).combine_chunks()))

@@ -1,4 +1,4 @@
-"""What is checked before a run begins, so that it fails at once, on the driver, with nothing half-written."""
+"""Checks before a run begins, so that it fails at once, on the driver, with nothing half-written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
 _JOB_FILES = "/runtime_resources/working_dir_files/"
 """Where Ray unpacks the working directory of a job."""
 PROBE_WITHIN_S = 45.0
-"""How long a node may take to look at its storage; more than the start of a process on a busy one."""
+"""How long a node may take to check its storage; more than a process takes to start on a busy one."""
 
 
 def check_run(config: TrainConfig) -> Dataset:
@@ -48,8 +48,8 @@ def check_run(config: TrainConfig) -> Dataset:
     make_method(config.method)
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
-    _check_fewer_workers(config.run, dataset)
-    _check_place(config)
+    _check_min_workers(config.run, dataset)
+    _check_run_dir(config)
     manifest = CheckpointStore(config.run.dir).manifest("last")
     if manifest is not None:
         check_same_run(config, dataset, manifest)
@@ -68,14 +68,14 @@ def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
         dataset: Its data.
 
     Raises:
-        UserError: A node does not, or can't say.
+        UserError: A node does not, or does not answer.
     """
     here = ray.get_runtime_context().get_node_id()
     nodes = {node: address for node, address in _nodes().items() if node != here}
     if not nodes:
         return
     with _probe(config.run.dir) as name:
-        task = ray.remote(num_cpus=0, max_retries=0)(look)
+        task = ray.remote(num_cpus=0, max_retries=0)(check_node)
         answers = {
             task.options(label_selector={"ray.io/node-id": node}).remote(
                 config.run.dir, name, config.data.path, dataset.fingerprint
@@ -84,21 +84,21 @@ def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
         }
         arrived, missing = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_WITHIN_S)
         for answer in arrived:
-            complaint = _complaint(answer)
-            if complaint is not None:
-                raise UserError(f"node {nodes[answers[answer]]}: {complaint}")
+            problem = _problem(answer)
+            if problem is not None:
+                raise UserError(f"node {nodes[answers[answer]]}: {problem}")
         for answer in missing:
             ray.cancel(answer, force=True)
         silent = [nodes[answers[answer]] for answer in missing if answers[answer] in _nodes()]
         if silent:
             raise UserError(
-                f"node {silent[0]} did not look at run.dir {config.run.dir} and data.path {config.data.path} within "
+                f"node {silent[0]} did not check run.dir {config.run.dir} and data.path {config.data.path} within "
                 f"{PROBE_WITHIN_S:.0f} s; see whether its storage answers, or take the node out of the cluster"
             )
 
 
 def _nodes() -> dict[str, str]:
-    """Addresses, by id, of the nodes that can have workers."""
+    """Returns the addresses, by id, of the nodes that can have workers."""
     return {
         node["NodeID"]: node["NodeManagerAddress"]
         for node in ray.nodes()
@@ -106,13 +106,13 @@ def _nodes() -> dict[str, str]:
     }
 
 
-def _complaint(answer: Any) -> str | None:
-    """What `look` returned, or what kept it from returning."""
+def _problem(answer: Any) -> str | None:
+    """Returns what `check_node` returned, or what kept it from returning."""
     try:
         return ray.get(answer)
     except RayError as error:
         last = str(error).strip().splitlines()[-1]
-        return f"run.dir and data.path could not be looked at ({last}); all nodes need the same packages and storage"
+        return f"run.dir and data.path could not be checked ({last}); all nodes need the same packages and storage"
 
 
 def _check_workers(workers: int, dataset: Dataset) -> None:
@@ -133,7 +133,7 @@ def _check_workers(workers: int, dataset: Dataset) -> None:
             )
 
 
-def _check_fewer_workers(run: RunConfig, dataset: Dataset) -> None:
+def _check_min_workers(run: RunConfig, dataset: Dataset) -> None:
     if run.min_workers in (None, run.workers) or run.min_workers in possible_workers(run, dataset):
         return
     fitting = worker_counts(dataset.lanes, run.global_batch_size, at_least=1, at_most=run.workers)
@@ -145,7 +145,7 @@ def _check_fewer_workers(run: RunConfig, dataset: Dataset) -> None:
 
 
 def possible_workers(run: RunConfig, dataset: Dataset) -> list[int]:
-    """The numbers of workers that a run may have, ascending.
+    """Returns the numbers of workers that a run may have, ascending.
 
     Args:
         run: The run.
@@ -156,8 +156,8 @@ def possible_workers(run: RunConfig, dataset: Dataset) -> list[int]:
     return worker_counts(dataset.lanes, run.global_batch_size, at_least=run.min_workers, at_most=run.workers)
 
 
-def _check_place(config: TrainConfig) -> None:
-    """Refuses a directory that holds other things than a run; the dataset's own directory is welcome."""
+def _check_run_dir(config: TrainConfig) -> None:
+    """Refuses a directory that holds something other than a run; the dataset's own directory is fine."""
     if _JOB_FILES in config.run.dir:
         raise UserError(
             f"run.dir {config.run.dir} lies in the job's copy of its working directory, which does not outlive the "
@@ -179,7 +179,7 @@ def _check_place(config: TrainConfig) -> None:
 
 @contextmanager
 def _probe(run_dir: str) -> Generator[str]:
-    """A small file in the run's directory, for as long as the block lasts."""
+    """Writes a small file to the run's directory, and deletes it at the end of the block."""
     fs, root = filesystem(run_dir)
     name = f".probe-{uuid.uuid4().hex}"
     try:
@@ -194,8 +194,8 @@ def _probe(run_dir: str) -> Generator[str]:
         fs.delete_file(f"{root}/{name}")
 
 
-def look(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
-    """Runs on a node.
+def check_node(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
+    """Checks, on a node, that it sees the run's directory and the dataset as the driver does.
 
     Args:
         run_dir: Directory of the run.

@@ -22,31 +22,31 @@ from distributed_il.core.files import is_local
 from distributed_il.data.dataset import Block, Dataset
 
 PAUSE_S = 0.02
-"""Rest of Ray Data's scheduling loop between two turns."""
+"""Sleep of Ray Data's scheduling loop between two turns."""
 MOST_PAUSES = 10
-"""Rests between two turns while rows lie ready: a turn takes 2 ms of the interpreter from the step."""
+"""Sleeps between two turns while rows lie ready: a turn takes 2 ms of the interpreter from the step."""
 
 
-def silence(rows: ray.data.Dataset) -> None:
-    """Keeps bars, plans and errors of an execution off the console: every error is raised to who reads the rows."""
+def quiet_execution(rows: ray.data.Dataset) -> None:
+    """Keeps progress bars, plans and errors of an execution off the console: its reader gets every error raised."""
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     rows.context.enable_progress_bars = False
     rows.context.print_on_execution_start = False
 
 
-def rest(rows: ray.data.Dataset) -> None:
-    """Lets the scheduling loop rest, which is a thread of the process that works on the rows.
+def pace_execution(rows: ray.data.Dataset) -> None:
+    """Makes the scheduling loop sleep between two turns; it is a thread of the process that works on the rows.
 
-    Once as many bytes lie ready as may, the loop is told at once that there is more to read, leaves it, and turns
-    without end: on the interpreter lock it slows a training step by ten times. While rows lie ready, the loop has
-    nothing to do but to keep them coming, and rests for longer; the rest ends soon after the last of them is taken,
-    as whoever reads now waits for what the next turn starts.
+    Once the allowed bytes lie ready, the loop is told at once that there is more to read, leaves it, and spins: holding
+    the interpreter lock, it slows a training step by ten times. While rows lie ready, the loop only has to keep them
+    coming, and sleeps longer; it wakes soon after the last of them is taken, as the reader then waits for what the next
+    turn starts.
     """
     context = rows.context
-    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, _Pause]
+    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, _Pacer]
 
 
-class _Pause(ExecutionCallback):
+class _Pacer(ExecutionCallback):
     def on_execution_step(self, executor: StreamingExecutor) -> None:
         for _ in range(MOST_PAUSES):
             time.sleep(PAUSE_S)
@@ -69,7 +69,7 @@ class RayBlockReader:
     """Reads blocks in tasks of Ray Data, ahead of the one in use; a `BlockReader`.
 
     Every call of `read` is an execution of its own on the reader's own node, bounded in tasks and in bytes, so that
-    the workers of a run read side by side. The tasks ask for no CPU: the workers of a run may hold all of them.
+    the workers of a run read in parallel. The tasks ask for no CPU: the workers of a run may hold all of them.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class RayBlockReader:
                     for row in range(table.num_rows):
                         yield _take_row(table, row, next(expected, None), columns)
         except Exception as error:
-            raise _cause(error) from error
+            raise _unwrapped(error) from error
         if (missing := next(expected, None)) is not None:
             raise RuntimeError(f"Ray Data ended before {missing[1]}, number {missing[0]} of {len(blocks)}")
 
     def _execution(self, blocks: Sequence[Block], columns: Sequence[str]) -> ray.data.Dataset:
-        source = _BlockSource(self._dataset, _parts(blocks, self._rows_per_task), tuple(columns))
+        source = _BlockSource(self._dataset, _assign_tasks(blocks, self._rows_per_task), tuple(columns))
         rows = ray.data.read_datasource(
             source,
             num_cpus=0,
@@ -130,8 +130,8 @@ class RayBlockReader:
             label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
             fallback_strategy=[{"label_selector": {}}],
         )
-        silence(rows)
-        rest(rows)
+        quiet_execution(rows)
+        pace_execution(rows)
         options = rows.context.execution_options
         options.preserve_order = True
         options.resource_limits = options.resource_limits.copy(object_store_memory=self._read_ahead_bytes)
@@ -139,7 +139,7 @@ class RayBlockReader:
 
 
 class _BlockSource(Datasource):
-    """Read tasks for blocks that are already dealt to tasks."""
+    """Read tasks for blocks that are already assigned to tasks."""
 
     def __init__(
         self, dataset: ray.ObjectRef[Dataset], parts: Sequence[Sequence[NumberedBlock]], columns: tuple[str, ...]
@@ -161,8 +161,8 @@ class _BlockSource(Datasource):
         ]
 
 
-def _parts(blocks: Sequence[Block], rows_per_task: int) -> list[list[NumberedBlock]]:
-    """Deals consecutive blocks to tasks; the first task has one block alone, so that the reader's user can begin."""
+def _assign_tasks(blocks: Sequence[Block], rows_per_task: int) -> list[list[NumberedBlock]]:
+    """Assigns consecutive blocks to tasks; the first task has one block alone, so that the reader can begin."""
     parts: list[list[NumberedBlock]] = [[(0, blocks[0])]]
     rows = rows_per_task
     for numbered in enumerate(blocks[1:], start=1):
@@ -190,14 +190,14 @@ def _read_task(
 
 
 def _as_row(number: int, table: pa.Table) -> pa.Table:
-    """A block as one row of lists, without a copy: Ray Data may join or cut rows anew, but never inside a row."""
+    """Returns a block as one row of lists, without a copy: Ray Data joins and cuts between rows, never inside one."""
     bounds = pa.array([0, table.num_rows], pa.int64())
     lists = {name: pa.LargeListArray.from_arrays(bounds, table.column(name).chunk(0)) for name in table.column_names}
     return pa.table({_NUMBER: pa.array([number], pa.int64()), **lists})
 
 
 def _take_row(table: pa.Table, row: int, expected: NumberedBlock | None, columns: Sequence[str]) -> Arrays:
-    """The arrays of a block, without a copy, if it is the one whose turn it is."""
+    """Returns the arrays of a block, without a copy, if it is the one that is due."""
     number = table.column(_NUMBER)[row].as_py()
     if expected is None or number != expected[0]:
         raise RuntimeError(f"Ray Data delivered block number {number} where {expected} was due")
@@ -216,8 +216,8 @@ class _ReadRefusedError(Exception):
         self.message = message
 
 
-def _cause(error: Exception) -> Exception:
-    """The error for people that lies inside Ray's wrapping, or else the error itself."""
+def _unwrapped(error: Exception) -> Exception:
+    """Returns the error for people that Ray has wrapped, or else the error itself."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, _ReadRefusedError):

@@ -1,4 +1,4 @@
-"""A Ray to work on: the cluster that this process belongs to, or a private one that lasts as long as the work."""
+"""Connects to the Ray cluster that this process belongs to, or starts a private one for as long as the work lasts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STORE_BYTES_PER_CPU = 64 << 20
 
 @contextmanager
 def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
-    """Makes Ray usable inside, without its noise.
+    """Makes Ray usable inside the block, without its noise.
 
     A Ray that this process has already initialised is used as it is and left running; `RAY_ADDRESS`, which is set
     inside a Ray job too, names a cluster to join; otherwise a private Ray starts on this machine and ends with the
@@ -29,10 +29,10 @@ def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
 
     Args:
         cpus: CPUs that the work asks for; a private Ray offers at least as many, whatever the machine has.
-        shared_bytes: Bytes of objects that the work will share between processes; a private Ray makes room for them.
+        shared_bytes: Bytes of objects that processes will share; a private Ray's object store is that much larger.
 
     Yields:
-        Whether it is a private one, started here.
+        Whether Ray is a private one, started here.
 
     Raises:
         UserError: The cluster at `RAY_ADDRESS` can't be joined.
@@ -49,15 +49,15 @@ def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
             else:
                 _join(address)
             ended.callback(ray.shutdown)
-            ended.enter_context(_without_its_lines())
+            ended.enter_context(_without_ray_output())
         yield private
 
 
 @contextmanager
-def _without_its_lines() -> Generator[None]:
-    """Keeps what Ray has to say of lost nodes and workers off the console, where a run says it in its own words.
+def _without_ray_output() -> Generator[None]:
+    """Keeps Ray's messages about lost nodes and workers off the console; a run reports these itself.
 
-    No setting of Ray does.
+    Ray has no setting for that.
     """
     printed = ray_worker.print_to_stdstream
     ray_worker.print_to_stdstream = lambda *_, **__: None

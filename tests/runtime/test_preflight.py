@@ -11,7 +11,7 @@ import pytest
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
-from distributed_il.runtime.preflight import check_run, look, possible_workers
+from distributed_il.runtime.preflight import check_node, check_run, possible_workers
 
 MakeDataset = Callable[..., Dataset]
 
@@ -113,7 +113,7 @@ def test_a_node_that_sees_what_the_driver_sees_has_no_complaint_and_leaves_nothi
     tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     (tmp_path / "probe").touch()
-    assert look(str(tmp_path), "probe", tiny_dataset.path, tiny_dataset.fingerprint) is None
+    assert check_node(str(tmp_path), "probe", tiny_dataset.path, tiny_dataset.fingerprint) is None
     assert {entry.name for entry in tmp_path.iterdir()} == {"probe", "dataset"}
 
 
@@ -121,7 +121,9 @@ def test_a_node_that_sees_another_directory_or_dataset_says_which(make_dataset: 
     ours, other = make_dataset("ours"), make_dataset("other", seed=1)
     (tmp_path / "probe").touch()
     place = str(tmp_path)
-    assert "is not the directory that the driver sees" in str(look(place, "none", ours.path, ours.fingerprint))
-    assert "is not the directory that the driver sees" in str(look(f"{place}/no", "none", ours.path, ours.fingerprint))
-    assert "another dataset than the driver sees" in str(look(place, "probe", other.path, ours.fingerprint))
-    assert "(the driver sees it;" in str(look(place, "probe", f"{place}/absent", ours.fingerprint))
+    assert "is not the directory that the driver sees" in str(check_node(place, "none", ours.path, ours.fingerprint))
+    assert "is not the directory that the driver sees" in str(
+        check_node(f"{place}/no", "none", ours.path, ours.fingerprint)
+    )
+    assert "another dataset than the driver sees" in str(check_node(place, "probe", other.path, ours.fingerprint))
+    assert "(the driver sees it;" in str(check_node(place, "probe", f"{place}/absent", ours.fingerprint))

@@ -119,7 +119,7 @@ def test_the_scheduling_loop_rests_until_all_that_lies_ready_is_taken(
     monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
     # The executor has ready[n] blocks after n + 1 rests.
     executor = cast("StreamingExecutor", SimpleNamespace(_consumer_idling=lambda: ready[len(rests) - 1] == 0))
-    ray_data._Pause().on_execution_step(executor)
+    ray_data._Pacer().on_execution_step(executor)
     assert rests == [ray_data.PAUSE_S] * pauses
 
 
@@ -127,17 +127,17 @@ def test_the_scheduling_loop_rests_long_once_a_real_reading_is_ahead(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rested_long = threading.Event()
-    on_execution_step = ray_data._Pause.on_execution_step
+    on_execution_step = ray_data._Pacer.on_execution_step
     rests: list[float] = []
 
-    def turn(pause: ray_data._Pause, executor: StreamingExecutor) -> None:
+    def turn(pause: ray_data._Pacer, executor: StreamingExecutor) -> None:
         rests.clear()
         on_execution_step(pause, executor)
         if len(rests) == ray_data.MOST_PAUSES:
             rested_long.set()
 
     monkeypatch.setattr(ray_data, "time", SimpleNamespace(sleep=rests.append))
-    monkeypatch.setattr(ray_data._Pause, "on_execution_step", turn)
+    monkeypatch.setattr(ray_data._Pacer, "on_execution_step", turn)
     with closing(RayBlockReader(dataset, rows_per_task=1).read(interleaved(dataset)[:8], COLUMNS)) as blocks:
         next(blocks)
         assert rested_long.wait(60)
@@ -153,4 +153,4 @@ def test_the_scheduling_loop_rests_in_every_reading(dataset: Dataset, monkeypatc
         assert set(rests) == {ray_data.PAUSE_S}
         # What one reading sets up is not handed on to the next.
         callbacks = reader._execution(blocks, COLUMNS).context.custom_execution_callback_classes
-        assert callbacks.count(ray_data._Pause) == 1
+        assert callbacks.count(ray_data._Pacer) == 1
