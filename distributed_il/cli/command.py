@@ -12,19 +12,12 @@ from distributed_il.cli.options import read_options
 
 @dataclass(frozen=True, slots=True)
 class ConfigCommand:
-    """Reads a dataclass from the arguments and calls a function with it.
-
-    Attributes:
-        name: The command's name.
-        about: What it does, for `--help`.
-        config: The dataclass as `module:Class`, imported only when the command is called.
-        execute: Does the work and prints what came of it.
-    """
+    """Reads a dataclass from the arguments and calls a function with it."""
 
     name: str
-    about: str
-    config: str
-    execute: Callable[[Any], None]
+    about: str  # what it does, for `--help`
+    config: str  # the dataclass as `module:Class`, imported only when the command is called
+    execute: Callable[[Any], None]  # does the work and prints what came of it
 
     def read(self, argv: Sequence[str]) -> Any:
         """Returns the dataclass that the arguments describe.

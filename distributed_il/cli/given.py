@@ -21,34 +21,21 @@ _SWITCHES = {"-h": "--help", "--help": "--help", "--print_config": "--print_conf
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key with its value, as it was given.
+    """One key with its value, as it was given."""
 
-    Attributes:
-        key: Dotted: `run.seed`.
-        value: A plain value from a file; text from a flag or the environment; None for a flag without a value.
-        place: For messages: the file, the variable or the flag.
-    """
-
-    key: str
-    value: Any
-    place: str
+    key: str  # dotted: `run.seed`
+    value: Any  # a plain value from a file; text from a flag or the environment; None for a flag without a value
+    place: str  # for messages: the file, the variable or the flag
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Everything given to one command.
+    """Everything given to one command."""
 
-    Attributes:
-        files: Paths of configuration files, in order.
-        from_files: Their settings.
-        texts: Settings from the environment, then from flags.
-        switches: `--help` and `--print_config`, where given.
-    """
-
-    files: tuple[str, ...]
-    from_files: tuple[Setting, ...]
-    texts: tuple[Setting, ...]
-    switches: tuple[str, ...]
+    files: tuple[str, ...]  # paths of configuration files, in order
+    from_files: tuple[Setting, ...]  # their settings
+    texts: tuple[Setting, ...]  # settings from the environment, then from flags
+    switches: tuple[str, ...]  # `--help` and `--print_config`, where given
 
     @property
     def settings(self) -> tuple[Setting, ...]:

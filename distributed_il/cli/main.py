@@ -15,15 +15,10 @@ from distributed_il.core.errors import UserError
 
 
 class Command(NamedTuple):
-    """A command, imported only when it is called: `--help` need not wait for torch and Ray.
+    """A command, imported only when it is called: `--help` need not wait for torch and Ray."""
 
-    Attributes:
-        place: What has the functions `read` and `run`: a module, or an object in one as `module:NAME`.
-        about: What the command does, in a line.
-    """
-
-    place: str
-    about: str
+    place: str  # what has the functions `read` and `run`: a module, or an object in one as `module:NAME`
+    about: str  # what the command does, in a line
 
     def load(self) -> Any:
         """Imports the command."""

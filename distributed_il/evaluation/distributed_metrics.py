@@ -15,19 +15,12 @@ from distributed_il.evaluation.metrics import check_columns, compute_metrics, de
 
 
 class ScoredRows(NamedTuple):
-    """All rows of some users, as `compute_metrics` takes them.
+    """All rows of some users, as `compute_metrics` takes them."""
 
-    Attributes:
-        user_ids: Integers [n], each in [0, 2**31).
-        scores: float [n], finite.
-        labels: Integers [n], each 0 or 1.
-        probabilities: float64 [n] in [0, 1]; None where the scores are logits.
-    """
-
-    user_ids: NDArray[Any]
-    scores: NDArray[Any]
-    labels: NDArray[Any]
-    probabilities: NDArray[np.float64] | None = None
+    user_ids: NDArray[Any]  # integers [n], each in [0, 2**31)
+    scores: NDArray[Any]  # float [n], finite
+    labels: NDArray[Any]  # integers [n], each 0 or 1
+    probabilities: NDArray[np.float64] | None = None  # float64 [n] in [0, 1]; None where the scores are logits
 
     def none(self) -> ScoredRows:
         """The same columns without rows."""

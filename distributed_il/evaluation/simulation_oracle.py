@@ -15,17 +15,12 @@ from distributed_il.evaluation.metrics import compute_metrics
 
 @dataclass(frozen=True, slots=True)
 class SimulationReport:
-    """What came out.
+    """What came out."""
 
-    Attributes:
-        manifest: Of the dataset.
-        oracle: Metrics of the true preference on the test split; no model can expect a lower logloss.
-        trivial: Metrics of `item_mean` and `user_item_bias` on the same rows.
-    """
-
-    manifest: Manifest
+    manifest: Manifest  # of the dataset
+    # metrics of the true preference on the test split; no model can expect a lower logloss
     oracle: dict[str, float | int]
-    trivial: dict[str, dict[str, float | int]]
+    trivial: dict[str, dict[str, float | int]]  # metrics of `item_mean` and `user_item_bias` on the same rows
 
     def summary(self) -> str:
         """A few lines for people: sizes, and what there is to learn between the baselines and the oracle."""

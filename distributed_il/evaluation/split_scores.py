@@ -157,14 +157,10 @@ class UserParts(Sequence[NDArray[Any]]):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SplitScores:
-    """The scored rows of the users that a rank measures: user u belongs to rank u mod world_size.
+    """The scored rows of the users that a rank measures: user u belongs to rank u mod world_size."""
 
-    Attributes:
-        loss: Mean log loss of the split over all ranks, the same on each; NaN where there are no rows.
-        parts: Records of `ROW` and a `logit` of the model's dtype; each part has all rows of some users.
-    """
-
-    loss: float
+    loss: float  # mean log loss of the split over all ranks, the same on each; NaN where there are no rows
+    # records of `ROW` and a `logit` of the model's dtype; each part has all rows of some users
     parts: Sequence[NDArray[Any]]
     _collectives: Collectives
     _device: torch.device

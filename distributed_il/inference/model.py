@@ -30,27 +30,16 @@ _SURE = 1e-6
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ServedModel:
-    """Whole tables of weights, which may be read-only and shared between processes.
+    """Whole tables of weights, which may be read-only and shared between processes."""
 
-    Attributes:
-        backbone: The tower.
-        users: [num_users, user_dim].
-        items: [num_items, item_dim].
-        user_trained: bool [num_users], whether a user has a labelled training row.
-        item_trained: bool [num_items], likewise.
-        item_prior: Logit of each item's mean, float64 [num_items].
-        overall_prior: Logit of the mean over all training rows.
-        codes: Side features of users [num_users, columns] and of items [num_items, columns], where the tower is given
-            such.
-    """
-
-    backbone: Backbone
-    users: NDArray[Any]
-    items: NDArray[Any]
-    user_trained: NDArray[np.bool_]
-    item_trained: NDArray[np.bool_]
-    item_prior: NDArray[np.float64]
-    overall_prior: float
+    backbone: Backbone  # the tower
+    users: NDArray[Any]  # [num_users, user_dim]
+    items: NDArray[Any]  # [num_items, item_dim]
+    user_trained: NDArray[np.bool_]  # bool [num_users], whether a user has a labelled training row
+    item_trained: NDArray[np.bool_]  # bool [num_items], likewise
+    item_prior: NDArray[np.float64]  # logit of each item's mean, float64 [num_items]
+    overall_prior: float  # logit of the mean over all training rows
+    # side features of users [num_users, columns] and of items [num_items, columns], where the tower is given such
     codes: tuple[NDArray[Any], ...] = ()
 
     @property

@@ -21,17 +21,11 @@ PIECE_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class PairFiles:
-    """Files of pairs.
+    """Files of pairs."""
 
-    Attributes:
-        columns: Names of the columns to read.
-        files: Path, size and time of each, which tell whether it is still the same.
-        pieces: Of all files, in order: each a part of a file.
-    """
-
-    columns: tuple[str, ...]
-    files: tuple[tuple[str, int, int], ...]
-    pieces: tuple[tuple[RawPieces, Part], ...]
+    columns: tuple[str, ...]  # names of the columns to read
+    files: tuple[tuple[str, int, int], ...]  # path, size and time of each, which tell whether it is still the same
+    pieces: tuple[tuple[RawPieces, Part], ...]  # of all files, in order: each a part of a file
 
 
 def find_pairs(source: str, columns: Sequence[str]) -> PairFiles:

@@ -22,23 +22,14 @@ ANSWERED_BY = pa.dictionary(pa.int8(), pa.string())
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PairResults:
-    """ŷ of each pair as `score`, and with `weights` its annotation w1 and w0 (Eq. 4); a `Work`.
-
-    Attributes:
-        model: The model.
-        users: External ids of users.
-        items: External ids of items.
-        source: The pairs.
-        weights: Whether to annotate.
-        checkpoint: What identifies the model and its dataset.
-    """
+    """ŷ of each pair as `score`, and with `weights` its annotation w1 and w0 (Eq. 4); a `Work`."""
 
     model: ServedModel
     users: IdLookup
     items: IdLookup
     source: PairSource
-    weights: bool
-    checkpoint: Mapping[str, Any]
+    weights: bool  # whether to annotate
+    checkpoint: Mapping[str, Any]  # what identifies the model and its dataset
 
     @property
     def schema(self) -> pa.Schema:

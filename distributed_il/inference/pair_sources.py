@@ -23,17 +23,11 @@ PIECE_ROWS = 262_144
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pairs:
-    """Some pairs.
+    """Some pairs."""
 
-    Attributes:
-        user_ids: Dense, int64 [n]; −1 for a user that the dataset does not know.
-        item_ids: Likewise.
-        columns: The columns that the result takes over: external `user_id` and `item_id`, and `label` where there is
-            one.
-    """
-
-    user_ids: NDArray[np.int64]
-    item_ids: NDArray[np.int64]
+    user_ids: NDArray[np.int64]  # dense, int64 [n]; −1 for a user that the dataset does not know
+    item_ids: NDArray[np.int64]  # likewise
+    # the columns that the result takes over: external `user_id` and `item_id`, and `label` where there is one
     columns: dict[str, pa.Array]
 
 

@@ -24,25 +24,15 @@ USERS_PER_PART = 4096
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Recommendations:
-    """The K best items of each user; a `Work`.
-
-    Attributes:
-        model: The model.
-        users: External ids of users.
-        items: External ids of items.
-        asked: External ids of the users whose items are wanted.
-        top: K.
-        seen: Pairs that are left out.
-        made_from: Everything that decides the result, as plain values.
-    """
+    """The K best items of each user; a `Work`."""
 
     model: ServedModel
     users: IdLookup
     items: IdLookup
-    asked: pa.Array
+    asked: pa.Array  # external ids of the users whose items are wanted
     top: int
-    seen: tuple[PairIndex, ...]
-    made_from: Mapping[str, Any]
+    seen: tuple[PairIndex, ...]  # pairs that are left out
+    made_from: Mapping[str, Any]  # everything that decides the result, as plain values
 
     @property
     def schema(self) -> pa.Schema:

@@ -27,19 +27,12 @@ _COUNTS = b"distributed_il.counts"
 
 @dataclass(frozen=True, slots=True)
 class ResultParts:
-    """A directory of parts.
-
-    Attributes:
-        output: Local path or pyarrow URI.
-        filesystem: Where it lies.
-        root: Path on it.
-        made_from: Everything that decides the content.
-    """
+    """A directory of parts."""
 
     output: str
     filesystem: pafs.FileSystem
     root: str
-    made_from: Mapping[str, Any]
+    made_from: Mapping[str, Any]  # everything that decides the content
 
     @classmethod
     def open(cls, output: str, made_from: Mapping[str, Any]) -> ResultParts:

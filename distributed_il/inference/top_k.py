@@ -21,15 +21,10 @@ MOST_CANDIDATES = 4
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TopItems:
-    """The best items of some users, best first; where a user has fewer than K, the rest has logit −∞.
+    """The best items of some users, best first; where a user has fewer than K, the rest has logit −∞."""
 
-    Attributes:
-        item_ids: Dense, int64 [U, K].
-        logits: [U, K].
-    """
-
-    item_ids: Tensor
-    logits: Tensor
+    item_ids: Tensor  # dense, int64 [U, K]
+    logits: Tensor  # [U, K]
 
 
 @torch.no_grad()

@@ -19,21 +19,13 @@ from distributed_il.training.checkpoint import CheckpointStore, Name
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TrainedRun:
-    """A checkpoint with what it takes to read it.
-
-    Attributes:
-        store: The run's checkpoints.
-        filesystem: Where they lie.
-        manifest: Of the checkpoint; `place` is its directory.
-        config: Of the run, but for its method, which is the default one.
-        dataset: What it was trained on.
-    """
+    """A checkpoint with what it takes to read it."""
 
     store: CheckpointStore
     filesystem: pafs.FileSystem
-    manifest: Mapping[str, Any]
-    config: TrainConfig
-    dataset: Dataset
+    manifest: Mapping[str, Any]  # of the checkpoint; `place` is its directory
+    config: TrainConfig  # of the run, but for its method, which is the default one
+    dataset: Dataset  # what it was trained on
 
     def identity(self) -> dict[str, str]:
         """Returns what tells this checkpoint from any other, those of the same directory among them."""

@@ -21,19 +21,12 @@ from distributed_il.models.tower import Tower
 
 
 class PassResult(NamedTuple):
-    """The result of a pass over some pairs.
+    """The result of a pass over some pairs."""
 
-    Attributes:
-        values: Log losses of labelled pairs, or logits of unlabelled ones, detached [B].
-        users: Gradient of the user rows, [U, user_dim].
-        items: Gradient of the item rows, [U, item_dim].
-        tower: Gradient of each parameter of the tower.
-    """
-
-    values: Tensor
-    users: Tensor
-    items: Tensor
-    tower: tuple[Tensor, ...]
+    values: Tensor  # log losses of labelled pairs, or logits of unlabelled ones, detached [B]
+    users: Tensor  # gradient of the user rows, [U, user_dim]
+    items: Tensor  # gradient of the item rows, [U, item_dim]
+    tower: tuple[Tensor, ...]  # gradient of each parameter of the tower
 
 
 class Learner:

@@ -38,15 +38,10 @@ Name = Literal["last", "best"]
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """What a run needs besides the model to go on.
+    """What a run needs besides the model to go on."""
 
-    Attributes:
-        facts: JSON values: position, best round, history, totals of the round.
-        arrays: Larger numbers: decision history, histograms.
-    """
-
-    facts: Mapping[str, Any]
-    arrays: Mapping[str, NDArray[np.generic]]
+    facts: Mapping[str, Any]  # JSON values: position, best round, history, totals of the round
+    arrays: Mapping[str, NDArray[np.generic]]  # larger numbers: decision history, histograms
 
 
 class CheckpointStore:

@@ -26,21 +26,12 @@ TableName = Literal["users", "items"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TablePart:
-    """A file of packed rows [w|m|v] and their `last_step`.
+    """A file of packed rows [w|m|v] and their `last_step`."""
 
-    Attributes:
-        file: Its name, without the ending.
-        table: Which table the rows are of.
-        first: Number of the first row in the whole table.
-        stride: Distance of the rows' numbers.
-        rows: How many rows.
-        bytes: Size of the file.
-    """
-
-    file: str
+    file: str  # its name, without the ending
     table: TableName
-    first: int
-    stride: int
+    first: int  # number of the first row in the whole table
+    stride: int  # distance of the rows' numbers
     rows: int
     bytes: int
 

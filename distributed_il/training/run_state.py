@@ -13,22 +13,14 @@ from distributed_il.core.config import RunConfig
 
 @dataclasses.dataclass(slots=True)
 class RunState:
-    """The position of a run, and what its stop rule looks at.
+    """The position of a run, and what its stop rule looks at."""
 
-    Attributes:
-        round: Rounds finished.
-        phase: Passes of the present round finished.
-        step: Steps of the present pass taken.
-        best_round: Round of lowest validation loss, from 1; 0 before the first.
-        best_loss: That loss.
-        history: Validation metrics of each round, with its training loss.
-    """
-
-    round: int = 0
-    phase: int = 0
-    step: int = 0
-    best_round: int = 0
+    round: int = 0  # rounds finished
+    phase: int = 0  # passes of the present round finished
+    step: int = 0  # steps of the present pass taken
+    best_round: int = 0  # round of lowest validation loss, from 1; 0 before the first
     best_loss: float = math.inf
+    # validation metrics of each round, with its training loss
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list[dict[str, Any]])
 
     def finished(self, run: RunConfig) -> bool:
@@ -74,17 +66,11 @@ class CheckpointSchedule:
 
 
 class RankRequests(NamedTuple):
-    """What a rank requests; each request begins with a checkpoint, which all ranks write after the same step.
+    """What a rank requests; each request begins with a checkpoint, which all ranks write after the same step."""
 
-    Attributes:
-        save: A checkpoint, and on.
-        stop: The end of the run.
-        leave: The end of these workers, because one of their nodes will go away.
-    """
-
-    save: bool = False
-    stop: bool = False
-    leave: bool = False
+    save: bool = False  # a checkpoint, and on
+    stop: bool = False  # the end of the run
+    leave: bool = False  # the end of these workers, because one of their nodes will go away
 
     @classmethod
     def of_all(cls, counts: Iterable[float]) -> RankRequests:

@@ -14,68 +14,41 @@ Subset = Literal["all", "train", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One pass of a round.
+    """One pass of a round."""
 
-    Attributes:
-        name: What people see.
-        subset: Which labelled training rows it goes over: all, training-train or training-test.
-        unlabelled: Whether its batches carry unlabelled pairs.
-        joined: Whether rows and pairs go through the model together.
-    """
-
-    name: str
-    subset: Subset
-    unlabelled: bool
-    joined: bool = False
+    name: str  # what people see
+    subset: Subset  # which labelled training rows it goes over: all, training-train or training-test
+    unlabelled: bool  # whether its batches carry unlabelled pairs
+    joined: bool = False  # whether rows and pairs go through the model together
 
 
 @dataclass(frozen=True, slots=True)
 class Unlabelled:
-    """Unlabelled pairs drawn for a batch, `rate` of them for each labelled row.
+    """Unlabelled pairs drawn for a batch, `rate` of them for each labelled row."""
 
-    Attributes:
-        user_ids: int64 [B·rate].
-        item_ids: int64 [B·rate].
-        weight: 1 for a pair, 0 where the user has observed every item and there was nothing to draw, float [B·rate].
-        rate: Pairs for each labelled row.
-        fallback_pairs: How many of them were sampled because the user has no logged pair.
-        undrawable: How many could not be drawn.
-        plan: Of these pairs, if it was made ahead.
-        overlap: Of the labelled rows with these pairs, if it was made ahead.
-    """
-
-    user_ids: Tensor
-    item_ids: Tensor
+    user_ids: Tensor  # int64 [B·rate]
+    item_ids: Tensor  # int64 [B·rate]
+    # 1 for a pair, 0 where the user has observed every item and there was nothing to draw, float [B·rate]
     weight: Tensor
-    rate: int
-    fallback_pairs: int = 0
-    undrawable: int = 0
-    plan: IndexPlan | None = None
-    overlap: Overlap | None = None
+    rate: int  # pairs for each labelled row
+    fallback_pairs: int = 0  # how many of them were sampled because the user has no logged pair
+    undrawable: int = 0  # how many could not be drawn
+    plan: IndexPlan | None = None  # of these pairs, if it was made ahead
+    overlap: Overlap | None = None  # of the labelled rows with these pairs, if it was made ahead
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """This rank's part of a global batch.
+    """This rank's part of a global batch."""
 
-    Attributes:
-        user_ids: int64 [B].
-        item_ids: int64 [B].
-        labels: 0 or 1, float [B].
-        row_numbers: Global number of each row in the training data, int64 [B].
-        unlabelled: The pairs drawn for it; None where the phase uses none.
-        global_count: Labelled rows of the global batch, the same on every rank.
-        capacity: Most labelled rows that any rank has of it, the same on every rank.
-        plan: Of its rows, followed by the unlabelled pairs where the phase joins them; if it was made ahead.
-    """
-
-    user_ids: Tensor
-    item_ids: Tensor
-    labels: Tensor
-    row_numbers: Tensor
-    unlabelled: Unlabelled | None
-    global_count: int
-    capacity: int
+    user_ids: Tensor  # int64 [B]
+    item_ids: Tensor  # int64 [B]
+    labels: Tensor  # 0 or 1, float [B]
+    row_numbers: Tensor  # global number of each row in the training data, int64 [B]
+    unlabelled: Unlabelled | None  # the pairs drawn for it; None where the phase uses none
+    global_count: int  # labelled rows of the global batch, the same on every rank
+    capacity: int  # most labelled rows that any rank has of it, the same on every rank
+    # of its rows, followed by the unlabelled pairs where the phase joins them; if it was made ahead
     plan: IndexPlan | None = None
 
     @property

@@ -17,19 +17,12 @@ from distributed_il.data.lanes import key_order, row_keys
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """Labelled rows of one lane.
+    """Labelled rows of one lane."""
 
-    Attributes:
-        numbers: Global row numbers, int64 [n].
-        user_ids: int32 or int64 [n].
-        item_ids: int32 or int64 [n].
-        labels: 0 or 1, [n].
-    """
-
-    numbers: NDArray[np.int64]
-    user_ids: NDArray[np.integer]
-    item_ids: NDArray[np.integer]
-    labels: NDArray[np.integer]
+    numbers: NDArray[np.int64]  # global row numbers, int64 [n]
+    user_ids: NDArray[np.integer]  # int32 or int64 [n]
+    item_ids: NDArray[np.integer]  # int32 or int64 [n]
+    labels: NDArray[np.integer]  # 0 or 1, [n]
 
     def __len__(self) -> int:
         return self.numbers.size

@@ -17,15 +17,10 @@ Int64 = NDArray[np.int64]
 
 
 class UniqueIds(NamedTuple):
-    """The distinct rows of one table that a batch touches.
+    """The distinct rows of one table that a batch touches."""
 
-    Attributes:
-        ids: Distinct row numbers, ascending, int64 [U].
-        inverse: Index into `ids` of each pair's row, int64 [B].
-    """
-
-    ids: Tensor
-    inverse: Tensor
+    ids: Tensor  # distinct row numbers, ascending, int64 [U]
+    inverse: Tensor  # index into `ids` of each pair's row, int64 [B]
 
     @classmethod
     def of(cls, row_numbers: Tensor) -> UniqueIds:
@@ -91,15 +86,10 @@ def rows_at(positions: Tensor, rows: Tensor) -> Tensor:
 
 
 class Overlap(NamedTuple):
-    """Positions of a batch's distinct rows among those of its unlabelled pairs, −1 where no pair has a row.
+    """Positions of a batch's distinct rows among those of its unlabelled pairs, −1 where no pair has a row."""
 
-    Attributes:
-        users: Of each user row, int64 [U].
-        items: Of each item row, int64 [U'].
-    """
-
-    users: Tensor
-    items: Tensor
+    users: Tensor  # of each user row, int64 [U]
+    items: Tensor  # of each item row, int64 [U']
 
     @classmethod
     def of(cls, plan: IndexPlan, pairs: IndexPlan) -> Overlap:
@@ -114,17 +104,11 @@ class Overlap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """The distinct rows of one table in consecutive batches, laid end to end.
+    """The distinct rows of one table in consecutive batches, laid end to end."""
 
-    Attributes:
-        ids: Distinct row numbers of each batch, ascending within it, int64.
-        id_bounds: Where each batch begins in `ids`, int64 [S + 1].
-        inverse: Index of each pair's row into its own batch's ids, int64 [n].
-    """
-
-    ids: Int64
-    id_bounds: Int64
-    inverse: Int64
+    ids: Int64  # distinct row numbers of each batch, ascending within it, int64
+    id_bounds: Int64  # where each batch begins in `ids`, int64 [S + 1]
+    inverse: Int64  # index of each pair's row into its own batch's ids, int64 [n]
 
 
 def plan_window(row_numbers: Int64, bounds: Sequence[int], num_rows: int) -> WindowPlan:

@@ -28,25 +28,16 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class WindowRows:
-    """The labelled rows of consecutive steps, step after step, and the pairs drawn for them.
+    """The labelled rows of consecutive steps, step after step, and the pairs drawn for them."""
 
-    Attributes:
-        numbers: Global row numbers, int64 [n].
-        user_ids: int64 [n].
-        item_ids: int64 [n].
-        labels: 0 or 1, [n].
-        bounds: Where each step begins, [S + 1].
-        pairs: `rate` unlabelled pairs for each row, in the order of the rows; None where the phase uses none.
-        rate: Pairs for each row.
-    """
-
-    numbers: Int64
-    user_ids: Int64
-    item_ids: Int64
-    labels: NDArray[np.integer]
-    bounds: Sequence[int]
+    numbers: Int64  # global row numbers, int64 [n]
+    user_ids: Int64  # int64 [n]
+    item_ids: Int64  # int64 [n]
+    labels: NDArray[np.integer]  # 0 or 1, [n]
+    bounds: Sequence[int]  # where each step begins, [S + 1]
+    # `rate` unlabelled pairs for each row, in the order of the rows; None where the phase uses none
     pairs: UnlabelledPairs | None
-    rate: int
+    rate: int  # pairs for each row
 
 
 class BatchMaker:

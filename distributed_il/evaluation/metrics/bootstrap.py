@@ -25,15 +25,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Estimate:
-    """A metric, and what it comes to in each resample.
+    """A metric, and what it comes to in each resample."""
 
-    Attributes:
-        value: Over all users.
-        resampled: float64 [resamples]; NaN where a resample leaves the metric undefined.
-    """
-
-    value: float
-    resampled: Float64
+    value: float  # over all users
+    resampled: Float64  # float64 [resamples]; NaN where a resample leaves the metric undefined
 
     def interval(self) -> tuple[float, float]:
         """The middle 95 % of the resamples: percentiles 2.5 and 97.5; NaN where all are undefined."""

@@ -40,32 +40,22 @@ def decide(losses: Sequence[float]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The choice of an inverse step, the same on every rank.
+    """The choice of an inverse step, the same on every rank."""
 
-    Attributes:
-        choice: 0 direct, 1 skip, 2 inverse.
-        losses: Mean log loss of the three candidates on the training-test batch, in that order.
-    """
-
-    choice: int
+    choice: int  # 0 direct, 1 skip, 2 inverse
+    # mean log loss of the three candidates on the training-test batch, in that order
     losses: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step reports for monitoring.
+    """What a step reports for monitoring."""
 
-    Attributes:
-        loss_sum: Sum of this rank's labelled log losses before the update, detached scalar.
-        rows: Rows that the sum is over.
-        unlabelled_logits: Logits of the pairs whose inverse dual weights are of interest, detached [n]; or None.
-        decision: Of an inverse step; or None.
-    """
-
-    loss_sum: Tensor
-    rows: int
+    loss_sum: Tensor  # sum of this rank's labelled log losses before the update, detached scalar
+    rows: int  # rows that the sum is over
+    # logits of the pairs whose inverse dual weights are of interest, detached [n]; or None
     unlabelled_logits: Tensor | None = None
-    decision: Decision | None = None
+    decision: Decision | None = None  # of an inverse step; or None
 
 
 def decide_together(collectives: Collectives, sums: Tensor, rows: int) -> Decision:

@@ -45,17 +45,11 @@ def dual_pass(tower: Backbone, rows: PairRows, weight: Tensor, scale: Tensor) ->
 
 
 class Candidate(NamedTuple):
-    """One candidate on a training-test batch, with the graph that its gradient comes from.
+    """One candidate on a training-test batch, with the graph that its gradient comes from."""
 
-    Attributes:
-        users: Its weights of each pair's user row, a leaf [B, user_dim].
-        items: The same for items.
-        losses: Log loss of each pair, [B].
-    """
-
-    users: Tensor
-    items: Tensor
-    losses: Tensor
+    users: Tensor  # its weights of each pair's user row, a leaf [B, user_dim]
+    items: Tensor  # the same for items
+    losses: Tensor  # log loss of each pair, [B]
 
 
 def candidate_passes(towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> list[Candidate]:
@@ -124,14 +118,10 @@ def _candidate_rows(rows: PairRows, deltas: RowDeltas) -> list[tuple[Tensor, Ten
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Direct, skip and inverse on one training-test batch.
+    """Direct, skip and inverse on one training-test batch."""
 
-    Attributes:
-        sums: Sums of log losses, float64 [3].
-        graphs: What the winner's gradient comes from by a backward pass alone; None where no graph was kept.
-    """
-
-    sums: Tensor
+    sums: Tensor  # sums of log losses, float64 [3]
+    # what the winner's gradient comes from by a backward pass alone; None where no graph was kept
     graphs: list[Candidate] | None
 
 

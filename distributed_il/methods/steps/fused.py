@@ -26,67 +26,39 @@ from distributed_il.models.tower import Tower
 
 
 class Table(NamedTuple):
-    """One table, with its spare row, as steps change it in place.
+    """One table, with its spare row, as steps change it in place."""
 
-    Attributes:
-        packed: Weights and moments, [num_rows + 1, 3·dim].
-        last_step: Step to which each row is brought up to date, int32 [num_rows + 1].
-    """
-
-    packed: Tensor
-    last_step: Tensor
+    packed: Tensor  # weights and moments, [num_rows + 1, 3·dim]
+    last_step: Tensor  # step to which each row is brought up to date, int32 [num_rows + 1]
 
 
 class Tables(NamedTuple):
-    """What steps change in place: the first argument of each compiled function, the same tensors at every call.
-
-    Attributes:
-        users: The user table.
-        items: The item table.
-        tower: The tower's weights and moments, [1, 3·P].
-    """
+    """What steps change in place: the first argument of each compiled function, the same tensors at every call."""
 
     users: Table
     items: Table
-    tower: Tensor
+    tower: Tensor  # the tower's weights and moments, [1, 3·P]
 
 
 class InverseBatch(NamedTuple):
-    """A training-test batch with its unlabelled pairs.
+    """A training-test batch with its unlabelled pairs."""
 
-    Attributes:
-        plan: Of the labelled rows.
-        labels: 0 or 1, float [B].
-        pairs: Of the unlabelled pairs.
-        weight: Of each unlabelled pair, float [n].
-        overlap: Of the two plans.
-    """
-
-    plan: IndexPlan
-    labels: Tensor
-    pairs: IndexPlan
-    weight: Tensor
-    overlap: Overlap
+    plan: IndexPlan  # of the labelled rows
+    labels: Tensor  # 0 or 1, float [B]
+    pairs: IndexPlan  # of the unlabelled pairs
+    weight: Tensor  # of each unlabelled pair, float [n]
+    overlap: Overlap  # of the two plans
 
 
 class Evaluated(NamedTuple):
-    """The candidates of an inverse step before the decision.
+    """The candidates of an inverse step before the decision."""
 
-    Attributes:
-        logits: Of the unlabelled pairs, [n].
-        sums: Sums of log losses of direct, skip and inverse, float64 [3].
-        deltas: δ of the pairs' user rows and item rows.
-        tower_delta: δ of the tower, [P].
-        pairs: The unlabelled pairs that δ came from.
-        is_filled_up: Whether the plan of the pairs is filled up, as a CUDA graph needs it.
-    """
-
-    logits: Tensor
-    sums: Tensor
-    deltas: RowDeltas
-    tower_delta: Tensor
-    pairs: IndexPlan
-    is_filled_up: bool = False
+    logits: Tensor  # of the unlabelled pairs, [n]
+    sums: Tensor  # sums of log losses of direct, skip and inverse, float64 [3]
+    deltas: RowDeltas  # δ of the pairs' user rows and item rows
+    tower_delta: Tensor  # δ of the tower, [P]
+    pairs: IndexPlan  # the unlabelled pairs that δ came from
+    is_filled_up: bool = False  # whether the plan of the pairs is filled up, as a CUDA graph needs it
 
 
 class FusedSteps:

@@ -14,33 +14,20 @@ from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, 
 
 
 class PairRows(NamedTuple):
-    """What a tower is given for some pairs, as tensors alone.
+    """What a tower is given for some pairs, as tensors alone."""
 
-    Attributes:
-        users: Weights of the distinct user rows, detached [U, user_dim].
-        items: Weights of the distinct item rows, detached [U', item_dim].
-        user_inverse: Index into `users` of each pair's row, int64 [B].
-        item_inverse: Index into `items` of each pair's row, int64 [B].
-        codes: Side features of each pair; empty where the backbone is given none.
-    """
-
-    users: Tensor
-    items: Tensor
-    user_inverse: Tensor
-    item_inverse: Tensor
-    codes: Codes
+    users: Tensor  # weights of the distinct user rows, detached [U, user_dim]
+    items: Tensor  # weights of the distinct item rows, detached [U', item_dim]
+    user_inverse: Tensor  # index into `users` of each pair's row, int64 [B]
+    item_inverse: Tensor  # index into `items` of each pair's row, int64 [B]
+    codes: Codes  # side features of each pair; empty where the backbone is given none
 
 
 class RowDeltas(NamedTuple):
-    """δ of distinct rows.
+    """δ of distinct rows."""
 
-    Attributes:
-        users: Of user rows, [U, user_dim].
-        items: Of item rows, [U', item_dim].
-    """
-
-    users: Tensor
-    items: Tensor
+    users: Tensor  # of user rows, [U, user_dim]
+    items: Tensor  # of item rows, [U', item_dim]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +68,11 @@ class GatheredBatch:
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """Gradients of the global batch, or what was made of them.
+    """Gradients of the global batch, or what was made of them."""
 
-    Attributes:
-        users: Of the user rows that this rank owns.
-        items: Of the item rows that this rank owns.
-        tower: Of the tower, [P], the same on every rank.
-    """
-
-    users: RowGradients
-    items: RowGradients
-    tower: Tensor
+    users: RowGradients  # of the user rows that this rank owns
+    items: RowGradients  # of the item rows that this rank owns
+    tower: Tensor  # of the tower, [P], the same on every rank
 
 
 class EmbeddingStore(Protocol):

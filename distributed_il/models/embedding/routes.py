@@ -14,20 +14,15 @@ from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The route of one table's rows for one batch: from owners to requesters, and of gradients back.
+    """The route of one table's rows for one batch: from owners to requesters, and of gradients back."""
 
-    Attributes:
-        plan: The rows that this rank needs, grouped by owner and ascending within a group; `inverse` is its pairs'.
-        needed: How many of them each rank owns.
-        owned: The distinct rows of this rank that any rank needs, numbered as they are here, ascending; `inverse`
-            is that of the requests, by rank and in that rank's order.
-        requested: How many rows each rank requests.
-    """
-
+    # the rows that this rank needs, grouped by owner and ascending within a group; `inverse` is its pairs'
     plan: UniqueIds
-    needed: list[int]
+    needed: list[int]  # how many of them each rank owns
+    # the distinct rows of this rank that any rank needs, numbered as they are here, ascending; `inverse` is that of the
+    # requests, by rank and in that rank's order
     owned: UniqueIds
-    requested: list[int]
+    requested: list[int]  # how many rows each rank requests
 
 
 @dataclass(frozen=True, slots=True)

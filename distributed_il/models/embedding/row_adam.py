@@ -13,17 +13,11 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Weights and moments of some rows, views of one [n, 3·dim] tensor: a write to one is a write to it.
+    """Weights and moments of some rows, views of one [n, 3·dim] tensor: a write to one is a write to it."""
 
-    Attributes:
-        weight: w, [n, dim].
-        first: m, the running mean of gradients, [n, dim].
-        second: v, the running mean of squared gradients, [n, dim].
-    """
-
-    weight: Tensor
-    first: Tensor
-    second: Tensor
+    weight: Tensor  # w, [n, dim]
+    first: Tensor  # m, the running mean of gradients, [n, dim]
+    second: Tensor  # v, the running mean of squared gradients, [n, dim]
 
     @classmethod
     def of(cls, packed: Tensor) -> Rows:

@@ -20,15 +20,10 @@ from distributed_il.models.embedding.table import EmbeddingTable, GatheredRows, 
 
 @dataclass(frozen=True, slots=True)
 class RoutedBatch(GatheredBatch):
-    """Rows that came from their owners, and the rows owned here that some rank was sent.
+    """Rows that came from their owners, and the rows owned here that some rank was sent."""
 
-    Attributes:
-        routes: Who needs which rows of whom.
-        owned: The rows owned here, gathered once for all ranks that need them.
-    """
-
-    routes: Routes
-    owned: GatheredBatch
+    routes: Routes  # who needs which rows of whom
+    owned: GatheredBatch  # the rows owned here, gathered once for all ranks that need them
 
     def apply_delta(self, sign: float) -> None:
         GatheredBatch.apply_delta(self, sign)

@@ -19,18 +19,13 @@ CACHED_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class GatheredRows:
-    """The distinct rows of one table that a batch touches.
+    """The distinct rows of one table that a batch touches."""
 
-    Attributes:
-        plan: Which rows, and which of them each pair uses.
-        weight: Weights of the rows, [U, dim]; a leaf that gradients flow to.
-        packed: The whole rows that `weight` is a view of, [U, 3·dim]; None where only weights were gathered.
-        delta: δ of the rows, [U, dim], 0 where no rank's unlabelled batch touched a row; None outside inverse steps.
-    """
-
-    plan: UniqueIds
-    weight: Tensor
+    plan: UniqueIds  # which rows, and which of them each pair uses
+    weight: Tensor  # weights of the rows, [U, dim]; a leaf that gradients flow to
+    # the whole rows that `weight` is a view of, [U, 3·dim]; None where only weights were gathered
     packed: Tensor | None = None
+    # δ of the rows, [U, dim], 0 where no rank's unlabelled batch touched a row; None outside inverse steps
     delta: Tensor | None = None
 
     def pairs(self) -> Tensor:
@@ -40,15 +35,10 @@ class GatheredRows:
 
 @dataclass(frozen=True, slots=True)
 class RowGradients:
-    """The gradient of the global batch by row, the same on every rank.
+    """The gradient of the global batch by row, the same on every rank."""
 
-    Attributes:
-        ids: Distinct row numbers, ascending, int64 [U].
-        gradient: [U, dim].
-    """
-
-    ids: Tensor
-    gradient: Tensor
+    ids: Tensor  # distinct row numbers, ascending, int64 [U]
+    gradient: Tensor  # [U, dim]
 
 
 class EmbeddingTable:
