@@ -34,11 +34,7 @@ class ScoreRanges:
     ) -> None:
         """Agrees on the borders, from a sample of rows; all ranks call it together.
 
-        Args:
-            scores: float [n], this rank's, of one dtype on all ranks.
-            rows: n of each rank.
-            collectives: The ranks.
-            device: Where collectives work.
+        `scores` are this rank's, float [n] of one dtype on all ranks; `rows` has n of each rank.
         """
         self._collectives, self._device = collectives, device
         world = collectives.world_size
@@ -55,10 +51,7 @@ class ScoreRanges:
     def add(self, scores: NDArray[Any], ranks: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
         """Counts some rows and sends the counts to their ranges; all ranks call it together.
 
-        Args:
-            scores: float [m].
-            ranks: int64 [m], `descending_ranks` of the scores.
-            labels: int64 [m], each 0 or 1.
+        Scores are float [m], their `descending_ranks` and labels, 0 or 1, int64 [m].
         """
         negatives, positives = class_counts(ranks, labels)
         distinct = np.empty(int(ranks.max(initial=-1)) + 1, scores.dtype)
@@ -123,14 +116,9 @@ class ScoreRanges:
 
 
 def _cuts(runs: Sequence[NDArray[Any]], size: int) -> list[list[int]]:
-    """Where to cut ascending runs so that equal scores stay together and the pieces have about `size` records or less.
+    """Cuts ascending runs so that equal scores stay together and the pieces have about `size` records or less.
 
-    Args:
-        runs: Records with a `score`.
-        size: Records of a piece.
-
-    Returns:
-        Places in all runs, cut after cut: the first are 0, the last the runs' lengths.
+    Returns places in all runs, cut after cut: the first are 0, the last the runs' lengths.
     """
     # Between two neighbours of a run's sample lie fewer than `stride` records, so that a piece is `size` give or take
     # one stride of each run.

@@ -20,11 +20,7 @@ LOWER_IS_BETTER = frozenset({"logloss", "ece"})
 
 
 def metric_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Lays out metrics as a row for each predictor: its name, then the values of `METRICS`.
-
-    Args:
-        predictors: Metrics by name of the predictor, such as `item_mean`.
-    """
+    """Lays out metrics as a row for each predictor, such as `item_mean`: its name, then the values of `METRICS`."""
     return [
         [name.replace("_", " "), *(metric_text(metrics.get(key)) for key in METRICS)]
         for name, metrics in predictors.items()
@@ -32,10 +28,5 @@ def metric_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 
 
 def metric_text(value: float | None, sign: str = "") -> str:
-    """Returns a value with four decimals, or a dash where it is not defined.
-
-    Args:
-        value: The number.
-        sign: `+` for differences, which show their sign.
-    """
+    """Returns a value with four decimals, with `sign="+"` as a difference, or a dash where it is not defined."""
     return "–" if value is None or not math.isfinite(value) else f"{value:{sign}z.4f}".replace("-", "−")

@@ -40,11 +40,7 @@ class SimulationReport:
 
 
 def simulation_report(simulation: Simulation) -> SimulationReport:
-    """Scores the test split with the true preference, and with the baselines fitted on the training split.
-
-    Args:
-        simulation: From `simulate`.
-    """
+    """Scores the test split with the true preference, and with the baselines fitted on the training split."""
     train, test, size = simulation.train, simulation.test, simulation.size
     positive = train.labels == 1
     items = np.bincount(train.items, minlength=size.items), np.bincount(train.items[positive], minlength=size.items)

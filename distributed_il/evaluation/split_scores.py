@@ -45,15 +45,6 @@ class SplitReader:
     """
 
     def __init__(self, dataset: Dataset, reader: BlockReader, split: str, *, rank: int, world_size: int) -> None:
-        """Lays out the reading; nothing is read yet.
-
-        Args:
-            dataset: The prepared dataset.
-            reader: How its blocks are read.
-            split: `valid` or `test`.
-            rank: This worker.
-            world_size: Workers.
-        """
         most = math.ceil(dataset.rows(split) / world_size)
         self.split = split
         self.sizes = [min(most - start, PIECE_ROWS) for start in range(0, max(most, 1), PIECE_ROWS)]
@@ -105,21 +96,12 @@ class UserParts(Sequence[NDArray[Any]]):
     """Records with a `user_id`, in a local file; user u lies in part (u // world_size) mod parts with all its rows."""
 
     def __init__(self, parts: int, world_size: int) -> None:
-        """Has no rows yet.
-
-        Args:
-            parts: How many, from 1 to 2**16.
-            world_size: Ranks that the users are dealt to.
-        """
         self._parts, self._world_size = parts, world_size
         self._file: RecordFile | None = None
         self._bounds: list[NDArray[np.int64]] = []
 
     def add(self, records: NDArray[Any]) -> None:
-        """Puts rows with those of their users.
-
-        Args:
-            records: Structured array [n], of the same dtype in every call.
+        """Puts rows, a structured array [n] of one dtype in every call, with those of their users.
 
         Raises:
             UserError: The disk is full.
@@ -170,11 +152,7 @@ class SplitScores:
         return self._evaluate(model_scores)
 
     def baseline_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
-        """Computes the metrics of the two baselines on the same rows, fitted on the training rows; likewise together.
-
-        Args:
-            dataset: The dataset that the split belongs to.
-        """
+        """Computes the two baselines' metrics on the same rows, fitted on the training rows; likewise together."""
         return {name: self._evaluate(predict) for name, predict in baseline_predictors(dataset).items()}
 
     def _evaluate(self, columns: Predict) -> dict[str, Any]:
@@ -187,11 +165,7 @@ def model_scores(rows: NDArray[Any]) -> ScoredRows:
 
 
 def baseline_predictors(dataset: Dataset) -> dict[str, Predict]:
-    """Fits the two baselines on the training rows.
-
-    Args:
-        dataset: Which rows.
-    """
+    """Fits the two baselines on the training rows."""
     seen = dataset.activity()
     bias, mean = user_item_bias(
         seen.user_rows, seen.user_positives, seen.item_rows, seen.item_positives, dataset.observed()
@@ -209,17 +183,9 @@ def baseline_predictors(dataset: Dataset) -> dict[str, Predict]:
 
 
 def score_split(learner: Learner, split: SplitReader, collectives: Collectives) -> SplitScores:
-    """Scores every row of a split once and sends it to the rank that measures its user.
+    """Scores every row of a split once and sends it to the rank that measures its user; returns what arrives here.
 
     All ranks call it together, and each calls `learner.score` equally often, some with no rows at the end.
-
-    Args:
-        learner: The replica, with deferred updates materialized.
-        split: This rank's rows.
-        collectives: The ranks.
-
-    Returns:
-        The rows that this rank measures.
 
     Raises:
         UserError: A score or the mean loss is not finite, on every rank; or this rank's disk is full.

@@ -48,11 +48,6 @@ class CheckpointStore:
     """The checkpoints of one run."""
 
     def __init__(self, run_dir: str) -> None:
-        """Names the place; nothing is touched yet.
-
-        Args:
-            run_dir: Directory or pyarrow URI of the run.
-        """
         self._fs, root = filesystem(run_dir)
         self.root = f"{root.rstrip('/')}/checkpoints"
 
@@ -62,14 +57,8 @@ class CheckpointStore:
         """Writes a checkpoint, then lets the names point to it, then removes checkpoints without a name.
 
         All ranks call it together, and each writes its share of the rows. It is there for all of them or, if a rank
-        can't write, for none: then the names stay with the checkpoint before.
-
-        Args:
-            learner: The rank's learner.
-            state: The run's state; rank 0 writes its own.
-            round: Rounds finished, for the directory's name.
-            about: What the checkpoint belongs to: config, dataset fingerprint, sizes.
-            names: Names that it gets.
+        can't write, for none: then the names stay with the checkpoint before. `about` says what the checkpoint belongs
+        to: config, dataset fingerprint, sizes; the `state` written is rank 0's.
 
         Raises:
             UserError: This rank's disk is full.
@@ -105,10 +94,7 @@ class CheckpointStore:
                 self._remove_all_but(named.values())
 
     def manifest(self, name: Name) -> dict[str, Any] | None:
-        """The manifest of a named checkpoint, with its directory under `place`; None where there is none.
-
-        Args:
-            name: `last` or `best`.
+        """Returns a named checkpoint's manifest with its directory under `place`; None where there is none.
 
         Raises:
             UserError: It is damaged, or of another format version.
@@ -119,7 +105,7 @@ class CheckpointStore:
         return self.manifest_of(named)
 
     def manifest_of(self, directory: str) -> dict[str, Any]:
-        """The manifest of a checkpoint by its directory's name, as `manifest` gives it.
+        """Returns the manifest of a checkpoint by its directory's name, as `manifest` gives it.
 
         Raises:
             UserError: It is missing or damaged, or of another format version.
@@ -150,14 +136,7 @@ class CheckpointStore:
         return self._names().get("last")
 
     def restore(self, manifest: Mapping[str, Any], learner: Learner) -> SavedState:
-        """Loads a checkpoint: of the tables the rows that this rank holds, whatever ranks wrote them.
-
-        Args:
-            manifest: From `manifest`.
-            learner: Overwritten: rows, tower, optimiser, step.
-
-        Returns:
-            The run's state.
+        """Loads a checkpoint into a learner, of the tables the rows held here, and returns the run's state.
 
         Raises:
             UserError: A file is damaged, or rows are missing.
@@ -166,10 +145,7 @@ class CheckpointStore:
         return self.state(manifest)
 
     def state(self, manifest: Mapping[str, Any]) -> SavedState:
-        """The run's state in a checkpoint, without the model.
-
-        Args:
-            manifest: From `manifest`.
+        """Reads the run's state of a checkpoint, without the model.
 
         Raises:
             UserError: The file is damaged.
@@ -179,10 +155,6 @@ class CheckpointStore:
 
     def restore_grown(self, manifest: Mapping[str, Any], learner: Learner) -> None:
         """Loads the model of a checkpoint into one that may have more rows: what it lacks stays as it is.
-
-        Args:
-            manifest: From `manifest`, with `num_users` and `num_items`.
-            learner: Its first rows are overwritten, and tower, optimiser and step.
 
         Raises:
             UserError: A file is damaged, or rows are missing.

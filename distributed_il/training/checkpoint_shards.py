@@ -49,16 +49,7 @@ def file_name(stem: str) -> str:
 def write_parts(
     fs: pafs.FileSystem, place: str, name: TableName, table: EmbeddingTable, *, rank: int, world_size: int
 ) -> list[TablePart]:
-    """Writes this rank's share of a table: the rows that it alone holds, or, of what all hold, every W-th part.
-
-    Args:
-        fs: The filesystem.
-        place: Directory on it.
-        name: Which table it is.
-        table: The rows held here.
-        rank: This rank.
-        world_size: Ranks that write.
-    """
+    """Writes this rank's share of a table: the rows that it alone holds, or, of what all hold, every W-th part."""
     held = _numbers(table)
     row_bytes = table.packed.shape[1] * table.packed.element_size() + table.last_step.element_size()
     size = max(1, PART_BYTES // row_bytes)
@@ -91,13 +82,7 @@ def read_table(
 ) -> None:
     """Fills the rows held here from the parts that have some of them, whoever wrote those.
 
-    Args:
-        fs: The filesystem.
-        place: Directory of the parts.
-        name: Which table it is.
-        table: Overwritten.
-        parts: All parts of the checkpoint.
-        rows_there: Rows of the whole table in the checkpoint, where this one may have more: those are left alone.
+    The checkpoint's table has `rows_there` rows, where this one may have more: those are left alone.
 
     Raises:
         UserError: A part is damaged, or rows are missing.
@@ -128,21 +113,9 @@ def read_weights(
     step: int,
     optimizer: OptimizerConfig,
 ) -> Tensor:
-    """Weights of a whole table, every row up to date, without its moments: one part at a time beside the result.
+    """Reads the weights [rows, dim] of a whole table, every row brought up to `step`, without its moments.
 
-    Args:
-        fs: The filesystem.
-        place: Directory of the parts.
-        name: Which table it is.
-        parts: All parts of the checkpoint.
-        rows: Rows of the table.
-        dim: Width of a row's weights.
-        dtype: Of the weights.
-        step: Optimiser steps of the checkpoint.
-        optimizer: The `optimizer` section of the run.
-
-    Returns:
-        [rows, dim].
+    One part at a time is held beside the result.
 
     Raises:
         UserError: A part is damaged, or rows are missing.
@@ -187,10 +160,6 @@ def _require_all(place: str, name: TableName, found: int, wanted: int) -> None:
 def read_tensors(fs: pafs.FileSystem, path: str) -> dict[str, Tensor]:
     """Reads a file of tensors.
 
-    Args:
-        fs: The filesystem.
-        path: Path on it.
-
     Raises:
         UserError: It is no such file, or a damaged one.
     """
@@ -204,12 +173,7 @@ def read_tensors(fs: pafs.FileSystem, path: str) -> dict[str, Tensor]:
 
 
 def common_numbers(one: range, other: range) -> range:
-    """The numbers that two ascending ranges share.
-
-    Args:
-        one: A range of step ≥ 1.
-        other: Another.
-    """
+    """Returns the numbers that two ascending ranges share."""
     skipped = max(0, -((one.start - other.start) // one.step))
     # Modulo other.step the numbers of `one` repeat after other.step of them at the latest.
     first = next((number for number in one[skipped : skipped + other.step] if number in other), None)

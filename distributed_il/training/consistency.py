@@ -19,12 +19,8 @@ def check_agreement(collectives: Collectives, facts: Mapping[str, int | str], de
     """Compares facts that must be the same on every rank, in one small collective; also a barrier.
 
     Ranks that disagree on the number of steps would wait for each other until a time-out, and ranks that disagree on
-    the rest would train on different things without a word.
-
-    Args:
-        collectives: The ranks.
-        facts: Fingerprints, as text, and numbers, by name; the same names on every rank.
-        device: Where collectives take their tensors.
+    the rest would train on different things without a word. The facts, fingerprints as text and numbers, have the same
+    names on every rank.
 
     Raises:
         UserError: Fingerprints differ, on every rank: the nodes do not see the same files or programs.
@@ -46,11 +42,7 @@ def check_agreement(collectives: Collectives, facts: Mapping[str, int | str], de
 
 
 def check_replicas(learner: Learner, collectives: Collectives) -> None:
-    """Compares the fingerprints of all ranks.
-
-    Args:
-        learner: This rank's replica.
-        collectives: The ranks.
+    """Compares the fingerprints of this rank's replica and all others.
 
     Raises:
         RuntimeError: They differ; the run must not go on, since every later decision would be taken from different

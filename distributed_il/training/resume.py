@@ -31,13 +31,7 @@ FREE_TO_CHANGE = {
 
 
 def about_run(config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns what is written into every checkpoint of a run.
-
-    Args:
-        config: The run.
-        dataset: Its data.
-        start: What a warm start began from, as `start_warm` returns it; None without one.
-    """
+    """Returns what is written into every checkpoint of a run; `start` is from `start_warm`, if it started warm."""
     return {
         "config": config_to_dict(config),
         "dataset": dataset.fingerprint,
@@ -54,11 +48,6 @@ def about_run(config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | 
 
 def check_same_run(config: TrainConfig, dataset: Dataset, manifest: Mapping[str, Any]) -> None:
     """Refuses to resume from a checkpoint of other data, or of settings that would change what comes next.
-
-    Args:
-        config: The run that is to resume.
-        dataset: Its data.
-        manifest: Of the checkpoint.
 
     Raises:
         UserError: The dataset or a setting differs.
@@ -82,14 +71,9 @@ def check_same_run(config: TrainConfig, dataset: Dataset, manifest: Mapping[str,
 
 
 def changed_settings(config: TrainConfig, manifest: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Returns the settings in which a run differs from that of a checkpoint, by key.
+    """Returns the settings in which a run differs from that of a checkpoint, by key, in order.
 
-    Args:
-        config: The run.
-        manifest: Of the checkpoint.
-
-    Returns:
-        In the order of their keys, each with its value in the checkpoint and in `config`; None where it is missing.
+    Each has its values there and here; None where one is missing.
     """
     now, was = flat(config_to_dict(config)), flat(manifest["config"])
     keys = sorted(now.keys() | was.keys())

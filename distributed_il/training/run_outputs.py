@@ -14,14 +14,7 @@ from distributed_il.training.telemetry import Telemetry
 
 
 def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, resumed: bool) -> None:
-    """Saves the resolved config and shows it, with the dataset, in TensorBoard.
-
-    Args:
-        config: The run.
-        dataset: Its data.
-        monitor: TensorBoard.
-        resumed: Whether the run goes on from a checkpoint, so that TensorBoard has the texts.
-    """
+    """Saves the resolved config; shows it in TensorBoard with the dataset, unless a resumed run already has."""
     text = config_to_yaml(config)
     write_run_file(config.run.dir, "config.yaml", text)
     if resumed:
@@ -41,13 +34,7 @@ def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, 
 
 
 def write_weights(weights: WeightHistogram, step: int, monitor: Monitor) -> None:
-    """Shows how the unlabelled pairs of a round were annotated, if it had any.
-
-    Args:
-        weights: w1 of the pairs.
-        step: The optimiser step.
-        monitor: TensorBoard.
-    """
+    """Shows how the unlabelled pairs of a round were annotated, if it had any: their w1."""
     if weights.counts.sum():
         monitor.histogram("weights/w1", weights.counts, weights.edges, step)
 
@@ -59,15 +46,7 @@ def write_end(
     telemetry: Telemetry,
     monitor: Monitor,
 ) -> None:
-    """Writes metrics.json and the run's last words to TensorBoard.
-
-    Args:
-        config: The run.
-        result: What metrics.json holds.
-        history: Validation metrics of each round.
-        telemetry: Decisions and weight distributions of the run.
-        monitor: TensorBoard.
-    """
+    """Writes metrics.json, which holds `result`, and shows the run's last words in TensorBoard."""
     # One past the last step that a checkpoint covers: a process that dies in here is followed by one that hides all
     # from there on and writes it again, and so no value comes twice.
     step = history[-1]["step"] + 1 if history else 0

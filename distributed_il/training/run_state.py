@@ -43,12 +43,6 @@ class CheckpointSchedule:
     """When to save: every so many steps, the same on all ranks, and by this rank's clock, which the others follow."""
 
     def __init__(self, run: RunConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        """Starts the clock.
-
-        Args:
-            run: Has `checkpoint_every_steps` and `checkpoint_every_s`.
-            clock: Seconds.
-        """
         self._steps, self._seconds, self._clock = run.checkpoint_every_steps, run.checkpoint_every_s, clock
         self._saved = clock()
 

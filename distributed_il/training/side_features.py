@@ -19,11 +19,7 @@ _ENTITIES: tuple[Entity, ...] = ("users", "items")
 
 
 def features_for(model: ModelConfig, dataset: Dataset) -> Features | None:
-    """The side features that a model is given; None where its backbone takes none or the dataset has none.
-
-    Args:
-        model: The `model` section of the run.
-        dataset: Its data.
+    """Returns a model's side features; None where its backbone takes none or the dataset has none.
 
     Raises:
         UserError: There is no such backbone, or a file of the dataset is damaged.
@@ -39,15 +35,7 @@ def features_for(model: ModelConfig, dataset: Dataset) -> Features | None:
 
 
 def about_features(model: ModelConfig, dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
-    """What identifies the side features that a model is given, for its checkpoints: `users` and `items`, if any.
-
-    Args:
-        model: The `model` section of the run.
-        dataset: Its data.
-
-    Returns:
-        By entity, for each column its name, the number of its values, and their digest.
-    """
+    """Identifies a model's side features for its checkpoints: each column's name, number of values and digest."""
     if not find_backbone(model).takes_features:
         return {}
     return {
@@ -62,11 +50,6 @@ def about_features(model: ModelConfig, dataset: Dataset) -> dict[str, list[dict[
 
 def check_grown_features(model: ModelConfig, dataset: Dataset, manifest: Mapping[str, Any]) -> None:
     """Refuses a model whose side features are not those of a dataset, but for values that have come to them.
-
-    Args:
-        model: The `model` section of the run.
-        dataset: Its data.
-        manifest: Of the checkpoint that is to be gone on from.
 
     Raises:
         UserError: Columns are others, or codes stand for other values.

@@ -52,14 +52,6 @@ class Telemetry:
         collectives: Collectives,
         hooks: RunHooks,
     ) -> None:
-        """Starts with nothing seen.
-
-        Args:
-            config: The run.
-            learner: The replica being trained.
-            collectives: The ranks.
-            hooks: Has TensorBoard, and on rank 0 is given progress twice a second at the most.
-        """
         self._config, self._learner, self._collectives = config, learner, collectives
         self._hooks = hooks
         self.decisions = DecisionHistory()
@@ -106,15 +98,9 @@ class Telemetry:
             self._candidates.append(report.decision)
 
     def flush(self, phase: Phase, *, waited_s: float, requests: RankRequests) -> RankRequests:
-        """Sums over ranks what came since the last flush and writes it down. All ranks call it at the same step.
+        """Sums over ranks what came since the last flush and writes it down; returns what all ranks are to do.
 
-        Args:
-            phase: The pass.
-            waited_s: Seconds that this rank waited for data in this pass.
-            requests: This rank's.
-
-        Returns:
-            What all ranks are to do.
+        All ranks call it at the same step. `waited_s` are the seconds that this rank has waited for data in this pass.
 
         Raises:
             UserError: The training loss is not finite; on every rank.

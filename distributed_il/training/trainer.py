@@ -53,14 +53,6 @@ class Trainer:
     ) -> None:
         """Builds the model, or loads it: from the run's last checkpoint, or for a warm start from that of another run.
 
-        Args:
-            config: The run.
-            dataset: Its data.
-            reader: How blocks are read.
-            collectives: The ranks.
-            device: Where the model lives.
-            hooks: What the run calls on its way.
-
         Raises:
             UserError: A checkpoint belongs to other data or settings, or is damaged.
         """
@@ -104,10 +96,7 @@ class Trainer:
         self._about = about_run(config, dataset, self._start) if rank == 0 else {}
 
     def run(self) -> dict[str, Any]:
-        """Trains until the stop rule, then tests the best round.
-
-        Returns:
-            What metrics.json holds; the same dictionary on rank 0 only, elsewhere empty.
+        """Trains until the stop rule, then tests the best round; returns what metrics.json holds, on rank 0.
 
         Raises:
             Stopped: The run was asked to stop.
@@ -271,11 +260,7 @@ class Trainer:
         self.checkpoint_schedule.saved()
 
     def _resume(self) -> tuple[bool, dict[str, Any] | None]:
-        """Restores the last checkpoint, or starts warm.
-
-        Returns:
-            Whether there was a checkpoint, and what a warm start began from.
-        """
+        """Restores the last checkpoint or starts warm; returns whether there was one, and a warm start's origin."""
         manifest = self.store.manifest("last")
         if manifest is None:
             other = self.config.run.start_from

@@ -19,13 +19,7 @@ _CHECKPOINTS = "/checkpoints/"
 
 
 def find_warm_start(path: str) -> tuple[CheckpointStore, dict[str, Any]]:
-    """Finds the checkpoint that `run.start_from` names.
-
-    Args:
-        path: A run's directory or URI, for its best model, or RUN/checkpoints/NAME.
-
-    Returns:
-        The run's checkpoints, and the manifest of that one.
+    """Finds the checkpoint that `run.start_from` names: a run's directory, for its best model, or RUN/checkpoints/NAME.
 
     Raises:
         UserError: There is none, or it is damaged.
@@ -45,12 +39,7 @@ def find_warm_start(path: str) -> tuple[CheckpointStore, dict[str, Any]]:
 
 
 def check_warm_start(config: TrainConfig, dataset: Dataset, manifest: Mapping[str, Any]) -> None:
-    """Refuses a model that a run can't start from.
-
-    Args:
-        config: The new run.
-        dataset: Its data.
-        manifest: Of the checkpoint to start from.
+    """Refuses a checkpoint that a run can't start from.
 
     Raises:
         UserError: The model is built otherwise, or the dataset does not begin with the ids that it was trained on, or
@@ -77,16 +66,8 @@ def start_warm(path: str, config: TrainConfig, dataset: Dataset, learner: Learne
 
     Old ids keep their rows with both Adam moments, as the tower does, so the count of steps goes on too: moments and
     the correction of their bias belong together. Rows of new ids stay as the learner has drawn them, with moments of 0,
-    like those of an id that the old run had never met; so do the tower's rows of new values of side features.
-
-    Args:
-        path: As for `find_warm_start`.
-        config: The new run.
-        dataset: Its data.
-        learner: Freshly made for that dataset.
-
-    Returns:
-        What the run began from, for its checkpoints and metrics.json.
+    like those of an id that the old run had never met; so do the tower's rows of new values of side features. Returns
+    what the run began from, for its checkpoints and metrics.json.
 
     Raises:
         UserError: There is no such checkpoint, it is damaged, or does not fit.

@@ -13,27 +13,21 @@ _SMALLEST = 2.0**-53
 
 
 def log_losses_of_logits(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
-    """softplus(−x) of a positive, softplus(x) of a negative, in float64.
+    """Returns softplus(−x) of a positive, softplus(x) of a negative: float64 [n], at least 0.
 
     Args:
         logits: float [n], finite.
         labels: Integers [n], each 0 or 1.
-
-    Returns:
-        float64 [n], at least 0.
     """
     return np.logaddexp(0.0, np.where(labels > 0, -1.0, 1.0) * logits)
 
 
 def log_losses_of_probabilities(probabilities: NDArray[np.floating], labels: NDArray[Any]) -> NDArray[np.float64]:
-    """−log ŷ of a positive, −log(1 − ŷ) of a negative.
+    """Returns −log ŷ of a positive, −log(1 − ŷ) of a negative: float64 [n], at least 0.
 
     Args:
         probabilities: Float [n] in [0, 1]; values nearer than 2⁻⁵³ to an end are moved to that distance.
         labels: Integers [n], each 0 or 1.
-
-    Returns:
-        float64 [n], at least 0.
     """
     clipped = np.clip(probabilities.astype(np.float64, copy=False), _SMALLEST, 1 - _SMALLEST)
     return -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
@@ -42,7 +36,7 @@ def log_losses_of_probabilities(probabilities: NDArray[np.floating], labels: NDA
 def calibration_gaps(
     probabilities: NDArray[np.float64], labels: NDArray[Any], num_bins: int = 15
 ) -> NDArray[np.float64]:
-    """Σ (label − ŷ) over the rows of each of some bins of equal width; gaps of parts of the rows add up.
+    """Returns Σ (label − ŷ) over each bin's rows, float64 [num_bins], of equal width; gaps of parts of the rows add up.
 
     Bin b holds b / num_bins ≤ ŷ < (b + 1) / num_bins, the last one also ŷ = 1.
 
@@ -50,22 +44,14 @@ def calibration_gaps(
         probabilities: float64 [n] in [0, 1], of label 1.
         labels: Integers [n], each 0 or 1.
         num_bins: Bins, 15 as is usual.
-
-    Returns:
-        float64 [num_bins].
     """
     bins = np.minimum((probabilities * num_bins).astype(np.int64), num_bins - 1)
     return np.bincount(bins, weights=labels - probabilities, minlength=num_bins).astype(np.float64)
 
 
 def expected_calibration_error(gaps: NDArray[np.float64], rows: int) -> float:
-    """ECE: Σ_b (n_b / n) · |mean label − mean probability| over bins b of n_b rows.
+    """ECE in [0, 1], Σ_b (n_b / n) · |mean label − mean probability| over bins b of n_b rows; NaN for n = 0.
 
-    Args:
-        gaps: float64 [num_bins] of `calibration_gaps`.
-        rows: n.
-
-    Returns:
-        A number in [0, 1], NaN where there are no rows.
+    `gaps` are float64 [num_bins] of `calibration_gaps`, `rows` is n.
     """
     return float(np.abs(gaps).sum() / rows) if rows else float("nan")

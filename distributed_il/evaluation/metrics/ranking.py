@@ -50,9 +50,6 @@ class UserTies:
             user_ids: Integers [n], each in [0, 2**31).
             ranks: int64 [n] of `descending_ranks`.
             labels: Integers [n], each 0 or 1.
-
-        Returns:
-            The groups.
         """
         # One integer holds user, rank and label, so that plain sorting does, several times faster than argsort.
         keys = (user_ids.astype(np.int64) << _RANK_BITS) | (ranks << 1) | labels
@@ -85,8 +82,7 @@ class UserTies:
 def user_auc(ties: UserTies) -> Float64:
     """AUC of each user: of the pairs of a positive and a negative, the share ranked right, a tie counting one half.
 
-    Returns:
-        float64 [users]. Counted in integers, with one rounding at the end.
+    Returns float64 [users], counted in integers with one rounding at the end.
     """
     misses = ties.sizes - ties.hits
     negatives = ties.rows - ties.positives
@@ -102,14 +98,8 @@ def user_ndcg(ties: UserTies, cutoff: int) -> Float64:
     """NDCG@k of each user, expected over the orders of ties.
 
     Gain 2^y − 1 is 1 on positives; discount 1 / log2(rank + 1). With D(r) the sum of the first r discounts up to rank
-    k, a group gives (c / m)(D(a + m) − D(a)), and the ideal order D(positives).
-
-    Args:
-        ties: The groups.
-        cutoff: k, at least 1.
-
-    Returns:
-        float64 [users] in [0, 1].
+    k, a group gives (c / m)(D(a + m) − D(a)), and the ideal order D(positives). Returns float64 [users] in [0, 1];
+    `cutoff` is k, at least 1.
     """
     cumulative = _prefix_sums(1.0 / np.log2(np.arange(2, cutoff + 2)))
     first = cumulative[np.minimum(ties.before, cutoff)]
@@ -119,12 +109,9 @@ def user_ndcg(ties: UserTies, cutoff: int) -> Float64:
 
 
 def user_mrr(ties: UserTies) -> Float64:
-    """Mean over each user's positives of 1 / rank, expected over the orders of ties.
+    """Mean over each user's positives of 1 / rank, float64 [users] in (0, 1], expected over the orders of ties.
 
     With H(r) = 1 + 1/2 + … + 1/r a group gives (c / m)(H(a + m) − H(a)).
-
-    Returns:
-        float64 [users] in (0, 1].
     """
     harmonic = _prefix_sums(1.0 / np.arange(1, int(ties.rows.max(initial=0)) + 1))
     reciprocal = (harmonic[ties.before + ties.sizes] - harmonic[ties.before]) / ties.sizes
@@ -132,14 +119,11 @@ def user_mrr(ties: UserTies) -> Float64:
 
 
 def user_mrr_first(ties: UserTies) -> Float64:
-    """1 / rank of each user's first positive, expected over the orders of ties.
+    """1 / rank of each user's first positive, float64 [users] in (0, 1], expected over the orders of ties.
 
     The first positive lies in the user's first group with c > 0. There it is the j-th row with probability
     C(m − j, c − 1) / C(m, c), since the c − 1 others lie among the m − j rows behind it; so the expectation is
     Σ_{j = 1}^{m − c + 1} C(m − j, c − 1) / C(m, c) / (a + j).
-
-    Returns:
-        float64 [users] in (0, 1].
     """
     with_hits = np.flatnonzero(ties.hits)
     chosen = with_hits[np.searchsorted(with_hits, ties.first_group)]

@@ -68,15 +68,7 @@ def tally(
 
 
 def metrics_of(sums: Mapping[str, float], area: float) -> dict[str, float | int]:
-    """All metrics from the sums of a whole split.
-
-    Args:
-        sums: Of `tally`.
-        area: The split's AUC.
-
-    Returns:
-        The dictionary of `compute_metrics`.
-    """
+    """Makes the dictionary of `compute_metrics` from a whole split's sums, as `tally` gives them, and its AUC."""
     rows, users = sums["rows"], sums["users"] - sums["users_left_out"]
     by_user = [name for name in sums if name in ("gauc", "mrr", "mrr_first") or name.startswith("ndcg@")]
     means = {name: _ratio(sums[name], users) for name in by_user}

@@ -20,10 +20,6 @@ def weight_chart(title: str, histogram: WeightHistogram) -> Chart:
     """Draws how w1, the weight that an unlabelled pair's label 1 gets, is distributed in a round.
 
     Each chart has its own height: the first round's narrow peak would flatten the last round's spread.
-
-    Args:
-        title: Which round.
-        histogram: Its weights.
     """
     shares = histogram.counts / max(histogram.total, 1)
     above = float(shares[histogram.edges[:-1] >= 0.5].sum())
@@ -37,9 +33,6 @@ def decision_chart(history: DecisionHistory) -> Chart:
 
     A line joins the points while they are few; past that it joins means of neighbours, and of each decision at most
     300 points, evenly spread, are marked.
-
-    Args:
-        history: At least one decision.
     """
     steps, losses, choices = history.curve()
     groups: list[Series] = []

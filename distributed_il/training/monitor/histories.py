@@ -30,13 +30,7 @@ class DecisionHistory:
         return int(self.counts.sum())
 
     def append(self, step: int, choice: int, losses: Sequence[float]) -> None:
-        """Adds one decision.
-
-        Args:
-            step: Optimiser step at which it was taken.
-            choice: 0 direct, 1 skip, 2 inverse.
-            losses: Training-test losses of the three candidates.
-        """
+        """Adds a step's decision, 0 direct, 1 skip or 2 inverse, and the candidates' training-test losses."""
         if self.total % self._stride == 0:
             self._points.append((step, choice, losses[choice]))
             if len(self._points) > MOST_POINTS:
@@ -83,11 +77,6 @@ class WeightHistogram:
     edges: NDArray[np.float64] = np.linspace(0.0, 1.0, BINS + 1)
 
     def __init__(self, counts: NDArray[np.int64] | None = None) -> None:
-        """Starts empty, or from counts.
-
-        Args:
-            counts: int64 [50].
-        """
         self.counts = np.zeros(BINS, dtype=np.int64) if counts is None else counts.copy()
 
     def add(self, weights: NDArray[np.floating]) -> None:
