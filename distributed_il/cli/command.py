@@ -22,9 +22,6 @@ class ConfigCommand:
     def read(self, argv: Sequence[str]) -> Any:
         """Returns the dataclass that the arguments describe.
 
-        Args:
-            argv: The command's arguments.
-
         Raises:
             UserError: A setting is unknown, missing or wrong.
         """
@@ -33,9 +30,6 @@ class ConfigCommand:
 
     def run(self, argv: Sequence[str]) -> None:
         """Runs the command.
-
-        Args:
-            argv: The command's arguments.
 
         Raises:
             UserError: A setting is unknown, missing or wrong, or the work met something that the user can cure.

@@ -55,10 +55,7 @@ def variable_prefix(command: str) -> str:
 def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Given:
     """Collects what was given, whether such keys exist or not.
 
-    Args:
-        command: The command's name.
-        argv: Its arguments.
-        environ: Variables; `DISTRIBUTED_IL_TRAIN__RUN__SEED` is `run.seed` of `train`.
+    `DISTRIBUTED_IL_TRAIN__RUN__SEED` is `run.seed` of `train`.
 
     Raises:
         UserError: An argument is no flag, or a file can't be read as a mapping.
@@ -89,14 +86,7 @@ def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.e
 
 
 def part_operands(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separates flags and their values from other words.
-
-    Args:
-        argv: Arguments of a command all of whose settings take a value.
-
-    Returns:
-        Flags with values, and the other words; both in order.
-    """
+    """Separates flags with their values from other words, both in order; all settings of the command take a value."""
     flags: list[str] = []
     words: list[str] = []
     for group in _with_values(argv):
@@ -153,10 +143,6 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Returns `; did you mean 'x'?`, or nothing where no known name is near.
 
     A key is compared whole, and where that finds nothing by its last part: `--seed` is meant for `--run.seed`.
-
-    Args:
-        wrong: A name that is not known.
-        known: The names that are.
     """
     known = list(known)
     plain = wrong.replace("-", "_").lower()

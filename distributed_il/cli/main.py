@@ -44,10 +44,7 @@ REFUSED = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command.
-
-    Args:
-        argv: Arguments after the program's name; those of the process by default.
+    """Runs a command, by default that of the process's arguments.
 
     Returns:
         The exit code: 0; 2 where the user has something to cure; 130 after Ctrl-C.

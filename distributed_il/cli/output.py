@@ -9,12 +9,7 @@ from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 
 
 def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lays out metrics in columns, and under them how many rows and users they rest on.
-
-    Args:
-        split: What the metrics are of.
-        predictors: Metrics by name, the model's first.
-    """
+    """Lays out metrics in columns, the model's first, and under them how many rows and users they rest on."""
     rows = [[split, *METRICS], *metric_rows(predictors)]
     width = max(len(name) for name, *_ in rows)
     lines = [f"{name:<{width}}" + "".join(f"{value:>9}" for value in values) for name, *values in rows]
@@ -28,12 +23,7 @@ def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str
 
 
 def result_line(output: str, counts: Mapping[str, int]) -> str:
-    """Says how many rows a result has, how many of them come from a fallback, and where they lie.
-
-    Args:
-        output: Directory of the result.
-        counts: `rows`, and rows by what answered: the model or a fallback.
-    """
+    """Says how many rows a result has, how many of them come from which fallback, and where they lie."""
     fallbacks = {name: rows for name, rows in counts.items() if name not in ("rows", "model") and rows}
     answered = "".join(f", {rows:,} of them answered by {name.replace('_', ' ')}" for name, rows in fallbacks.items())
     return f"{output}: {counts['rows']:,} rows{answered}"

@@ -17,9 +17,6 @@ ABOUT = (
 def run(argv: Sequence[str]) -> None:
     """Writes the page and says where it is.
 
-    Args:
-        argv: The command's arguments.
-
     Raises:
         UserError: See `distributed_il.report.run_page.write_report`.
     """

@@ -48,9 +48,6 @@ _SWITCHES = ("-h", "--help", "--print_config", "--wait")
 def run(argv: Sequence[str]) -> None:
     """Sends a job, or does what is asked about jobs.
 
-    Args:
-        argv: The command's arguments.
-
     Raises:
         UserError: Something is wrong with the arguments or the cluster.
         SystemExit: With `--wait`: the job's exit code.
@@ -72,11 +69,7 @@ def run(argv: Sequence[str]) -> None:
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits the flags of `submit` from its words; all that follows a command to send belongs to that command.
 
-    Args:
-        argv: Arguments.
-
-    Returns:
-        Flags, their names with underscores (`--submission-id` is `--submission_id`), and words, at least one: "".
+    Flags get underscores (`--submission-id` is `--submission_id`); there is at least one word: "".
     """
     flags: list[str] = []
     words: list[str] = []
@@ -96,13 +89,6 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def check_arguments(command: str, arguments: Sequence[str]) -> Given:
     """Refuses what the command would refuse on the cluster, and places that would mean another thing there.
-
-    Args:
-        command: One of `SENT`.
-        arguments: As they were given, beside the command's environment variables.
-
-    Returns:
-        What was given.
 
     Raises:
         UserError: A setting is unknown, missing, wrong, `submit`'s own, or a place without its full path.
@@ -125,10 +111,6 @@ def check_arguments(command: str, arguments: Sequence[str]) -> Given:
 
 def arguments_there(given: Given, working_dir: str) -> list[str]:
     """Returns arguments that mean the same where the job starts, environment variables and sent files included.
-
-    Args:
-        given: What was given to the command here.
-        working_dir: Directory here that is sent, or a URI.
 
     Raises:
         UserError: A file of settings lies outside of it.

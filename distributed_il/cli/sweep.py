@@ -21,9 +21,6 @@ ABOUT = (
 def read(argv: Sequence[str]) -> tuple[SweepConfig, TrainConfig]:
     """Returns the sweep, and the run that its trials share.
 
-    Args:
-        argv: The command's arguments.
-
     Raises:
         UserError: A setting is unknown, missing or wrong.
     """
@@ -37,9 +34,6 @@ def read(argv: Sequence[str]) -> tuple[SweepConfig, TrainConfig]:
 
 def run(argv: Sequence[str]) -> None:
     """Runs a sweep and prints its trials, and the best one's test metrics beside the baselines.
-
-    Args:
-        argv: The command's arguments.
 
     Raises:
         UserError: See `distributed_il.runtime.sweep.search.run_sweep`.

@@ -28,9 +28,6 @@ _DEFAULT_METHOD = "ig"
 def run(argv: Sequence[str]) -> None:
     """Trains, and prints the model's test metrics beside the baselines.
 
-    Args:
-        argv: The command's arguments.
-
     Raises:
         UserError: See `distributed_il.runtime.launch.launch`.
     """
@@ -54,9 +51,6 @@ def _tensorboard() -> str:
 
 def read(argv: Sequence[str]) -> TrainConfig:
     """Returns the run that the arguments describe.
-
-    Args:
-        argv: Arguments of `train`.
 
     Raises:
         UserError: A setting is unknown, missing or wrong.

@@ -16,15 +16,7 @@ from distributed_il.training.side_features import features_for
 
 
 def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | None) -> tuple[Learner, Dataset]:
-    """Loads a checkpoint with the dataset that it belongs to.
-
-    Args:
-        run_dir: Directory or URI of the run.
-        checkpoint: `best` or `last`.
-        data: The dataset; None for the one that the run names.
-
-    Returns:
-        The model, every row up to date, and the dataset.
+    """Loads a checkpoint, every row up to date, with its dataset: `data`, or the one that the run names.
 
     Raises:
         UserError: There is no such checkpoint, or it was trained on other data.
@@ -48,11 +40,7 @@ def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | No
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Computes a model's metrics on a split, with the two baselines on the same rows.
 
-    Args:
-        config: Which model and rows.
-
-    Returns:
-        `{split: {...}, "trivial": {...}}` as in metrics.json.
+    Returns `{split: {...}, "trivial": {...}}` as in metrics.json.
 
     Raises:
         UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.

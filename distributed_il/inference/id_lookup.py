@@ -16,12 +16,7 @@ class IdLookup:
     """The external ids of one entity; its arrays may be read-only and shared between processes."""
 
     def __init__(self, entity: str, ids: pa.Array) -> None:
-        """Takes the ids.
-
-        Args:
-            entity: `user` or `item`, for messages.
-            ids: int64 or string, distinct; place k is dense id k.
-        """
+        """Takes distinct ids, int64 or string; place k is dense id k. `entity`, for messages: `user` or `item`."""
         self.entity, self.ids = entity, ids
         self._order: NDArray[np.int64] | None = None
         if pa.types.is_integer(ids.type):
@@ -36,11 +31,7 @@ class IdLookup:
         return self.ids.nbytes + (0 if self._order is None else self._order.nbytes)
 
     def rows(self, given: pa.Array) -> NDArray[np.int64]:
-        """Returns dense ids of external ones, int64 [n]; −1 where there is none.
-
-        Args:
-            given: External ids of the lookup's type, without nulls.
-        """
+        """Returns dense ids, int64 [n], of external ones of its type, without nulls; −1 where there is none."""
         if not pa.types.is_integer(self.ids.type):
             return pc.fill_null(pc.index_in(given, value_set=self.ids), -1).to_numpy().astype(np.int64)
         values, wanted = self.ids.to_numpy(), given.to_numpy()
@@ -54,10 +45,7 @@ class IdLookup:
         return self.ids.take(pa.array(rows))
 
     def read(self, column: pa.Array) -> pa.Array:
-        """Casts a raw column to the type of the ids.
-
-        Args:
-            column: As it was read; text that holds whole numbers will do for them.
+        """Casts a raw column to the type of the ids; text that holds whole numbers will do for them.
 
         Raises:
             BadValueError: A value is missing, or can't be an id of this dataset.

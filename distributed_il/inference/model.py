@@ -49,14 +49,9 @@ class ServedModel:
         return sum(array.nbytes for array in arrays)
 
     def score(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int8]]:
-        """Scores pairs.
+        """Scores pairs of dense ids, int64 [B]; −1 for a user or an item that the dataset does not know.
 
-        Args:
-            user_ids: Dense ids, int64 [B]; −1 for a user that the dataset does not know.
-            item_ids: Likewise.
-
-        Returns:
-            Logits [B], of the model's dtype, and int8 [B], places in `FALLBACKS`.
+        Returns logits [B], of the model's dtype, and int8 [B], places in `FALLBACKS`.
         """
         logits = self.logits(user_ids, item_ids)
         fallback = self.fallbacks(user_ids, item_ids)
@@ -66,15 +61,7 @@ class ServedModel:
 
     @torch.no_grad()
     def logits(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> Tensor:
-        """Computes the tower's logits of pairs, whether it was trained on them or not.
-
-        Args:
-            user_ids: Dense ids, int64 [B].
-            item_ids: Likewise.
-
-        Returns:
-            Logits [B], of the model's dtype.
-        """
+        """Computes the tower's logits [B] of pairs of dense ids, int64 [B], whether it was trained on them or not."""
         starts = range(0, max(user_ids.size, 1), CHUNK_PAIRS)  # even without any pairs one call tells the dtype
         chunks = [slice(start, start + CHUNK_PAIRS) for start in starts]
         return torch.cat([self._logits(user_ids[chunk], item_ids[chunk]) for chunk in chunks])
@@ -100,15 +87,7 @@ def _rows(table: NDArray[Any], ids: NDArray[np.int64]) -> Tensor:
 
 
 def load_served_model(run_dir: str, checkpoint: Name, data: str | None) -> tuple[ServedModel, TrainedRun]:
-    """Reads the weights of a checkpoint, whatever ranks wrote it.
-
-    Args:
-        run_dir: Directory or URI of the run.
-        checkpoint: `best` or `last`.
-        data: The dataset; None for the one that the run names.
-
-    Returns:
-        The model, and what it was read from.
+    """Reads a checkpoint's weights, whatever ranks wrote it; the dataset is `data`, or the one that the run names.
 
     Raises:
         UserError: There is no such checkpoint, it was trained on other data, or a file is damaged.

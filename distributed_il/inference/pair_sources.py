@@ -62,11 +62,7 @@ class SplitPairs:
     """The rows of a split, lane after lane."""
 
     def __init__(self, dataset: Dataset, split: str) -> None:
-        """Takes the split.
-
-        Args:
-            dataset: The dataset.
-            split: `train`, `valid`, `test` or `unclear`.
+        """Takes a split: `train`, `valid`, `test` or `unclear`.
 
         Raises:
             UserError: The dataset has no such split.
@@ -119,12 +115,7 @@ class GivenPairs:
 
 
 def read_ids(files: PairFiles, piece: int, lookups: Sequence[IdLookup]) -> Iterator[list[pa.Array]]:
-    """Reads the columns of a piece as ids of the dataset's types.
-
-    Args:
-        files: The files.
-        piece: Number of the piece.
-        lookups: Of each column.
+    """Reads the columns of a piece as ids, each of the type of its lookup.
 
     Raises:
         UserError: A file is damaged, or holds what is no id; with its line or row.

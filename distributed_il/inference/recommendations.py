@@ -69,10 +69,6 @@ class Recommendations:
 def read_users(files: PairFiles, users: IdLookup) -> pa.Array:
     """Reads external ids of users, each once, in the order of their first row.
 
-    Args:
-        files: Files with one column to read.
-        users: The dataset's users.
-
     Raises:
         UserError: A file is damaged, or holds what is no id.
     """

@@ -73,15 +73,7 @@ class ResultParts:
     def write(
         self, number: int, schema: pa.Schema, tables: Iterable[tuple[pa.Table, Mapping[str, int]]]
     ) -> Counter[str]:
-        """Writes a part.
-
-        Args:
-            number: Of the part.
-            schema: Of every table.
-            tables: Pieces of it, each with what it adds to the counts.
-
-        Returns:
-            The counts of the part.
+        """Writes a part, whose tables come each with what it adds to the counts; returns the counts of the part.
 
         Raises:
             UserError: The disk is full.

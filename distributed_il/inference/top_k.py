@@ -29,16 +29,11 @@ class TopItems:
 
 @torch.no_grad()
 def top_items(model: ServedModel, user_ids: NDArray[np.int64], *, top: int, seen: tuple[PairIndex, ...]) -> TopItems:
-    """Finds the K items of highest logit for each user, of equal ones those of lower id.
+    """Finds the K items of highest logit, but for pairs in `seen`, for each user; of equal ones those of lower id.
 
     An item without labelled training rows counts as much as the mean of all, and to a user without such rows each item
-    as much as its own mean, as in `ServedModel.score`.
-
-    Args:
-        model: The model.
-        user_ids: Dense ids, int64 [U]; −1 for a user that the dataset does not know.
-        top: K, at least 1.
-        seen: Pairs that are left out.
+    as much as its own mean, as in `ServedModel.score`. Users are dense ids, int64 [U]; −1 for one that the dataset does
+    not know.
     """
     user_rows = torch.from_numpy(model.users.take(user_ids, axis=0))
     user_codes = [torch.from_numpy(table.take(user_ids, axis=0)) for table in model.codes[:1]]

@@ -38,12 +38,7 @@ class TrainedRun:
 
 
 def open_run(run_dir: str, checkpoint: Name, data: str | None) -> TrainedRun:
-    """Finds a checkpoint and the dataset that it belongs to; the model itself is not read yet.
-
-    Args:
-        run_dir: Directory or URI of the run.
-        checkpoint: `best` or `last`.
-        data: The dataset; None for the one that the run names.
+    """Finds a checkpoint and its dataset, `data` or the one that the run names; the model itself is not read yet.
 
     Raises:
         UserError: There is no such checkpoint, or it was trained on other data.

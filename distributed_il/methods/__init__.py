@@ -20,10 +20,7 @@ BUILT_IN = {
 
 
 def make_method(config: MethodConfig) -> Method:
-    """Builds the method that a run's `method` section names.
-
-    Args:
-        config: Settings of a method, built in or of the user's.
+    """Builds the method, built in or of the user's, that a run's `method` section names.
 
     Raises:
         UserError: The class can't be imported, or lacks a part of `Method`.

@@ -23,11 +23,6 @@ class InverseGradient:
     phases = (Phase("training-train", "train", unlabelled=False), Phase("training-test", "test", unlabelled=True))
 
     def __init__(self, config: InverseGradientConfig) -> None:
-        """Fixes α, d and the size of training-test.
-
-        Args:
-            config: The `method` section of the run.
-        """
         self.config = config
         self.test_share = config.test_share
 

@@ -24,10 +24,5 @@ class Method(Protocol):
     test_share: float
 
     def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
-        """Takes one optimiser step. Every rank calls it with its part of the same global batch.
-
-        Args:
-            executor: Takes the steps on the replica to train.
-            batch: This rank's part.
-        """
+        """Takes one optimiser step. Every rank calls it with its part of the same global batch."""
         ...

@@ -50,11 +50,6 @@ class Supervised:
     test_share = 0.0
 
     def __init__(self, config: SupervisedConfig) -> None:
-        """Fixes the loss.
-
-        Args:
-            config: The `method` section of the run.
-        """
         self.config = config
         self.sampled_negatives = getattr(config, "negatives", "labelled") == "sampled"
         self.has_unlabelled_term = isinstance(config, NegativeSamplingConfig | InverseDualConfig)

@@ -51,18 +51,7 @@ class Learner:
         device: torch.device,
         features: Features | None = None,
     ) -> None:
-        """Builds the same initial weights whatever the number of ranks.
-
-        Args:
-            model: The `model` section of the run.
-            optimizer: The `optimizer` section of the run.
-            num_users: Rows of the user table.
-            num_items: Rows of the item table.
-            seed: Decides the initial weights.
-            collectives: The ranks.
-            device: Where rows and tower live.
-            features: Side features of the users and items, for a backbone that takes such.
-        """
+        """Builds the same initial weights whatever the number of ranks."""
         self.optimizer, self.collectives, self.device = optimizer, collectives, device
         seeds = [int(hash_u64(seed, INIT, part)) % 2**62 for part in range(3)]
         dtype = getattr(torch, model.dtype)
@@ -98,12 +87,7 @@ class Learner:
         return self.embeddings.items
 
     def gather(self, plan: IndexPlan, *, whole: bool = True) -> GatheredBatch:
-        """Gathers the rows of some pairs as leaves for autograd.
-
-        Args:
-            plan: The pairs of this rank.
-            whole: Whether an Adam step on these rows follows.
-        """
+        """Gathers the rows of this rank's pairs as leaves for autograd, `whole` where an Adam step on them follows."""
         return self.embeddings.gather(plan, step=self.step, whole=whole)
 
     def reduce(self, found: PassResult, gathered: GatheredBatch, *, capacity: int) -> Gradients:
@@ -119,12 +103,7 @@ class Learner:
         )
 
     def apply(self, gradients: Gradients, gathered: GatheredBatch) -> None:
-        """Takes one Adam step on rows and tower.
-
-        Args:
-            gradients: Of the global batch.
-            gathered: The rows of this rank's batch, as they stand.
-        """
+        """Takes one Adam step on tower and rows; `gathered` are those of this rank's batch, as they stand."""
         self.step += 1
         self.embeddings.adam_step(gradients, step=self.step, gathered=gathered)
         self.tower.adam_step(gradients.tower, step=self.step, optimizer=self.optimizer)
@@ -136,14 +115,6 @@ class Learner:
 
     @torch.no_grad()
     def score(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
-        """Computes the logits of pairs; call `materialize` first. With sharded rows it is a collective call.
-
-        Args:
-            user_ids: int64 [B].
-            item_ids: int64 [B].
-
-        Returns:
-            Logits [B].
-        """
+        """Computes the logits [B] of pairs, int64 [B]; call `materialize` first. Collective where rows are sharded."""
         codes = () if self.features is None else self.features.codes(user_ids, item_ids)
         return self.tower.module(*self.embeddings.weights(user_ids, item_ids), *codes)

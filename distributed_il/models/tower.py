@@ -24,13 +24,7 @@ class Tower:
     """
 
     def __init__(self, module: Backbone, *, dtype: torch.dtype, device: torch.device) -> None:
-        """Lays a backbone out flat.
-
-        Args:
-            module: The backbone; its parameters' storage is replaced.
-            dtype: Of its parameters.
-            device: Where it lives.
-        """
+        """Lays a backbone out flat; its parameters' storage is replaced."""
         self.module = module.to(device)
         self.parameters = list(self.module.parameters())
         size = sum(parameter.numel() for parameter in self.parameters)
@@ -77,11 +71,7 @@ class Tower:
         return flat
 
     def candidates(self, delta: Tensor) -> tuple[Backbone, Backbone, Backbone]:
-        """Returns the towers θ − δ, θ and θ + δ; the outer two are overwritten at each call.
-
-        Args:
-            delta: δ [P].
-        """
+        """Returns the towers θ − δ, θ and θ + δ, of δ [P]; the outer two are overwritten at each call."""
         if self._candidates is None:
             self._candidates = (copy.deepcopy(self.module), copy.deepcopy(self.module))
             for tower, weights in zip(self._candidates, self._shifted, strict=True):
@@ -91,22 +81,11 @@ class Tower:
         return self._candidates[0], self.module, self._candidates[1]
 
     def apply_delta(self, delta: Tensor, sign: float) -> None:
-        """Makes a candidate θ: moves the weights by sign · δ; moments stay.
-
-        Args:
-            delta: δ [P].
-            sign: −1 or 1.
-        """
+        """Makes a candidate θ: moves the weights by sign · δ [P], sign −1 or 1; moments stay."""
         self.flat.add_(delta, alpha=sign)
 
     def adam_step(self, gradient: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
-        """Takes one Adam step.
-
-        Args:
-            gradient: Of the global batch, [P].
-            step: t, counted from 1.
-            optimizer: The `optimizer` section of the run.
-        """
+        """Takes Adam step t = `step`, counted from 1, with the gradient [P] of the global batch."""
         if not self.size:
             return
         adam_update(

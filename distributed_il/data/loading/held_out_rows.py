@@ -57,12 +57,7 @@ class HeldOutRows:
     """
 
     def __init__(self, lanes: Mapping[int, Sequence[Block]], count: Callable[[Block], int]) -> None:
-        """Lays out the file; nothing is written yet.
-
-        Args:
-            lanes: The blocks of each lane, in order.
-            count: How many rows of a block are held out.
-        """
+        """Lays out the file for the `count` held-out rows of each block; nothing is written yet."""
         self._offsets: dict[Block, int] = {}
         self._bounds: dict[int, tuple[int, int]] = {}
         end = 0

@@ -24,11 +24,7 @@ class UniqueIds(NamedTuple):
 
     @classmethod
     def of(cls, row_numbers: Tensor) -> UniqueIds:
-        """Finds the distinct rows of a batch.
-
-        Args:
-            row_numbers: int64 [B].
-        """
+        """Finds the distinct rows of a batch, int64 [B]."""
         return cls(*torch.unique(row_numbers, return_inverse=True))
 
     @property
@@ -45,12 +41,7 @@ class IndexPlan(NamedTuple):
 
     @classmethod
     def of(cls, user_ids: Tensor, item_ids: Tensor) -> IndexPlan:
-        """Makes the plan of one batch.
-
-        Args:
-            user_ids: int64 [B].
-            item_ids: int64 [B].
-        """
+        """Makes the plan of one batch's ids, int64 [B] each."""
         return cls(UniqueIds.of(user_ids), UniqueIds.of(item_ids))
 
 
@@ -71,15 +62,7 @@ def positions_among(ids: Tensor, others: Tensor) -> Tensor:
 
 
 def rows_at(positions: Tensor, rows: Tensor) -> Tensor:
-    """Selects rows by position, 0 where a position is −1.
-
-    Args:
-        positions: int64 [U].
-        rows: [V, dim].
-
-    Returns:
-        [U, dim].
-    """
+    """Selects rows [V, dim] by position, int64 [U], 0 where a position is −1: [U, dim]."""
     if not len(rows):
         return rows.new_zeros((len(positions), rows.shape[1]))
     return rows.index_select(0, positions.clamp(min=0)) * (positions >= 0).unsqueeze(1)
@@ -93,12 +76,7 @@ class Overlap(NamedTuple):
 
     @classmethod
     def of(cls, plan: IndexPlan, pairs: IndexPlan) -> Overlap:
-        """Finds the overlap of one batch.
-
-        Args:
-            plan: Of the batch's labelled rows.
-            pairs: Of its unlabelled pairs.
-        """
+        """Finds the overlap of one batch's labelled rows with its unlabelled pairs."""
         return cls(positions_among(plan.users.ids, pairs.users.ids), positions_among(plan.items.ids, pairs.items.ids))
 
 

@@ -25,11 +25,7 @@ COLUMNS = ("user_id", "item_id", "label")
 
 
 def window_steps(batch_size: int) -> int:
-    """Returns the number of steps of a window.
-
-    Args:
-        batch_size: Labelled rows of a rank and step.
-    """
+    """Returns the number of steps of a window, for a rank's labelled rows of a step."""
     return min(max(WINDOW_ROWS // batch_size, 1), MOST_WINDOW_STEPS)
 
 

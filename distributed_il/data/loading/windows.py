@@ -44,26 +44,11 @@ class BatchMaker:
     """Makes batches of windows."""
 
     def __init__(self, num_users: int, num_items: int, *, dtype: torch.dtype, device: torch.device) -> None:
-        """Fixes what all batches share.
-
-        Args:
-            num_users: Rows of the user table.
-            num_items: Rows of the item table.
-            dtype: Of labels and pair weights.
-            device: Where batches go.
-        """
         self._num_users, self._num_items = num_users, num_items
         self._dtype, self._device = dtype, device
 
     def batches(self, rows: WindowRows, steps: range, schedule: Schedule, phase: Phase) -> list[Batch]:
-        """Cuts a window into batches, each with its plan.
-
-        Args:
-            rows: The window.
-            steps: Its steps.
-            schedule: Of the pass.
-            phase: Whether rows and pairs go through the model together.
-        """
+        """Cuts a window into batches, each with its plan."""
         columns = [self._tensor(column) for column in (rows.user_ids, rows.item_ids)]
         columns += [self._tensor(rows.labels).to(self._dtype), self._tensor(rows.numbers)]
         if rows.pairs is not None and phase.joined:

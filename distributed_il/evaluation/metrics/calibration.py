@@ -50,8 +50,13 @@ def calibration_gaps(
 
 
 def expected_calibration_error(gaps: NDArray[np.float64], rows: int) -> float:
-    """ECE in [0, 1], Σ_b (n_b / n) · |mean label − mean probability| over bins b of n_b rows; NaN for n = 0.
+    """Returns the ECE: Σ_b (n_b / n) · |mean label − mean probability| over bins b of n_b rows.
 
-    `gaps` are float64 [num_bins] of `calibration_gaps`, `rows` is n.
+    Args:
+        gaps: float64 [num_bins] of `calibration_gaps`.
+        rows: n.
+
+    Returns:
+        A number in [0, 1], NaN where there are no rows.
     """
     return float(np.abs(gaps).sum() / rows) if rows else float("nan")

@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 
 def descending_ranks(scores: NDArray[Any]) -> NDArray[np.int64]:
-    """Ranks finite scores [n] densely from the highest, 0, down: int64 [n]. Equal scores, and they alone, share a rank.
+    """Dense ranks from the highest score down; equal scores, and they alone, share a rank.
 
     Every metric of order follows from these ranks, so that rows are tied exactly when the scores given are equal.
+
+    Args:
+        scores: float [n], finite.
+
+    Returns:
+        int64 [n], 0 for the highest score.
     """
     order = np.argsort(scores)
     ascending = scores[order]
@@ -23,9 +29,14 @@ def descending_ranks(scores: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def class_counts(ranks: NDArray[np.int64], labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counts the negatives and positives that share each rank, int64 [ranks in all] each.
+    """How many negatives and positives share each rank.
 
-    `ranks` are int64 [n] of `descending_ranks`, `labels` integers [n], each 0 or 1.
+    Args:
+        ranks: int64 [n] of `descending_ranks`.
+        labels: Integers [n], each 0 or 1.
+
+    Returns:
+        (negatives, positives), int64 [ranks in all] each.
     """
     counts = np.bincount(2 * ranks + labels, minlength=2)
     negatives, positives = np.append(counts, [0] * (counts.size % 2)).reshape(-1, 2).T
@@ -33,9 +44,14 @@ def class_counts(ranks: NDArray[np.int64], labels: NDArray[Any]) -> tuple[NDArra
 
 
 def half_pairs(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> int:
-    """Counts twice, exactly, the pairs of a positive and a negative that are ranked right, a tie counting one half.
+    """Twice the number of pairs of a positive and a negative that are ranked right, a tie counting one half.
 
-    `negatives` and `positives` are int64 [ranks in all] at each rank, from the highest score down.
+    Args:
+        negatives: int64 [ranks in all] at each rank, from the highest score down.
+        positives: Likewise.
+
+    Returns:
+        An exact integer, between 0 and twice the number of pairs.
     """
     total = int(negatives.sum())
     # The sum stays below (rows)² / 2; what int64 can't hold is summed in Python's integers.
@@ -47,8 +63,14 @@ def half_pairs(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> in
 def auc(ranks: NDArray[np.int64], labels: NDArray[Any]) -> float:
     """Probability that a positive ranks above a negative, a tie counting one half (ties at mid-rank).
 
-    Counted in integers, so the one rounding is that of the final division. NaN where all rows are of one class. `ranks`
-    are int64 [n] of `descending_ranks`, `labels` integers [n], each 0 or 1.
+    Counted in integers, so the one rounding is that of the final division.
+
+    Args:
+        ranks: int64 [n] of `descending_ranks`.
+        labels: Integers [n], each 0 or 1.
+
+    Returns:
+        A number in [0, 1], NaN where all rows are of one class.
     """
     negatives, positives = class_counts(ranks, labels)
     pairs = int(negatives.sum()) * int(positives.sum())

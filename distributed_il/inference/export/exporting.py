@@ -40,13 +40,7 @@ LogitsOf = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]
 
 
 def export(config: ExportConfig) -> dict[str, Any]:
-    """Exports a model.
-
-    Args:
-        config: Which model, and where to.
-
-    Returns:
-        What export.json holds: `largest_difference` has the largest difference of logits by file.
+    """Exports a model; returns what export.json holds, with the largest difference of logits by file.
 
     Raises:
         UserError: There is no such model, or the output is taken or not local.

@@ -20,11 +20,9 @@ EXTERNAL_BYTES = 1 << 30
 
 
 def save_onnx(program: ExportedProgram, path: Path) -> None:
-    """Writes a program of two inputs, `user_ids` and `item_ids`, and two outputs, `logits` and `scores`.
+    """Writes a program of inputs `user_ids` and `item_ids` and outputs `logits` and `scores`.
 
-    Args:
-        program: The program.
-        path: Of the file; large weights go to `PATH.data`.
+    Large weights go to `PATH.data`.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
     size = sum(tensor.nbytes for tensor in program.state_dict.values())

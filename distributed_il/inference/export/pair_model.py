@@ -31,15 +31,7 @@ class PairModel(nn.Module):
         self._coded = bool(model.codes)
 
     def forward(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores pairs.
-
-        Args:
-            user_ids: Dense ids, int64 [B].
-            item_ids: Likewise.
-
-        Returns:
-            Logits x and scores ŷ = σ(x), each [B].
-        """
+        """Scores pairs of dense ids, int64 [B]: logits x and scores ŷ = σ(x), each [B]."""
         codes = (self.user_codes[user_ids], self.item_codes[item_ids]) if self._coded else ()
         logits = self.tower(self.users(user_ids), self.items(item_ids), *codes)
         return logits, torch.sigmoid(logits)

@@ -98,11 +98,6 @@ class CompiledPasses:
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        """Prepares compilation; it happens at the first call of each pass.
-
-        Args:
-            warn: Told why compilation failed, if it does.
-        """
         self._eager = EagerPasses()
         self._labelled = compiled(labelled_pass, any_length=("rows", "labels"), warn=warn)
         self._dual = compiled(dual_pass, any_length=("rows", "weight"), warn=warn)

@@ -30,11 +30,6 @@ class Graphs:
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        """Records nothing yet.
-
-        Args:
-            warn: Told, once, why a function could not be recorded.
-        """
         self.failed = False
         self._warn = warn
 
@@ -120,15 +115,7 @@ def warm_up(function: Callable[..., Any], arguments: list[Any]) -> Any:
 
 
 def capture(function: Callable[..., Any], arguments: list[Any]) -> tuple[Callable[[], None], Any]:
-    """Records a function; nothing is computed.
-
-    Args:
-        function: The function.
-        arguments: Where the graph reads from.
-
-    Returns:
-        What computes it, and where its results lie afterwards.
-    """
+    """Records a function; nothing is computed. Returns what computes it, and where its results lie afterwards."""
     graph = torch.cuda.CUDAGraph()
     # The thread that makes batches ahead goes on using the device; only this thread's calls are to be judged.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -140,13 +127,7 @@ class GraphedSteps:
     """`FusedSteps` whose full batches are replayed as CUDA graphs. Others, and all where that fails, run as there."""
 
     def __init__(self, learner: Learner, *, batch_size: int, warn: Callable[[str], None]) -> None:
-        """Prepares compilation and recording; they happen at the first two calls of each function.
-
-        Args:
-            learner: The replica to train.
-            batch_size: Labelled rows of a full batch.
-            warn: Told why compilation or recording failed, if it does.
-        """
+        """Prepares compilation and recording; they happen at the first two calls of each function."""
         self._graphs = Graphs(warn)
         self._any = FusedSteps(learner, warn)
         self._full = self._any.through(self._graphs.graphed)
@@ -187,12 +168,7 @@ class GraphedSteps:
 
 
 def filled_up(plan: IndexPlan, spares: tuple[int, int]) -> IndexPlan:
-    """Fills a plan up to as many row numbers as pairs.
-
-    Args:
-        plan: Of some pairs.
-        spares: The row numbers to fill up with: of users, of items.
-    """
+    """Fills a plan up to as many row numbers as pairs, with the spare rows of users and of items."""
     sides = zip((plan.users, plan.items), spares, strict=True)
     return IndexPlan(
         *(UniqueIds(_to_length(side.ids, len(side.inverse), spare), side.inverse) for side, spare in sides)

@@ -61,10 +61,7 @@ class StepReport:
 def decide_together(collectives: Collectives, sums: Tensor, rows: int) -> Decision:
     """Decides from the losses of all ranks: sums and row counts travel together, and all divide the same float64.
 
-    Args:
-        collectives: The ranks.
-        sums: This rank's sums of log losses of direct, skip and inverse, float64 [3].
-        rows: Rows that each sum is over.
+    `sums` are this rank's sums of log losses of direct, skip and inverse, float64 [3], each over `rows` rows.
 
     Raises:
         UserError: No loss is finite.

@@ -69,11 +69,7 @@ def candidate_passes(towers: Sequence[Backbone], rows: PairRows, deltas: RowDelt
 
 
 def candidate_sums(towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Tensor:
-    """Sums the log losses under θ − δ, θ and θ + δ without a graph; arguments as in `candidate_passes`.
-
-    Returns:
-        float64 [3].
-    """
+    """Sums the log losses under θ − δ, θ and θ + δ without a graph, float64 [3]; arguments as in `candidate_passes`."""
     pairs = zip(towers, _candidate_rows(rows, deltas), strict=True)
     with torch.no_grad():
         losses = [log_loss(tower(user, item, *rows.codes), labels) for tower, (user, item) in pairs]
@@ -81,14 +77,7 @@ def candidate_sums(towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas
 
 
 def chosen_pass(tower: Backbone, chosen: Candidate, rows: PairRows, scale: Tensor) -> PassResult:
-    """Computes the gradient of scale · Σ ℓ under a candidate, from the graph that its losses left.
-
-    Args:
-        tower: Its tower.
-        chosen: The candidate.
-        rows: The rows of the pairs.
-        scale: Scalar.
-    """
+    """Computes the gradient of scale · Σ ℓ under a candidate, from the graph that its losses left."""
     found = _pass_result(chosen.losses, tower, (chosen.users, chosen.items), chosen.losses.sum() * scale)
     users = torch.zeros_like(rows.users).index_add_(0, rows.user_inverse, found.users)
     items = torch.zeros_like(rows.items).index_add_(0, rows.item_inverse, found.items)

@@ -42,11 +42,7 @@ class StepExecutor:
     """
 
     def __init__(self, learner: Learner) -> None:
-        """Takes steps eagerly, under DDP where the tower is large and ranks talk over a network.
-
-        Args:
-            learner: The replica to train.
-        """
+        """Takes steps eagerly, under DDP where the tower is large and ranks talk over a network."""
         self.learner = learner
         self.passes: Passes = EagerPasses()
         self.fused: FusedSteps | GraphedSteps | None = None
@@ -81,11 +77,7 @@ class StepExecutor:
             self.fused = FusedSteps(learner, warn)
 
     def plain(self, batch: Batch) -> StepReport:
-        """Takes one Adam step on the mean log loss of the global batch's labelled rows.
-
-        Args:
-            batch: This rank's part.
-        """
+        """Takes one Adam step on the mean log loss of the global batch's labelled rows."""
         learner, labels = self.learner, batch.labels
         plan = batch.plan or IndexPlan.of(batch.user_ids, batch.item_ids)
         scale = learner.collectives.world_size / batch.global_count
@@ -138,9 +130,7 @@ class StepExecutor:
     def inverse(self, batch: Batch, direction: Direction) -> StepReport:
         """Takes one inverse step (Algorithm 1): the best of θ − δ, θ and θ + δ, then a plain step from there.
 
-        Args:
-            batch: This rank's part of a training-test batch with its unlabelled pairs.
-            direction: δ as a function of the gradient of the mean dual loss.
+        `direction` gives δ as a function of the gradient of the mean dual loss.
         """
         pairs = batch.unlabelled
         assert pairs is not None

@@ -65,12 +65,6 @@ class FusedSteps:
     """Compiled steps on the tables and the tower of one process."""
 
     def __init__(self, learner: Learner, warn: Callable[[str], None]) -> None:
-        """Prepares compilation; it happens at the first call of each function.
-
-        Args:
-            learner: The replica to train.
-            warn: Told why compilation failed, if it does.
-        """
         self._optimizer, self._device = learner.optimizer, learner.device
         users, items = (
             Table(table.packed_and_spare, table.last_step_and_spare) for table in (learner.users, learner.items)
@@ -126,13 +120,7 @@ class FusedSteps:
         return Evaluated(*found, batch.pairs)
 
     def apply_delta(self, evaluated: Evaluated, sign: float, step: int) -> None:
-        """Makes θ + sign · δ the model, tables and tower in place; moments stay.
-
-        Args:
-            evaluated: From `evaluate_candidates`.
-            sign: −1 or 1.
-            step: Optimiser steps taken so far.
-        """
+        """Makes θ + sign · δ, sign −1 or 1, the model, tables and tower in place; moments stay."""
         ids = evaluated.pairs.users.ids, evaluated.pairs.items.ids
         signed = self._numbers(sign, step)
         self._apply_delta(self._tables, ids, evaluated.deltas, evaluated.tower_delta, signed)

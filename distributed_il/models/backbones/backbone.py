@@ -49,11 +49,7 @@ class Backbone(nn.Module, ABC):
     takes_features: ClassVar[bool] = False
 
     def __init__(self, embedding_dim: int) -> None:
-        """Builds the tower.
-
-        Args:
-            embedding_dim: Size of one embedding, at least 1; a row may hold several.
-        """
+        """Builds the tower for embeddings of this size, at least 1; a row may hold several."""
         super().__init__()
         self.embedding_dim = embedding_dim
 
@@ -98,9 +94,6 @@ class Backbone(nn.Module, ABC):
 def find_backbone(config: ModelConfig) -> type[Backbone]:
     """Finds the backbone class that `config.backbone` names.
 
-    Args:
-        config: The `model` section of a run.
-
     Raises:
         UserError: The name is unknown, can't be imported, or is no `Backbone`.
     """
@@ -113,12 +106,9 @@ def find_backbone(config: ModelConfig) -> type[Backbone]:
 
 
 def load_backbone(config: ModelConfig, *, seed: int, features: Features | None = None) -> Backbone:
-    """Builds the backbone that `config.backbone` names with weights that follow from the seed.
+    """Builds the backbone that `config.backbone` names, with weights that follow from the seed.
 
-    Args:
-        config: The `model` section of a run.
-        seed: Decides the tower's initial weights; the caller's random state is left as it was.
-        features: Side features of the dataset, if it has some; only their numbers of values count.
+    The caller's random state is left as it was. Of the features only their numbers of values count.
 
     Raises:
         UserError: The name is unknown, can't be imported, or is no `Backbone`.

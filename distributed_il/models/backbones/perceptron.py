@@ -19,20 +19,12 @@ def perceptron_dim(embedding_dim: int) -> int:
 
 
 def halving_perceptron(embedding_dim: int) -> nn.Sequential:
-    """Three layers with ReLU that halve in width down to `embedding_dim`; the input is a user and an item part.
-
-    Args:
-        embedding_dim: Width of the last layer.
-    """
+    """Three layers with ReLU that halve in width down to `embedding_dim`; the input is a user and an item part."""
     return perceptron([2 * perceptron_dim(embedding_dim) // 2**depth for depth in range(LAYERS + 1)])
 
 
 def perceptron(widths: Sequence[int]) -> nn.Sequential:
-    """Layers with ReLU.
-
-    Args:
-        widths: Of the input, and of each layer.
-    """
+    """Layers with ReLU, of the widths of the input and of each layer."""
     layers: list[nn.Module] = []
     for width, following in pairwise(widths):
         linear = nn.Linear(width, following)

@@ -89,19 +89,12 @@ class EmbeddingStore(Protocol):
     def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
         """Finds the owners of the rows to come, so that no step need send requests.
 
-        Args:
-            plans: Those that `gather` and `gather_with_delta` will be given next; as many on every rank.
+        The plans are those that `gather` and `gather_with_delta` will be given next; as many on every rank.
         """
         ...
 
     def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:
-        """Gathers the rows of some pairs as leaves for autograd.
-
-        Args:
-            plan: The pairs of this rank.
-            step: Optimiser steps taken so far.
-            whole: Whether an Adam step on these rows follows.
-        """
+        """Gathers the rows of this rank's pairs as leaves for autograd, `whole` where an Adam step on them follows."""
         ...
 
     def gather_with_delta(self, plan: IndexPlan, delta: Gradients, *, step: int) -> GatheredBatch:

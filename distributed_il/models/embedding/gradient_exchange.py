@@ -53,12 +53,7 @@ def goes_with_rows(dense: Tensor, world_size: int) -> bool:
 
 
 def average_dense(dense: Tensor, collectives: Collectives) -> Tensor:
-    """Averages a gradient that every rank has whole in a collective of its own, to the same bits on each.
-
-    Args:
-        dense: This rank's, [P].
-        collectives: The ranks.
-    """
+    """Averages a gradient [P] that every rank has whole in a collective of its own, to the same bits on each."""
     return collectives.all_reduce_sum(dense.clone()).div_(collectives.world_size)
 
 

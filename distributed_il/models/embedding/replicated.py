@@ -21,14 +21,6 @@ class ReplicatedStore:
     def __init__(
         self, users: EmbeddingTable, items: EmbeddingTable, optimizer: OptimizerConfig, collectives: Collectives
     ) -> None:
-        """Takes the tables.
-
-        Args:
-            users: The user table.
-            items: The item table.
-            optimizer: The `optimizer` section of the run.
-            collectives: The ranks.
-        """
         self.users, self.items = users, items
         self._optimizer, self._collectives = optimizer, collectives
 

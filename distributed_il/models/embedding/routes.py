@@ -49,12 +49,7 @@ class Routes:
 
 
 def find_routes(plans: Sequence[IndexPlan], collectives: Collectives) -> list[Routes]:
-    """Tells the owners of rows which ranks need them in coming batches; a collective call.
-
-    Args:
-        plans: The pairs of this rank in each batch; as many on every rank.
-        collectives: The ranks.
-    """
+    """Tells the owners of rows which ranks need them in coming batches, as many on every rank; a collective call."""
     if not plans:
         return []
     world = collectives.world_size

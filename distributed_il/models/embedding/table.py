@@ -120,27 +120,13 @@ class EmbeddingTable:
         return packed
 
     def write(self, ids: Tensor, packed: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
-        """Writes whole rows back, up to date as of `step`.
-
-        Args:
-            ids: Distinct row numbers, int64 [U].
-            packed: [U, 3·dim].
-            step: Optimiser steps taken so far.
-            optimizer: The `optimizer` section of the run.
-        """
+        """Writes whole rows [U, 3·dim] of distinct ids, int64 [U], back, up to date as of `step`."""
         _write_rows(self.packed, ids, packed)
         if optimizer.missed_steps == "catch_up":
             self.last_step.index_fill_(0, ids, step)
 
     def gather(self, plan: UniqueIds, *, step: int, optimizer: OptimizerConfig, whole: bool) -> GatheredRows:
-        """Gathers the distinct rows of a batch as a leaf for autograd.
-
-        Args:
-            plan: The rows, numbered as they are held here.
-            step: Optimiser steps taken so far.
-            optimizer: The `optimizer` section of the run.
-            whole: Gather the moments too, because an Adam step on these rows follows.
-        """
+        """Gathers the distinct rows of a batch as a leaf for autograd, `whole` where an Adam step on them follows."""
         if whole or optimizer.missed_steps == "catch_up":
             packed = self.gather_packed(plan.ids, step=step, optimizer=optimizer)
             return GatheredRows(plan, packed[:, : self.dim].detach().requires_grad_(), packed)
