@@ -9,12 +9,7 @@ from typing import cast
 from ray._private.state import available_resources_per_node
 from ray._private.state import state as cluster_state
 from ray.train import ScalingConfig
-from ray.train.v2._internal.execution.scaling_policy import (
-    NoopDecision,
-    ResizeDecision,
-    ScalingDecision,
-    ScalingPolicy,
-)
+from ray.train.v2._internal.execution.scaling_policy import NoopDecision, ResizeDecision, ScalingDecision, ScalingPolicy
 from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus, WorkerGroupState
 
 from distributed_il.runtime.run_channel import RunChannel
@@ -38,11 +33,7 @@ class ElasticPolicy(ScalingPolicy):
     """
 
     def __init__(
-        self,
-        scaling_config: ScalingConfig,
-        counts: Sequence[int],
-        channel: RunChannel,
-        newest: Callable[[], object],
+        self, scaling_config: ScalingConfig, counts: Sequence[int], channel: RunChannel, newest: Callable[[], object]
     ) -> None:
         """Takes what decides.
 

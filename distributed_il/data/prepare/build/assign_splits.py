@@ -16,13 +16,7 @@ from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import UNCLEAR, DatasetWriter
 from distributed_il.data.prepare.build.deduplicate import require_rows
 from distributed_il.data.prepare.build.gather import Gathered
-from distributed_il.data.prepare.build.options import (
-    PARTS,
-    TRAIN_PART,
-    UNASSIGNED,
-    UNCLEAR_PART,
-    BuildOptions,
-)
+from distributed_il.data.prepare.build.options import PARTS, TRAIN_PART, UNASSIGNED, UNCLEAR_PART, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Bucket, Records, distribute, make_buckets, record_type
 from distributed_il.data.prepare.build.splitters import Splitter
 

@@ -15,14 +15,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import SPLITS
 from distributed_il.data.prepare.build.gather import Gathered
-from distributed_il.data.prepare.build.options import (
-    ALL,
-    TRAIN_PART,
-    UNASSIGNED,
-    UNCLEAR_PART,
-    BuildOptions,
-    Policies,
-)
+from distributed_il.data.prepare.build.options import ALL, TRAIN_PART, UNASSIGNED, UNCLEAR_PART, BuildOptions, Policies
 from distributed_il.data.prepare.build.record_buckets import Bucket, Records
 
 _THREADS = 4

@@ -10,12 +10,7 @@ TRAIN_SHARE, VALID_SHARE = 0.6, 0.2
 
 
 def split_rows(
-    rows: NDArray[np.int64],
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    *,
-    num_users: int,
-    num_items: int,
+    rows: NDArray[np.int64], users: NDArray[np.int32], items: NDArray[np.int32], *, num_users: int, num_items: int
 ) -> dict[str, NDArray[np.int64]]:
     """Cuts shuffled rows into 60 % train, 20 % valid and 20 % test.
 

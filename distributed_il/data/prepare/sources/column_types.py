@@ -292,10 +292,7 @@ def _parsed(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
 def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> NoReturn:
     row = next(_unparsed(column, kind, 0))
     raise BadValueError(
-        row,
-        column[row].as_py(),
-        problem,
-        lambda: np.fromiter(_unparsed(column, kind, 0), dtype=np.int64),
+        row, column[row].as_py(), problem, lambda: np.fromiter(_unparsed(column, kind, 0), dtype=np.int64)
     )
 
 

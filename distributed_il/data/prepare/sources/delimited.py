@@ -225,9 +225,7 @@ def _opened(
             skip_rows=int(skip_header and named),
         ),
         parse_options=pacsv.ParseOptions(
-            delimiter=layout.delimiter,
-            quote_char='"' if layout.quoted else False,
-            invalid_row_handler=parsing.skip,
+            delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=parsing.skip
         ),
         convert_options=convert,
     )

@@ -86,12 +86,7 @@ class FeatureFile:
             raise error.at(self.pieces.place(int(piece.rows[error.row])), column) from error
 
     def _refuse(
-        self,
-        row: int,
-        first: int,
-        places: NDArray[np.int32],
-        texts: dict[str, pa.Array],
-        rows: NDArray[np.int64],
+        self, row: int, first: int, places: NDArray[np.int32], texts: dict[str, pa.Array], rows: NDArray[np.int64]
     ) -> NoReturn:
         column = int(np.flatnonzero(places[row] != places[first])[0])
         name = self.columns[column]

@@ -98,11 +98,7 @@ KNOWN_LOGS = (
         format="kuairec",
         files=("big_matrix.*", "small_matrix.*"),
         fields=Fields(
-            item="video_id",
-            play="play_duration",
-            duration="video_duration",
-            ratio="watch_ratio",
-            time="timestamp",
+            item="video_id", play="play_duration", duration="video_duration", ratio="watch_ratio", time="timestamp"
         ),
         rule="kuaishou",
         random_files="small_matrix.*",
@@ -126,10 +122,7 @@ KNOWN_LOGS = (
         format="kuaisar",
         files=("rec_inter.*",),
         fields=Fields(
-            play="playing_time",
-            duration="duration_ms",
-            time="timestamp",
-            engagement=("like", "follow", "forward"),
+            play="playing_time", duration="duration_ms", time="timestamp", engagement=("like", "follow", "forward")
         ),
         rule="kuaishou",
     ),
