@@ -61,18 +61,10 @@ def line_chart(
     legend: Sequence[Series] | None = None,
     note: str = "",
 ) -> Chart | None:
-    """Draws lines over a common axis of whole numbers, with a mark at each point where there are few.
+    """Draws lines over an axis of whole numbers, with a mark at each point where there are few; None for no lines.
 
-    Args:
-        title: What is shown.
-        series: The lines.
-        x_label: What the axis counts.
-        x_names: Names of the places 0, 1, … in the place of numbers.
-        legend: What the legend names; None for every line.
-        note: A line under the chart.
-
-    Returns:
-        None where there is nothing to draw.
+    `x_names` name the places 0, 1, … in the place of numbers; the legend is of `legend`, or of every line where it is
+    None.
     """
     drawn = [one for one in series if one.points()]
     if not drawn:
@@ -110,16 +102,9 @@ def scatter_chart(
     line: Series | None = None,
     note: str = "",
 ) -> Chart:
-    """Draws points of several kinds, the rarer kinds over the others, and a line where one is given.
+    """Draws points of several kinds, the rarer kinds over the others, and a line where one is given, such as means.
 
-    Args:
-        title: What is shown.
-        groups: The kinds of points.
-        x_label: What the axis counts.
-        x_names: Names of the places 0, 1, … in the place of numbers.
-        whole: Whether the axis counts whole things.
-        line: Such as means of the points.
-        note: A line under the chart.
+    `x_names` name the places 0, 1, … in the place of numbers; `whole` says whether the axis counts whole things.
     """
     count = sum(len(one.xs) for one in groups)
 
@@ -147,16 +132,7 @@ def scatter_chart(
 def bar_chart(
     title: str, edges: Sequence[float], shares: Sequence[float], *, x_label: str, mark: float, note: str = ""
 ) -> Chart:
-    """Draws bars between edges.
-
-    Args:
-        title: What is shown.
-        edges: Ascending, one more than bars.
-        shares: Heights, from 0 up.
-        x_label: What the axis measures.
-        mark: A value that a dotted line points out.
-        note: A line under the chart.
-    """
+    """Draws bars of heights from 0 up between ascending edges, one more than bars; a dotted line points out `mark`."""
     highest = max(range(len(shares)), key=lambda number: shares[number])
 
     def draw(axes: Axes) -> None:
@@ -172,12 +148,8 @@ def bar_chart(
 def column_chart(title: str, edges: Sequence[str], series: Sequence[Series], *, x_label: str, note: str = "") -> Chart:
     """Draws columns side by side, each a stack of counts that a pointer over it reads out.
 
-    Args:
-        title: What is shown.
-        edges: Name of the edge at the left of each column; the last column is open.
-        series: From the bottom up, a height for each column.
-        x_label: What the axis measures.
-        note: A line under the chart.
+    `edges` name the left edge of each column, the last of which is open; `series`, from the bottom up, hold a height
+    for each column.
     """
     totals = np.sum([one.ys for one in series], axis=0)
     every = math.ceil(LETTER * (max(map(len, edges)) + 0.3) * len(edges) / (WIDTH - 62))
@@ -199,15 +171,7 @@ def column_chart(title: str, edges: Sequence[str], series: Sequence[Series], *, 
 
 
 def interval_chart(title: str, intervals: Sequence[Interval]) -> Chart | None:
-    """Draws a dot for each value, and a line for its interval, one under the other.
-
-    Args:
-        title: What is shown.
-        intervals: From top to bottom.
-
-    Returns:
-        None where there is nothing to draw.
-    """
+    """Draws a dot for each value and a line for its interval, from top to bottom; None where there are no values."""
     if not intervals:
         return None
 
@@ -230,13 +194,7 @@ def interval_chart(title: str, intervals: Sequence[Interval]) -> Chart | None:
 
 
 def share_bar(title: str, shares: Mapping[str, float], *, styles: Sequence[int] = ()) -> Chart:
-    """Draws one bar, cut into shares of a whole.
-
-    Args:
-        title: What is shown.
-        shares: By name, with a sum of 1.
-        styles: Of each share; empty for 0, 1, ….
-    """
+    """Draws one bar, cut into shares of a whole, whose sum is 1; the shares have the styles 0, 1, … by default."""
     keys = [
         Key(f"{name} {share:.1%}", style, SYMBOLS["s"])
         for style, (name, share) in zip(styles or range(len(shares)), shares.items(), strict=True)

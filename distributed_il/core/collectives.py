@@ -69,7 +69,6 @@ class MeteredCollectives:
     """Counts what the collectives of a rank take."""
 
     def __init__(self) -> None:
-        """Starts at 0."""
         self.seconds = 0.0
         self.sent_bytes = 0
 
@@ -102,7 +101,6 @@ class DistributedCollectives(MeteredCollectives):
     """The default process group of torch.distributed, gloo or NCCL, set up by the caller."""
 
     def __init__(self) -> None:
-        """Takes rank and world size from the group."""
         super().__init__()
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
@@ -146,29 +144,16 @@ def check_parts(world_size: int, parts: Sequence[Tensor], counts: Sequence[int] 
 
 
 def sum_over_ranks(collectives: Collectives, values: Tensor) -> Tensor:
-    """Sums float64 values over ranks in rank order, so that every rank holds the same bits.
-
-    Args:
-        collectives: The ranks.
-        values: float64 [k], this rank's part.
-
-    Returns:
-        float64 [k], on the CPU.
-    """
+    """Sums float64 [k] over ranks in rank order, so that every rank holds the same bits; the result is on the CPU."""
     if values.dtype != torch.float64 or values.dim() != 1:
         raise ValueError(f"values must be float64 [k], not {values.dtype} {tuple(values.shape)}")
     return collectives.all_gather(values).cpu().sum(dim=0)
 
 
 class FirstError:
-    """The first error of this rank's own work.
-
-    Attributes:
-        error: The error; None as long as all went well.
-    """
+    """The first error of this rank's own work: `error`, None as long as all went well."""
 
     def __init__(self) -> None:
-        """All is well."""
         self.error: Exception | None = None
 
     @contextmanager
@@ -182,14 +167,9 @@ class FirstError:
     def raise_together(self, what: str, collectives: Collectives, device: torch.device) -> None:
         """Raises on all ranks if one of them has kept an error; all call it together.
 
-        Args:
-            what: What could not be done, for the message of the ranks without an error.
-            collectives: The ranks.
-            device: Where collectives work.
-
         Raises:
             Exception: The error that this rank has kept.
-            RuntimeError: Another rank has kept one.
+            RuntimeError: Another rank has kept one; the message says `what` could not be done.
         """
         flag = torch.tensor(int(self.error is not None), device=device)
         failed = collectives.all_gather(flag).nonzero().flatten().tolist()
@@ -200,14 +180,7 @@ class FirstError:
 
 
 def records_of(columns: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Joins columns into packed records, so that one exchange carries them all.
-
-    Args:
-        columns: Arrays [n] by name.
-
-    Returns:
-        A structured array [n].
-    """
+    """Joins columns, arrays [n] by name, into packed records [n], so that one exchange carries them all."""
     dtype = np.dtype([(name, values.dtype) for name, values in columns.items()])
     records = np.empty(next(iter(columns.values())).size, dtype)
     for name, values in columns.items():

@@ -182,10 +182,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
-    """Builds and validates a configuration.
-
-    Args:
-        values: What `config_to_dict` returns; sections and fields with a default may be missing.
+    """Builds and validates a configuration from what `config_to_dict` returns; what has a default may be missing.
 
     Raises:
         UserError: A key is unknown, or a value is out of range.

@@ -109,14 +109,7 @@ class Chart:
 
 
 def pixels(*charts: Chart) -> NDArray[np.uint8]:
-    """Draws charts side by side, with titles, notes and legends.
-
-    Args:
-        charts: From left to right.
-
-    Returns:
-        RGB uint8 [height, width, 3].
-    """
+    """Draws charts side by side, from left to right, with titles, notes and legends: RGB uint8 [height, width, 3]."""
     with mpl.rc_context({**_STYLE, "font.size": 10}):
         figure = Figure(figsize=(9, 4.4), dpi=110, layout="constrained")
         canvas = FigureCanvasAgg(figure)

@@ -27,13 +27,10 @@ _CHUNK_BYTES = 4 << 20
 
 
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
-    """Returns the filesystem that a path leads to, and the path on it.
+    """Returns the filesystem that a local path or a pyarrow URI leads to, and the path on it.
 
-    Args:
-        path: A local path, or a URI that pyarrow knows (`s3://`, `gs://`, `hdfs://`, `file://`).
-
-    Returns:
-        The filesystem, and the path without scheme and trailing slash; absolute where it is local.
+    The URI begins with `s3://`, `gs://`, `hdfs://` or `file://`; the path returned has no scheme and no trailing slash,
+    and is absolute where it is local.
 
     Raises:
         UserError: The URI is of no known scheme, or its filesystem can't be reached.
@@ -59,15 +56,7 @@ RESUMABLE = "then the same command goes on from the run's last checkpoint"
 
 @contextmanager
 def explain_full_disk(path: str, hint: str = PREPARING) -> Generator[None]:
-    """Turns errors of a full disk into one that says what to do.
-
-    Args:
-        path: What is being written.
-        hint: Ends the message.
-
-    Raises:
-        UserError: In place of an `OSError` that means that there is no room.
-    """
+    """Turns an `OSError` for lack of room while `path` is written into a `UserError` whose message ends in `hint`."""
     try:
         yield
     except OSError as error:
@@ -83,7 +72,6 @@ class HashingSink(io.RawIOBase):
     """A file that is written once, counts its bytes and knows their SHA-256."""
 
     def __init__(self, fs: pafs.FileSystem, path: str) -> None:
-        """Opens `path` on `fs` for writing."""
         super().__init__()
         self._stream = fs.open_output_stream(path, compression=None)
         self._hash = hashlib.sha256()
@@ -129,11 +117,6 @@ def write_atomically(fs: pafs.FileSystem, path: str, content: bytes) -> None:
     Object stores show an object only once its upload is complete; elsewhere the file is written beside its place and
     moved there.
 
-    Args:
-        fs: The filesystem.
-        path: Path on it.
-        content: What to write.
-
     Raises:
         UserError: The disk is full.
     """
@@ -146,13 +129,7 @@ def write_atomically(fs: pafs.FileSystem, path: str, content: bytes) -> None:
 
 
 def write_run_file(run_dir: str, name: str, content: str) -> None:
-    """Writes a text file of a run, complete or not at all.
-
-    Args:
-        run_dir: Directory or pyarrow URI of the run; made where it is missing.
-        name: Name of the file in it.
-        content: Its text.
-    """
+    """Writes a text file of a run, complete or not at all; `run_dir`, a path or pyarrow URI, is made where missing."""
     fs, root = filesystem(run_dir)
     fs.create_dir(root, recursive=True)
     write_atomically(fs, f"{root}/{name}", content.encode())
@@ -192,11 +169,8 @@ class StagedDirectory:
     def __init__(self, path: str) -> None:
         """Makes the directory to build in.
 
-        Args:
-            path: Local path or URI; it must not exist, or be an empty directory.
-
         Raises:
-            UserError: `path` is a file or holds something, or can't be made.
+            UserError: `path` is a file, or a directory that holds something, or can't be made.
         """
         self.filesystem, self.target = filesystem(path)
         self._lock: int | None = None

@@ -10,12 +10,7 @@ from distributed_il.core.errors import UserError
 
 
 def find_object(setting: str, target: str, names: Iterable[str] = ()) -> Any:
-    """Imports what a setting names.
-
-    Args:
-        setting: Key of the setting, for messages.
-        target: `module:Class`.
-        names: What the setting takes beside that, for messages.
+    """Imports `target`, the `module:Class` that a setting names; messages name the setting and what else it takes.
 
     Raises:
         UserError: It has another form, or can't be imported.

@@ -26,12 +26,7 @@ class Prefetcher(Generic[T]):
     """
 
     def __init__(self, source: Iterator[T], *, depth: int) -> None:
-        """Starts the thread.
-
-        Args:
-            source: What to iterate over; if it is a generator, it is closed in the thread.
-            depth: Items to keep ready.
-        """
+        """Starts the thread; it closes `source`, too, where that is a generator."""
         self.waited_s = 0.0
         self._source = source
         self._ready: queue.Queue[T | _End] = queue.Queue(maxsize=depth)

@@ -13,11 +13,7 @@ _PROCESSES = Path("/proc")
 def process_environment(threads: int) -> dict[str, str]:
     """Returns the environment variables for it, which the C library and OpenMP read as it starts.
 
-    Args:
-        threads: Threads that the process may use for one operation.
-
-    Returns:
-        OMP_NUM_THREADS and what glibc's allocator reads.
+    `threads` is how many the process may use for one operation, OMP_NUM_THREADS; the others are for glibc's allocator.
     """
     return {
         "OMP_NUM_THREADS": str(threads),
@@ -43,14 +39,9 @@ def resident_bytes() -> dict[str, int]:
 
 
 def bytes_of_process(process: int | str, fields: Mapping[str, str]) -> dict[str, int]:
-    """Reads sizes of a process, in bytes.
+    """Reads sizes of a process (its number, or `self`) in bytes, by name; 0 for what the system does not say.
 
-    Args:
-        process: Its number, or `self`.
-        fields: What each size is called in /proc/PID/status, by the name that it is to have here.
-
-    Returns:
-        By name; 0 for what the system does not say, as where the process has ended.
+    `fields` gives, for each name, what /proc/PID/status calls the size.
     """
     try:
         lines = (_PROCESSES / str(process) / "status").read_text().splitlines()

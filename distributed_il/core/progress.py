@@ -65,11 +65,7 @@ class ProgressLine:
     """Shows on a terminal where the work is, as one moving line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        """Shows nothing yet.
-
-        Args:
-            stream: Where to write; standard error by default.
-        """
+        """Shows nothing yet; writes to standard error by default."""
         self._stream: TextIO = sys.stderr if stream is None else stream
         self._bar: Any = None
         self._round = 0
@@ -93,13 +89,7 @@ class ProgressLine:
             print(progress.line(), file=self._stream, flush=True)
 
     def update_stage(self, stage: str, done: int, total: int) -> None:
-        """Shows how far a stage is, on a terminal only; the line goes away in the end. A `StageProgress`.
-
-        Args:
-            stage: What is being done.
-            done: Rows done.
-            total: Rows in all; 0 where nobody knows.
-        """
+        """Shows how far a stage is, on a terminal only; the line goes away in the end. A `StageProgress`."""
         if self._stream.isatty():
             bar = self._moving(unit=" rows", unit_scale=True, leave=False)
             bar.set_description(stage, refresh=False)

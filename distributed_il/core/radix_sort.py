@@ -11,14 +11,9 @@ _DIGIT_BITS = 16
 
 
 def argsort_below(keys: NDArray[Any], bound: int) -> NDArray[np.int64]:
-    """Returns the stable order of small numbers; every 16 bits of `bound` cost a pass.
+    """Returns `np.argsort(keys, kind="stable")`, int64 [n]; every 16 bits of `bound` cost a pass.
 
-    Args:
-        keys: int64 or uint64 [n], each at least 0 and below `bound`.
-        bound: At least 1.
-
-    Returns:
-        What `np.argsort(keys, kind="stable")` returns, int64 [n].
+    `keys` are int64 or uint64 [n], each at least 0 and below `bound`, which is at least 1.
     """
     # NumPy sorts 16-bit numbers by counting. Lowest digit first, each pass keeps the order of the one before.
     order = np.argsort(keys.astype(np.uint16), kind="stable")
@@ -29,14 +24,9 @@ def argsort_below(keys: NDArray[Any], bound: int) -> NDArray[np.int64]:
 
 
 def sort_into_groups(groups: NDArray[Any], num_groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the stable order by group, and where each group begins in it.
+    """Returns the stable order by group, int64 [n], and where each group begins in it, int64 [num_groups + 1].
 
-    Args:
-        groups: Integers [n], each at least 0 and below `num_groups`.
-        num_groups: Up to 2**16.
-
-    Returns:
-        The order, int64 [n], and the borders, int64 [num_groups + 1].
+    `groups` are integers [n], each at least 0 and below `num_groups`, which is at most 2**16.
     """
     borders = np.append(0, np.cumsum(np.bincount(groups, minlength=num_groups)))
     return argsort_below(groups, num_groups), borders

@@ -23,12 +23,7 @@ class RecordFile:
     """
 
     def __init__(self, dtype: np.dtype[Any], what: str) -> None:
-        """Makes an empty file.
-
-        Args:
-            dtype: Of the records.
-            what: What they are, for the message where the disk is full.
-        """
+        """Makes an empty file; a message about a full disk says `what` the records are."""
         self.dtype, self.size = dtype, 0
         self._what = what
         self._file, path = tempfile.mkstemp(prefix="distributed-il-")
@@ -41,11 +36,7 @@ class RecordFile:
         self.write(self.size, records)
 
     def write(self, place: int, records: NDArray[Any]) -> None:
-        """Writes records from a place on; arrays read before stay valid.
-
-        Args:
-            place: Number of the first one.
-            records: [n].
+        """Writes records [n] from a place on, the number of the first one; arrays read before stay valid.
 
         Raises:
             UserError: The disk is full.

@@ -36,10 +36,8 @@ def join_ranks(timeout_s: float) -> Collectives:
     """Returns the collectives of the default process group; all ranks call it together.
 
     They go through memory where the group is gloo's and all ranks reach one another's sockets, as on one machine, and
-    through torch.distributed elsewhere.
-
-    Args:
-        timeout_s: Seconds that a rank waits for another one in memory; torch.distributed has its own limit.
+    through torch.distributed elsewhere. A rank waits `timeout_s` seconds for another one in memory; torch.distributed
+    has its own limit.
     """
     group = DistributedCollectives()
     if group.world_size == 1:
@@ -59,13 +57,7 @@ class NodeCollectives(MeteredCollectives):
     """
 
     def __init__(self, rank: int, links: Mapping[int, socket.socket], timeout_s: float) -> None:
-        """Hands the areas out; all ranks do so together.
-
-        Args:
-            rank: This process.
-            links: A connected Unix socket to each other rank.
-            timeout_s: How long to wait for another rank.
-        """
+        """Hands the areas out over a connected Unix socket to each other rank; all ranks do so together."""
         super().__init__()
         self.rank, self.world_size = rank, len(links) + 1
         self._links, self._timeout_s, self._turn = dict(sorted(links.items())), timeout_s, 0
@@ -133,10 +125,7 @@ class NodeCollectives(MeteredCollectives):
     def _hear(self, other: int, like: Tensor, rows: int | None) -> Tensor:
         """Waits for a rank and returns what it has left here: a view, to be read before the next collective.
 
-        Args:
-            other: The rank.
-            like: Tells dtype and shape behind the first dimension.
-            rows: Rows that are due; None for any number.
+        `like` tells dtype and shape behind the first dimension; `rows` that are due are None for any number.
         """
         try:
             told = self._links[other].recv(_TOLD.size, socket.MSG_WAITALL)

@@ -34,10 +34,5 @@ class Features:
         return replace(self, users=self.users.to(device), items=self.items.to(device))
 
     def codes(self, user_ids: Tensor, item_ids: Tensor) -> Codes:
-        """Gathers the codes of some pairs.
-
-        Args:
-            user_ids: int64 [B].
-            item_ids: int64 [B].
-        """
+        """Gathers the codes of pairs of `user_ids` and `item_ids`, int64 [B] each."""
         return self.users.index_select(0, user_ids), self.items.index_select(0, item_ids)

@@ -22,12 +22,7 @@ Bool = NDArray[np.bool_]
 
 
 def lanes_of_rank(num_lanes: int, rank: int, world_size: int) -> range:
-    """Returns the lanes that a rank holds.
-
-    Args:
-        num_lanes: V, a multiple of `world_size`.
-        rank: 0 … world_size − 1.
-        world_size: W.
+    """Returns the lanes that a rank, 0 … W − 1, holds of V.
 
     Raises:
         ValueError: W does not divide V.
@@ -38,14 +33,7 @@ def lanes_of_rank(num_lanes: int, rank: int, world_size: int) -> range:
 
 
 def worker_counts(num_lanes: int, global_batch: int, *, at_least: int, at_most: int) -> list[int]:
-    """Lists the numbers of workers that share lanes and global batches evenly, ascending.
-
-    Args:
-        num_lanes: V.
-        global_batch: G.
-        at_least: The smallest number wanted.
-        at_most: The largest.
-    """
+    """Lists the numbers of workers, `at_least` to `at_most`, that share lanes and global batches evenly, ascending."""
     return [count for count in range(at_least, at_most + 1) if num_lanes % count == 0 and global_batch % count == 0]
 
 
@@ -70,15 +58,7 @@ class TestSlots:
     share: float
 
     def mask(self, start: int, stop: int) -> Bool:
-        """Tells which places of a lane are training-test.
-
-        Args:
-            start: First place.
-            stop: One past the last.
-
-        Returns:
-            bool [stop − start].
-        """
+        """Tells which places of a lane, from `start` to below `stop`, are training-test: bool [stop − start]."""
         mask = np.zeros(stop - start, dtype=np.bool_)
         drawn = self._drawn(int(start * self.share), int(stop * self.share) + 1)
         mask[drawn[(drawn >= start) & (drawn < stop)] - start] = True
@@ -155,11 +135,7 @@ def row_keys(row_numbers: Int64, *, seed: int, round: int) -> NDArray[np.uint64]
 
 
 def row_order(row_numbers: Int64, *, seed: int, round: int) -> Int64:
-    """Returns the order of a lane's rows in a round; arguments as in `row_keys`.
-
-    Returns:
-        A permutation of 0 … n − 1, int64 [n].
-    """
+    """Returns the order of a lane's rows in a round, a permutation of 0 … n − 1, int64 [n]; see `row_keys`."""
     return key_order(row_keys(row_numbers, seed=seed, round=round))
 
 
@@ -172,12 +148,6 @@ def key_order(keys: NDArray[np.uint64]) -> Int64:
 
 
 def block_order(num_blocks: int, *, seed: int, round: int) -> list[int]:
-    """Returns the order of the blocks of every lane in a round.
-
-    Args:
-        num_blocks: Blocks of the longest lane.
-        seed: Seed of the run.
-        round: The round, from 0.
-    """
+    """Returns the order of the blocks of every lane in a round, from 0; `num_blocks` are those of the longest lane."""
     # Row numbers are never negative, so these counters are not used for rows.
     return np.argsort(hash_u64(seed, ORDER, round, -1 - np.arange(num_blocks)), kind="stable").tolist()

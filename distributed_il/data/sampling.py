@@ -53,9 +53,6 @@ class PairIndex:
             item_ids: Integers [n], each in [0, 2**31).
             num_users: Users in all.
 
-        Returns:
-            The index.
-
         Raises:
             ValueError: Lengths differ or an id is out of range.
         """

@@ -20,12 +20,7 @@ CURVES = {
 
 
 def round_charts(runs: Sequence[RunRecord], styles: Mapping[str, int]) -> list[Chart | None]:
-    """Draws losses and validation metrics by round.
-
-    Args:
-        runs: The runs.
-        styles: Style of each run's lines.
-    """
+    """Draws losses and validation metrics by round, each run in its style."""
 
     def series(one: RunRecord, key: str) -> Series:
         rounds = [entry["round"] for entry in one.history]

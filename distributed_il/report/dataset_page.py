@@ -14,14 +14,7 @@ _STYLES = {"positive": 2, "negative": 1, "unclear": 7}
 
 
 def summary_page(facts: Mapping[str, Any]) -> str:
-    """Renders the page.
-
-    Args:
-        facts: From `dataset_summary`.
-
-    Returns:
-        HTML.
-    """
+    """Renders the facts that `dataset_summary` gathers as HTML."""
     sides = facts["features"] or {}
     settings = {**facts["rule"], **facts["policies"]}
     unread = settings.pop("columns_left_aside", {})

@@ -65,7 +65,7 @@ class Comparison:
 
 
 def compare(records: Sequence[RunRecord], data: str | None) -> list[Comparison]:
-    """Measures runs; those on the same rows together.
+    """Measures runs, those on the same rows together.
 
     Args:
         records: The runs.

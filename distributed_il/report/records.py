@@ -52,11 +52,7 @@ class RunRecord:
 
 
 def read_record(run_dir: str, name: str) -> RunRecord:
-    """Reads the record of a run.
-
-    Args:
-        run_dir: Directory or pyarrow URI of the run.
-        name: Its name on the page.
+    """Reads the record of a run, which has that name on the page.
 
     Raises:
         UserError: There is no run that has finished a round, or its checkpoint is damaged.
@@ -82,10 +78,7 @@ def read_record(run_dir: str, name: str) -> RunRecord:
 
 
 def short_names(run_dirs: Sequence[str]) -> list[str]:
-    """Returns the last parts of each path, as few as make all names distinct.
-
-    Args:
-        run_dirs: Paths or URIs.
+    """Returns the last parts of each path or URI, as few as make all names distinct.
 
     Raises:
         UserError: A run was given twice.

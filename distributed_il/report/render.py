@@ -13,15 +13,7 @@ from distributed_il.core.drawing import VARIABLES, WIDTH
 
 
 def render(template: str, **context: Any) -> str:
-    """Renders a page.
-
-    Args:
-        template: File of `templates`.
-        context: What the template shows, beside what all pages have.
-
-    Returns:
-        HTML.
-    """
+    """Renders a file of `templates` as HTML, with `context` and what all pages have."""
     return (
         _environment()
         .get_template(template)

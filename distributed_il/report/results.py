@@ -46,12 +46,7 @@ def metric_cells(predictors: Sequence[Predictor]) -> list[list[str | MetricCell]
 
 
 def interval_charts(comparison: Comparison, styles: Mapping[str, int]) -> list[Chart | None]:
-    """Draws the metrics that matter most, each with all predictors one under the other.
-
-    Args:
-        comparison: What was measured.
-        styles: Style of each run's lines.
-    """
+    """Draws the metrics that matter most, each with all predictors one under the other, each run in its style."""
     styles = _all_styles(comparison, styles)
     return [
         interval_chart(
@@ -92,12 +87,7 @@ def difference_cells(models: Sequence[Predictor], other: Predictor) -> list[list
 
 
 def slice_charts(comparison: Comparison, styles: Mapping[str, int]) -> list[Chart | None]:
-    """Draws metrics of rows by the activity of their user and of their item.
-
-    Args:
-        comparison: What was measured.
-        styles: Style of each run's lines.
-    """
+    """Draws metrics of rows by the activity of their user and of their item, each run in its style."""
     styles = _all_styles(comparison, styles)
     return [
         line_chart(

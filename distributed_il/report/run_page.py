@@ -29,10 +29,6 @@ class ReportConfig:
 def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
     """Writes one page for runs: settings, data, curves, and their metrics beside those of the baselines.
 
-    Args:
-        config: Where to.
-        run_dirs: Directories or pyarrow URIs of the runs.
-
     Raises:
         UserError: There is no such run, its dataset is missing or another one, or the page can't be written.
     """

@@ -12,11 +12,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def check_address(address: str, place: str) -> None:
-    """Connects to an address and hangs up.
-
-    Args:
-        address: `HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
-        place: Where it was given, for messages.
+    """Connects to `HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT` and hangs up; messages name the `place`.
 
     Raises:
         UserError: It is no such address.

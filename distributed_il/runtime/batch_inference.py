@@ -27,19 +27,11 @@ _COUNTS, _REFUSED = "counts", "refused"
 
 
 def run_work(work: Work, output: str, *, workers: int | None, on_progress: StageProgress) -> dict[str, int]:
-    """Makes a result.
+    """Makes a result; returns its rows, and those of the model and of each fallback.
 
     The model is handed to Ray once: the processes of a machine share one copy of it in memory. Beside it, each holds
-    the rows that it works on. A part that is there already is not made again.
-
-    Args:
-        work: What to make.
-        output: Directory of the parts, a local path or a pyarrow URI, that all nodes see.
-        workers: Parts made in parallel, each on one CPU; None for as many as Ray has CPUs.
-        on_progress: Told how far it is.
-
-    Returns:
-        Rows in all, and those of the model and of each fallback.
+    the rows that it works on. A part that is there already is not made again. `output`, a local path or a pyarrow URI,
+    must be seen by all nodes; `workers` make parts in parallel, each on one CPU, None for as many as Ray has CPUs.
 
     Raises:
         UserError: The output is taken or not on shared storage, or a part's input can't be read.
@@ -88,14 +80,7 @@ def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | No
 
 
 def score(config: ScoreConfig, on_progress: StageProgress) -> dict[str, int]:
-    """Writes ŷ of pairs.
-
-    Args:
-        config: Which pairs and model.
-        on_progress: Told how far it is.
-
-    Returns:
-        Rows in all, and those of the model and of each fallback.
+    """Writes ŷ of pairs; returns rows in all, and those of the model and of each fallback.
 
     Raises:
         UserError: There is no such model or no such pairs, an id is none, or the output is taken.
@@ -104,14 +89,7 @@ def score(config: ScoreConfig, on_progress: StageProgress) -> dict[str, int]:
 
 
 def annotate(config: AnnotateConfig, on_progress: StageProgress) -> dict[str, int]:
-    """Writes w1, w0 and ŷ of pairs.
-
-    Args:
-        config: Which pairs and model.
-        on_progress: Told how far it is.
-
-    Returns:
-        Rows in all, and those of the model and of each fallback.
+    """Writes w1, w0 and ŷ of pairs; returns what `score` returns.
 
     Raises:
         UserError: As `score`; or the dataset has no unclear pairs and none were given.
@@ -120,18 +98,7 @@ def annotate(config: AnnotateConfig, on_progress: StageProgress) -> dict[str, in
 
 
 def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, int]:
-    """Writes the K best items of users.
-
-    Args:
-        config: Which users and model.
-        on_progress: Told how far it is.
-
-    Returns:
-        Rows in all, and those of the model and of each fallback.
-
-    Raises:
-        UserError: As `score`.
-    """
+    """Writes the K best items of users; returns and raises as `score`."""
     files = find_pairs(config.users, (config.user_column,)) if config.users else None
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data)
     users = IdLookup("user", run.dataset.vocabulary("users"))

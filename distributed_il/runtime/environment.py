@@ -34,12 +34,7 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been s
 
 @contextmanager
 def environment(values: Mapping[str, str], *, override: bool = False) -> Generator[None]:
-    """Sets variables for as long as the block lasts.
-
-    Args:
-        values: The variables, by name.
-        override: Whether to set those that the user has set, too.
-    """
+    """Sets variables for as long as the block lasts; those that the user has set, too, only with `override`."""
     before = {name: os.environ.get(name) for name in values if override or name not in os.environ}
     os.environ.update({name: values[name] for name in before})
     try:

@@ -36,16 +36,10 @@ GRACE_S = 60.0
 
 
 def launch(config: TrainConfig) -> dict[str, Any]:
-    """Runs a training run to its end.
+    """Runs a training run to its end and returns what metrics.json holds.
 
-    A run whose directory holds a checkpoint goes on from there. SIGINT or SIGTERM ends it after a checkpoint, a
-    second one at once.
-
-    Args:
-        config: The run.
-
-    Returns:
-        What metrics.json holds.
+    A run whose directory holds a checkpoint goes on from there. SIGINT or SIGTERM ends it after a checkpoint, a second
+    one at once.
 
     Raises:
         UserError: Something is wrong that the user can cure; nothing was begun, or the last checkpoint stands.
@@ -78,12 +72,9 @@ def launch(config: TrainConfig) -> dict[str, Any]:
 
 
 def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel) -> SupervisedTrainer:
-    """Returns the Ray Train job of a run.
+    """Returns the Ray Train job of a run with absolute paths.
 
-    Args:
-        config: The run, with absolute paths.
-        counts: Numbers of workers that it may have, ascending.
-        channel: Where its workers send what the driver shows.
+    `counts` are the numbers of workers that it may have, ascending; its workers send `channel` what the driver shows.
     """
     run = config.run
     return SupervisedTrainer(
@@ -115,7 +106,6 @@ class FailureNotes(UserCallback):
     """Runs in Ray Train's controller: reports that workers failed, and ends the run if a restart would not help."""
 
     def __init__(self, channel: RunChannel) -> None:
-        """Takes the channel of the run."""
         self._channel = channel
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:

@@ -31,18 +31,12 @@ PROBE_WITHIN_S = 45.0
 
 
 def check_run(config: TrainConfig) -> Dataset:
-    """Checks all that can be checked without Ray.
-
-    Args:
-        config: The run, with absolute paths.
-
-    Returns:
-        Its dataset.
+    """Checks all that can be checked without Ray of a run with absolute paths, and returns its dataset.
 
     Raises:
         UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
-            fit its lanes, `run.dir` is somebody else's or can't be written, its checkpoint belongs to another run, or
-            what `run.start_from` names does not fit.
+        fit its lanes, `run.dir` is somebody else's or can't be written, its checkpoint belongs to another run, or what
+        `run.start_from` names does not fit.
     """
     find_backbone(config.model)
     make_method(config.method)
@@ -62,10 +56,6 @@ def check_run(config: TrainConfig) -> Dataset:
 
 def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
     """Checks that every node that can have workers sees the run's directory and the dataset as this process does.
-
-    Args:
-        config: The run, with absolute paths.
-        dataset: Its data.
 
     Raises:
         UserError: A node does not, or does not answer.
@@ -145,12 +135,7 @@ def _check_min_workers(run: RunConfig, dataset: Dataset) -> None:
 
 
 def possible_workers(run: RunConfig, dataset: Dataset) -> list[int]:
-    """Returns the numbers of workers that a run may have, ascending.
-
-    Args:
-        run: The run.
-        dataset: Its data.
-    """
+    """Returns the numbers of workers that a run may have, ascending."""
     if run.min_workers is None:
         return [run.workers]
     return worker_counts(dataset.lanes, run.global_batch_size, at_least=run.min_workers, at_most=run.workers)
@@ -195,16 +180,9 @@ def _probe(run_dir: str) -> Generator[str]:
 
 
 def check_node(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
-    """Checks, on a node, that it sees the run's directory and the dataset as the driver does.
+    """Checks, on a node, that it sees run directory and dataset as the driver does, and returns what is wrong, or None.
 
-    Args:
-        run_dir: Directory of the run.
-        probe: Name of a file that the driver has put into it.
-        data_path: Directory of the dataset.
-        fingerprint: Of the dataset that the driver sees.
-
-    Returns:
-        What is wrong here; None where this node sees what the driver sees.
+    The driver has put a file `probe` into the run's directory, and sees a dataset of that fingerprint.
     """
     fs, root = filesystem(run_dir)
     if fs.get_file_info(f"{root}/{probe}").type != pafs.FileType.File:

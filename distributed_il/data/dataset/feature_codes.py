@@ -34,7 +34,7 @@ def values_name(entity: Entity) -> str:
 def write_features(
     fs: pafs.FileSystem, root: str, entity: Entity, codes: NDArray[Any], values: Mapping[str, pa.Array]
 ) -> list[TableFile]:
-    """Writes the side features of one entity.
+    """Writes the side features of one entity, as two files.
 
     Args:
         fs: Where to write.
@@ -42,9 +42,6 @@ def write_features(
         entity: Whose.
         codes: Integers [ids, columns]: 0 for unknown, k for the k-th value of the column.
         values: The values of each column, strings, in the order of the columns.
-
-    Returns:
-        The two files.
     """
     most = max((len(known) for known in values.values()), default=0)
     small = np.ascontiguousarray(codes, dtype=_code_type(most))
@@ -69,17 +66,7 @@ def _code_type(most: int) -> type[np.integer[Any]]:
 def read_codes(
     fs: pafs.FileSystem, root: str, entity: Entity, ids: int, columns: Sequence[FeatureColumn]
 ) -> NDArray[Any]:
-    """Opens the codes of one entity without a copy.
-
-    Args:
-        fs: Where they lie.
-        root: Directory on `fs`.
-        entity: Whose.
-        ids: How many users or items there are.
-        columns: What the manifest says of the columns.
-
-    Returns:
-        Integers [ids, columns], a map of the file, which must not be written to.
+    """Opens the codes of one entity without a copy: integers [ids, columns], a map that must not be written to.
 
     Raises:
         UserError: The file is not what the preparation wrote.
@@ -99,16 +86,7 @@ def read_codes(
 def read_values(
     fs: pafs.FileSystem, root: str, entity: Entity, columns: Sequence[FeatureColumn]
 ) -> dict[str, pa.Array]:
-    """Reads the values that the codes of one entity stand for.
-
-    Args:
-        fs: Where they lie.
-        root: Directory on `fs`.
-        entity: Whose.
-        columns: What the manifest says of the columns.
-
-    Returns:
-        Strings by column; the k-th, from 1, is the value of code k.
+    """Reads the values that the codes of one entity stand for: the k-th of a column, from 1, is that of code k.
 
     Raises:
         UserError: The file is damaged.

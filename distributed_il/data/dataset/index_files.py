@@ -38,7 +38,7 @@ def write_index(
     num_users: int,
     scratch: Path,
 ) -> list[TableFile]:
-    """Writes a pair index from pairs that come in order.
+    """Writes a pair index from pairs that come in order, as two files.
 
     The items pass through a raw file in `scratch`, because an Arrow array has to be there as a whole before it is
     written: mapped from a file it takes no memory.
@@ -50,9 +50,6 @@ def write_index(
         pairs: Chunks of (user_ids, item_ids), integers [n], ascending by (user, item) over all chunks, no pair twice.
         num_users: Users in all.
         scratch: Local directory for the raw file.
-
-    Returns:
-        The two files.
 
     Raises:
         ValueError: The pairs are not strictly ascending, or a user id is out of range.
@@ -83,15 +80,7 @@ def write_index(
 
 
 def write_array(fs: pafs.FileSystem, root: str, name: str, column: str, values: NDArray[Any]) -> TableFile:
-    """Writes an array as a file.
-
-    Args:
-        fs: Where to write.
-        root: Directory on `fs`.
-        name: Of the file.
-        column: What the values are called in it.
-        values: [n].
-    """
+    """Writes an array [n] as a file of one column."""
     batch = pa.record_batch([pa.array(values)], names=[column])
     sink = HashingSink(fs, f"{root}/{name}")
     with sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), batch.schema) as writer:
@@ -100,15 +89,9 @@ def write_array(fs: pafs.FileSystem, root: str, name: str, column: str, values: 
 
 
 def read_index(fs: pafs.FileSystem, root: str, index: str) -> PairIndex:
-    """Opens a pair index without reading it.
+    """Opens a pair index, `observed` or `logged`, without reading it.
 
-    Args:
-        fs: Where it lies.
-        root: Directory on `fs`.
-        index: `observed` or `logged`.
-
-    Returns:
-        The index; its arrays are read-only maps of the files, or of local copies that vanish with them.
+    Its arrays are read-only maps of the files, or of local copies that vanish with them.
 
     Raises:
         UserError: A file is not what the preparation wrote.
@@ -122,10 +105,6 @@ def read_index(fs: pafs.FileSystem, root: str, index: str) -> PairIndex:
 
 def read_array(fs: pafs.FileSystem, path: str) -> NDArray[Any]:
     """Opens an array without reading it: a read-only map of its file, or of a local copy that vanishes with it.
-
-    Args:
-        fs: Where it lies.
-        path: Its file on `fs`.
 
     Raises:
         UserError: The file is not what the preparation wrote.

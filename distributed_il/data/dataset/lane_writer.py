@@ -23,16 +23,7 @@ class LaneWriter:
     def __init__(
         self, fs: pafs.FileSystem, root: str, split: str, schema: pa.Schema, *, lanes: int, row_group_rows: int
     ) -> None:
-        """Makes the split's directory.
-
-        Args:
-            fs: Where to write.
-            root: The dataset's directory on `fs`.
-            split: Name of the split and of its directory.
-            schema: Columns; numbers without nulls.
-            lanes: V.
-            row_group_rows: Rows of a row group, the last of a lane excepted.
-        """
+        """Makes the split's directory; the columns of `schema` are numbers without nulls, `lanes` is V."""
         self._fs, self._root, self._split, self._schema = fs, root, split, schema
         self._lanes, self._capacity = lanes, row_group_rows
         # np.empty takes no memory until it is written to, so small splits stay small.

@@ -17,10 +17,6 @@ class BlockReader(Protocol):
     def read(self, blocks: Sequence[Block], columns: Sequence[str]) -> Iterator[dict[str, NDArray[Any]]]:
         """Reads blocks in the order given.
 
-        Args:
-            blocks: Which ones.
-            columns: Names of the columns to read.
-
         Yields:
             For each block its columns by name, arrays [block.rows] of the dataset's dtypes, which may be read-only.
         """
@@ -31,7 +27,6 @@ class LocalBlockReader:
     """Reads blocks in this process, one ahead of the one in use."""
 
     def __init__(self, dataset: Dataset) -> None:
-        """Takes the dataset to read."""
         self._dataset = dataset
 
     def read(self, blocks: Sequence[Block], columns: Sequence[str]) -> Iterator[dict[str, NDArray[Any]]]:

@@ -13,16 +13,11 @@ class VocabularyDigest:
     """SHA-256 of external ids in their order; pieces of any length give the same as the whole."""
 
     def __init__(self) -> None:
-        """Starts with no ids."""
         self._kind = ""
         self._lengths, self._content = hashlib.sha256(), hashlib.sha256()
 
     def add(self, ids: pa.Array) -> None:
-        """Takes in the next ids.
-
-        Args:
-            ids: int64 or string, without nulls.
-        """
+        """Takes in the next ids, int64 or string, without nulls."""
         self._kind = str(ids.type)
         if ids.type == pa.int64():
             self._content.update(ids.to_numpy().astype("<i8").tobytes())

@@ -118,13 +118,11 @@ class DatasetWriter:
         self._finished = False
 
     def __enter__(self) -> DatasetWriter:
-        """Itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Removes everything unless the dataset was finished."""
         if self._finished:
             return
         with ExitStack() as stack:
@@ -181,12 +179,7 @@ class DatasetWriter:
             del self._splits[split]
 
     def write_index(self, index: str, pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]], num_users: int) -> None:
-        """Writes the index of `observed` (unique training) or `logged` (unclear) pairs.
-
-        Args:
-            index: `observed` or `logged`.
-            pairs: Chunks of (user_ids, item_ids), ascending by (user, item) over all chunks, no pair twice.
-            num_users: Users in all.
+        """Writes the index of `observed` (unique training) or `logged` (unclear) pairs; see `index_files.write_index`.
 
         Raises:
             ValueError: The pairs are not in order.
@@ -198,12 +191,7 @@ class DatasetWriter:
         self._tables += files
 
     def write_features(self, entity: Entity, codes: NDArray[Any], values: Mapping[str, pa.Array]) -> None:
-        """Writes the side features of users or items.
-
-        Args:
-            entity: Whose.
-            codes: Integers [ids, columns]: 0 for unknown, k for the k-th value of the column.
-            values: The values of each column, strings, in the order of the columns.
+        """Writes the side features of users or items; see `feature_codes.write_features`.
 
         Raises:
             UserError: The disk is full.
@@ -224,24 +212,15 @@ class DatasetWriter:
         parent: str = "",
         documents: Callable[[Manifest], Mapping[str, str]] = lambda manifest: {},
     ) -> Manifest:
-        """Writes vocabularies and manifest, and lets the dataset appear.
+        """Writes vocabularies and manifest, lets the dataset appear, and returns the manifest.
 
-        Args:
-            users: External user ids, int64 or string; place k is dense id k.
-            items: External item ids, likewise.
-            policies: For the manifest.
-            counts: For the manifest.
-            source: For the manifest.
-            parent: For the manifest.
-            documents: Texts for people, by file name, that lie beside the dataset and are no part of it.
-
-        Returns:
-            The manifest.
+        External ids of `users` and `items` are int64 or string; place k is dense id k. `documents` makes texts for
+        people, by file name, that lie beside the dataset and are no part of it. All else is for the manifest.
 
         Raises:
             UserError: A split has no rows, or the disk is full.
-            ValueError: Ids without a place in the vocabulary, an index is missing or of another size, or so are
-                side features.
+            ValueError: An id has no place in the vocabulary, or an index or side features are missing or of another
+            size.
         """
         for split in [*self._splits]:
             self.finish_split(split)

@@ -45,13 +45,7 @@ class JobClient(JobSubmissionClient):
             ) from error
 
     def send(self, job: dict[str, Any]) -> JobDetails | None:
-        """Sends a job, unless it has been sent before.
-
-        Args:
-            job: As `make_job` makes it.
-
-        Returns:
-            None if it was sent now, otherwise the job that was sent before.
+        """Sends a job of `make_job`, unless it has been sent before: returns None, or the job that was sent before.
 
         Raises:
             UserError: A job of that name runs another command, or Ray refuses the job.

@@ -29,7 +29,6 @@ class LogText:
     """Takes a log in pieces, wherever they are cut, and writes whole lines, Ray's own left out."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
-        """Takes what writes lines, each with its end."""
         self._write = write
         self._part = ""
         self.taken = 0
@@ -53,16 +52,9 @@ class LogText:
 def follow(
     client: JobClient, submission_id: str, write: Callable[[str], object], note: Callable[[str], object]
 ) -> JobDetails:
-    """Writes a job's log until the job ends, over lost connections too.
+    """Writes a job's log until the job ends, over lost connections too, and returns how it ended.
 
-    Args:
-        client: Of the cluster.
-        submission_id: The job.
-        write: Takes lines.
-        note: Told, once, what a job waits for that does not begin.
-
-    Returns:
-        How it ended.
+    `note` is told, once, what a job waits for that does not begin.
 
     Raises:
         UserError: There is no such job.

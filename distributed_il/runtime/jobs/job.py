@@ -65,13 +65,7 @@ class SubmitConfig:
 
 
 def make_job(config: SubmitConfig, command: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Returns the arguments of Ray's `submit_job` for a command.
-
-    Args:
-        config: What the job is given.
-        command: `train` and the like.
-        arguments: Of the command.
-    """
+    """Returns the arguments of Ray's `submit_job` for a command, `train` and the like, with its own arguments."""
     runtime_env: dict[str, Any] = {
         "working_dir": config.working_dir,
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WITHIN_S), **QUIET, **config.env_vars},

@@ -33,12 +33,7 @@ def describe(job: JobDetails) -> str:
 
 
 def job_table(jobs: Sequence[JobDetails], now_s: float) -> str:
-    """Returns a row for each job: its id, status, start, duration and command.
-
-    Args:
-        jobs: The jobs; the table is by start.
-        now_s: Seconds since the epoch, for jobs that last.
-    """
+    """Returns a row for each job, by start: id, status, start, duration (up to `now_s`, Unix time) and command."""
     rows = [("id", "status", "started", "took", "command")]
     for job in sorted(jobs, key=lambda job: job.start_time or 0):
         started, took = "–", "–"

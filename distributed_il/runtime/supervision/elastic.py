@@ -35,14 +35,7 @@ class ElasticPolicy(ScalingPolicy):
     def __init__(
         self, scaling_config: ScalingConfig, counts: Sequence[int], channel: RunChannel, newest: Callable[[], object]
     ) -> None:
-        """Takes what decides.
-
-        Args:
-            scaling_config: Has the resources of a worker.
-            counts: Numbers of workers that the run may have, ascending.
-            channel: Where a checkpoint is asked for, and what happens is told.
-            newest: Something that changes with each checkpoint of the run.
-        """
+        """Takes the numbers of workers allowed, ascending; `newest` returns what changes with each checkpoint of the run."""
         super().__init__(scaling_config)
         self._counts, self._channel, self._newest = counts, channel, newest
         self._next_check = 0.0
@@ -113,10 +106,5 @@ class ElasticPolicy(ScalingPolicy):
 
 
 def slots(free: Mapping[str, float], resources: Mapping[str, float]) -> int:
-    """Returns how many workers a node can take.
-
-    Args:
-        free: What the node has left, by resource.
-        resources: What a worker takes of it.
-    """
+    """Returns how many workers, which take `resources` each, a node can take that has `free` left."""
     return int(min(free.get(name, 0.0) // amount for name, amount in resources.items() if amount))

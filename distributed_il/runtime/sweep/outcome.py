@@ -55,13 +55,7 @@ class Trial:
 
 
 def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> Trial:
-    """Reads the losses of a trial from its last checkpoint.
-
-    Args:
-        name: Of its directory.
-        settings: Its settings.
-        config: Its run.
-    """
+    """Reads the losses of a trial from its last checkpoint."""
     manifest = CheckpointStore(config.run.dir).manifest("last")
     history = [] if manifest is None else manifest["facts"]["course"]["history"]
     losses = [float(entry["logloss"]) for entry in history]
@@ -70,9 +64,6 @@ def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> T
 
 def best_of(trials: Sequence[Trial]) -> Trial:
     """Returns the trial of lowest validation log loss, the first among equals; the test split plays no part.
-
-    Args:
-        trials: All of them.
 
     Raises:
         UserError: None has finished a round.
@@ -85,12 +76,7 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 
 
 def trial_table(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[str]]:
-    """Lays out trials, the best first: name, settings, lowest loss and its round, rounds, why it ended.
-
-    Args:
-        trials: The trials.
-        keys: Settings to show.
-    """
+    """Lays out trials, the best first: name, settings of `keys`, lowest loss and its round, rounds, why it ended."""
     return [
         [
             trial.name,

@@ -39,11 +39,7 @@ def run_sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Tria
     """Runs a sweep to its end; the same call resumes one that was stopped, and with more trials extends it.
 
     A trial is a run with one worker and the global batch of the base, so it computes what more workers would. It lies
-    in `run.dir`/trials, a run directory like any other.
-
-    Args:
-        config: What to try.
-        base: The run that all trials share; `run.dir` is the sweep's directory, `run.seed` draws the trials too.
+    in `run.dir`/trials, a run directory like any other; `run.seed` draws the trials too.
 
     Returns:
         All trials, the best by validation loss, and the content of the best one's metrics.json.

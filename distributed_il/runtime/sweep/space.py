@@ -53,11 +53,7 @@ class Domain:
 
 
 def read_space(path: str, base: TrainConfig) -> tuple[Domain, ...]:
-    """Reads a search space: a mapping such as `optimizer.learning_rate: {loguniform: [1e-4, 1e-2]}`.
-
-    Args:
-        path: YAML file.
-        base: The run whose settings are drawn.
+    """Reads a search space from YAML: a mapping such as `optimizer.learning_rate: {loguniform: [1e-4, 1e-2]}`.
 
     Raises:
         UserError: It can't be read, a setting is unknown or not a sweep's to draw, or a domain is not of its form.
@@ -115,10 +111,6 @@ def draw(space: Sequence[Domain], base: TrainConfig, *, trials: int) -> list[Set
 
 def with_settings(base: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
     """Returns a run with other settings; another method comes with its own defaults where the settings are silent.
-
-    Args:
-        base: The run.
-        settings: By key.
 
     Raises:
         UserError: A value is out of range.

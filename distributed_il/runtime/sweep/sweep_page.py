@@ -18,14 +18,7 @@ BEST, OTHERS = 0, 7
 
 
 def render_sweep(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, result: Mapping[str, Any]) -> str:
-    """Renders the page.
-
-    Args:
-        space: What was drawn from.
-        trials: All of them.
-        best: The one of lowest validation loss.
-        result: Content of its metrics.json.
-    """
+    """Renders the page; `result` is the content of the best trial's metrics.json."""
     keys = [domain.key for domain in space]
     return render(
         "sweep.html",

@@ -25,13 +25,10 @@ LOSS, ROUND = "valid_loss", "round"
 
 
 def run_trial(config: TrainConfig) -> None:
-    """Runs within Ray Tune until the run's own stop rule or Tune ends it, always after a checkpoint.
+    """Runs within Ray Tune, with one worker, until its own stop rule or Tune ends it, always after a checkpoint.
 
     Rounds that an earlier attempt has in its checkpoint are reported first, so that the scheduler of a resumed sweep
     knows them; then the run resumes.
-
-    Args:
-        config: The run, with one worker.
     """
     try:
         with run_monitor(config.run.dir) as monitor:
@@ -46,14 +43,7 @@ def run_trial(config: TrainConfig) -> None:
 
 
 def finish_run(config: TrainConfig) -> dict[str, Any]:
-    """Trains a trial to its end, where Tune had stopped it early, and measures it on the test split.
-
-    Args:
-        config: The run, with one worker.
-
-    Returns:
-        Content of metrics.json.
-    """
+    """Trains a trial to its end where Tune had stopped it early, tests it, and returns what metrics.json holds."""
     with run_monitor(config.run.dir) as monitor:
         return _trainer(config, monitor, on_round=lambda entry: None).run()
 

@@ -44,22 +44,11 @@ def assign_splits(
     *,
     progress: StageProgress,
 ) -> SplitRows:
-    """Assigns all rows to splits and writes both pair indexes.
+    """Assigns all deduplicated rows to splits and writes both pair indexes.
 
     An unclear pair that has a label in train is no unlabelled pair, and is set aside. Labels in valid and test do not
-    count for that: training must not learn from them which pairs will be evaluated.
-
-    Args:
-        gathered: Deduplicated rows.
-        rows: Rows of each part, and unassigned ones.
-        splitter: Splits the latter.
-        writer: Writes the indexes.
-        options: Seed and size of buckets.
-        counts: Incremented: `unclear_rows_with_label`, `unclear_rows_outside_train`.
-        progress: Told how far it is.
-
-    Returns:
-        The rows.
+    count for that: training must not learn from them which pairs will be evaluated. Counts `unclear_rows_with_label`
+    and `unclear_rows_outside_train`.
     """
     scratch, dtype, num_users = writer.scratch, record_type(options.preference, options.timed), len(gathered.users)
     split_rows = SplitRows(

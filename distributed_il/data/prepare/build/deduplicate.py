@@ -35,14 +35,9 @@ def deduplicate(
     """Leaves one row of each pair in every bucket, in place.
 
     An unassigned row gives way to one of its pair that has its split: an unbiased test set and the rows of a parent
-    dataset stay whole. Unclear rows of valid and test are set aside, because training must not know of them.
-
-    Args:
-        gathered: The rows; afterwards each bucket holds its labelled rows by (user, item), then its unclear ones.
-        options: Policies.
-        counts: Incremented: `unclear_rows_outside_train`, and what `deduplicate_records` counts.
-        locate: Tells where a row of a split stands in the source.
-        progress: Told how far it is.
+    dataset stay whole. Unclear rows of valid and test are set aside, because training must not know of them, and
+    counted as `unclear_rows_outside_train`, beside what `deduplicate_records` counts. Afterwards a bucket holds its
+    labelled rows by (user, item), then its unclear ones.
 
     Returns:
         Rows of train, valid, test and unclear, and unassigned labelled rows.
@@ -81,11 +76,7 @@ def deduplicate(
 
 
 def require_rows(rows: list[int], rows_read: int) -> None:
-    """Refuses empty splits.
-
-    Raises:
-        UserError: A split would be empty.
-    """
+    """Raises `UserError` if a split would be empty."""
     for name, count in zip(SPLITS, rows, strict=False):
         if count == 0:
             raise UserError(

@@ -51,13 +51,7 @@ class ExternalIds:
     """Collects the ids of users or of items, and numbers them."""
 
     def __init__(self, entity: str, directory: Path, known: Vocabulary | None = None) -> None:
-        """Starts with the ids of an earlier dataset, which keep their numbers.
-
-        Args:
-            entity: For messages.
-            directory: Local; it is made.
-            known: Ids of a dataset that is gone on from.
-        """
+        """Starts with the ids of an earlier dataset, which keep their numbers; makes the local directory."""
         directory.mkdir()
         self._entity, self._directory = entity, directory
         self._kind: pa.DataType | None = None
@@ -71,13 +65,10 @@ class ExternalIds:
                 self._file(ids, -1, codes, np.zeros(len(ids), dtype=np.int32))
 
     def encode(self, ids: pa.Array) -> NDArray[np.int32]:
-        """Numbers the ids of the next piece.
+        """Numbers the ids of the next piece, within the piece: int32 [n].
 
         Args:
             ids: int64 from 0 up, or string, the same at each call, without nulls; maybe dictionary-encoded.
-
-        Returns:
-            int32 [n], numbers within the piece.
 
         Raises:
             UserError: Integers and strings are mixed.
@@ -106,11 +97,7 @@ class ExternalIds:
         self._ranges.add(pa.table({"id": ids, "piece": pieces, "code": codes, "rows": rows}))
 
     def finish(self) -> Numbering:
-        """Gives all ids their numbers.
-
-        Returns:
-            The numbering; its files stay until the directory goes.
-        """
+        """Gives all ids their numbers; the files of the numbering stay until the directory goes."""
         assert self._ranges is not None
         assert self._kind is not None
         starts = np.concatenate(([0], np.cumsum(self._sizes, dtype=np.int64)))

@@ -81,19 +81,9 @@ def gather(
     num_rows: int,
     progress: StageProgress,
 ) -> Gathered:
-    """Reads all rows once and groups them by user.
+    """Reads all rows once, as `build_dataset` gets them, and groups them by user, in files of the local `scratch`.
 
     They are first written with numbers that hold for their piece, because only with the last row are all ids known.
-
-    Args:
-        chunks: As for `build_dataset`.
-        scratch: A local directory for the files.
-        options: See there.
-        num_rows: Rows of all chunks, 0 if unknown.
-        progress: Told how far it is.
-
-    Returns:
-        The rows.
 
     Raises:
         UserError: Ids of two types are mixed, or there are no rows.

@@ -20,16 +20,11 @@ def k_core(
 ) -> tuple[Gathered, list[int]]:
     """Sets aside users and items with too few labelled rows, until all that are left have enough.
 
-    Their unclear rows go with them. Rows of all splits count.
-
-    Args:
-        gathered: Deduplicated rows; the buckets are rewritten.
-        rows: As `deduplicate` returns them.
-        options: Least numbers.
-        counts: Incremented: `inactive_users`, `inactive_items`, `inactive_rows`, `inactive_unclear_rows`.
+    Their unclear rows go with them. Rows of all splits count. The buckets are rewritten, and `inactive_users`,
+    `inactive_items`, `inactive_rows` and `inactive_unclear_rows` counted.
 
     Returns:
-        What is left, under new ids, and its `rows`.
+        What is left, under new ids, and its rows as `deduplicate` returns them.
 
     Raises:
         UserError: Nothing is left.

@@ -20,13 +20,8 @@ CHUNK_ROWS = 1 << 20
 def record_type(preference: bool, timed: bool = False) -> np.dtype[np.void]:
     """Returns the type of a row's record.
 
-    Args:
-        preference: Whether the true preference is among them.
-        timed: Whether the time is.
-
-    Returns:
-        user, item, label (−1 where unclear), split (its number), `key` (first the row's number in its split, for
-        messages; later the hash that the order follows from), preference, and time.
+    It has user, item, label (−1 where unclear), split (its number), `key` (first the row's number in its split, for
+    messages; later the hash that the order follows from), and perhaps the true preference and the time.
     """
     fields: list[tuple[str, str]] = [("user", "<i4"), ("item", "<i4"), ("label", "i1"), ("split", "i1"), ("key", "<u8")]
     return np.dtype(fields + [("preference", "<f4")] * preference + [("time", "<f8")] * timed)
@@ -56,12 +51,7 @@ class Bucket:
                     yield records
 
     def pieces(self, sizes: Sequence[int], order: Iterable[int]) -> Iterator[Records]:
-        """Yields the records in pieces.
-
-        Args:
-            sizes: Records of each piece, in the order of the file.
-            order: Numbers of the pieces wanted.
-        """
+        """Yields the pieces of those numbers in `order`; `sizes` are the records of each, in the order of the file."""
         ends = np.cumsum(sizes, dtype=np.int64)
         if self.rows:
             with self._path.open("rb") as file:
@@ -88,13 +78,7 @@ def make_buckets(directory: Path, count: int, dtype: np.dtype[np.void]) -> list[
 
 
 def distribute(records: Records, numbers: NDArray[Any], buckets: Sequence[Bucket]) -> None:
-    """Appends each record to its bucket; within a bucket records keep their order.
-
-    Args:
-        records: [n].
-        numbers: Integers [n], the bucket of each record.
-        buckets: Up to 2**16.
-    """
+    """Appends each record [n] to the bucket of its number, one of up to 2**16; in a bucket records keep their order."""
     if len(buckets) == 1:
         buckets[0].append(records)
         return

@@ -55,12 +55,8 @@ def code_features(
     """Codes the features of every id of a dataset.
 
     Values of the parent keep their codes, new ones come after them in the order of their text. An id that was given no
-    value keeps the one that it has in the parent.
-
-    Args:
-        features: What was given.
-        vocabulary: External ids of the dataset, of the type of those given; place k is dense id k.
-        parent: A dataset that this one goes on from, whose ids come first; it has the same columns or none.
+    value keeps the one that it has in the parent, whose ids come first; it has the same columns or none. Place k of
+    `vocabulary`, of the type of the ids given, is dense id k.
     """
     rows = pc.fill_null(pc.index_in(vocabulary, value_set=features.ids), _NONE).to_numpy()
     before, known = None, {}

@@ -26,7 +26,7 @@ class Splitter(Protocol):
     """Splits the rows of one bucket of users after the other."""
 
     def assign(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
-        """Splits labelled rows, and tells which unclear ones training may know of.
+        """Splits labelled rows, and tells which unclear ones of the same users training may know of.
 
         Args:
             labelled: Unassigned rows, by (user, item); their `split` is filled in.
@@ -39,13 +39,9 @@ class Splitter(Protocol):
 
 
 def make_splitter(gathered: Gathered, rows: int, options: BuildOptions, *, test_is_given: bool) -> Splitter:
-    """Makes the splitter that the options ask for.
+    """Makes the splitter that the options ask for, of `rows` unassigned labelled rows.
 
-    Args:
-        gathered: Deduplicated rows.
-        rows: How many labelled ones are unassigned.
-        options: Which split, shares, seed.
-        test_is_given: Whether test has its rows, so that these go to train and valid alone.
+    Where `test_is_given`, these go to train and valid alone.
     """
     train, valid = options.shares
     shares = (train / (train + valid), 1.0 - train / (train + valid)) if test_is_given else options.shares
@@ -64,13 +60,9 @@ class RandomSplit:
     """
 
     def __init__(self, num_rows: int, shares: tuple[float, float], seed: int, *, chunk_rows: int = 1 << 20) -> None:
-        """Finds the bounds.
+        """Finds the bounds, with `chunk_rows` hashes in memory at a time.
 
-        Args:
-            num_rows: N.
-            shares: Of train and of valid; test gets the rest. Numbers of rows are rounded.
-            seed: The dataset's seed.
-            chunk_rows: Rows whose hashes are in memory at a time.
+        `shares` are those of train and of valid; test gets the rest. Numbers of rows are rounded.
         """
         self._num_rows, self._seed, self._chunk_rows = num_rows, seed, chunk_rows
         ends = [round(num_rows * shares[0]), round(num_rows * (shares[0] + shares[1]))]
@@ -152,14 +144,9 @@ def _before(unclear: Records, users: NDArray[np.int32], times: NDArray[np.float6
 
 
 def order_statistic(pieces: Pieces, rank: int) -> int:
-    """Finds the number of a rank among more numbers than memory holds, by counting digits.
+    """Finds the number of a rank, from 0, among more numbers than memory holds, by counting digits.
 
-    Args:
-        pieces: The numbers.
-        rank: From 0.
-
-    Returns:
-        The number that has this place when all are sorted; 2**64 − 1 where there are not more than `rank`.
+    It is the number that has this place when all are sorted; 2**64 − 1 where there are not more than `rank`.
     """
     prefix = 0
     for shift in range(_BITS - _DIGIT_BITS, -1, -_DIGIT_BITS):
@@ -185,14 +172,7 @@ def _within(numbers: NDArray[np.uint64], prefix: int, shift: int) -> NDArray[np.
 
 
 def sortable(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Maps finite floats to integers of the same order.
-
-    Args:
-        values: float64 [n].
-
-    Returns:
-        uint64 [n].
-    """
+    """Maps finite float64 [n] to uint64 [n] of the same order."""
     bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # −0 becomes 0
     sign = np.uint64(1 << 63)
     return np.where(bits & sign, ~bits, bits | sign)

@@ -26,13 +26,7 @@ def write_shuffled(
 ) -> None:
     """Writes all parts in their shuffled order.
 
-    Args:
-        split_rows: The rows.
-        writer: Writes them.
-        options: Policy for unseen users and items.
-        counts: Incremented: `unseen_users`, `unseen_items`, and `unseen_rows`, those of valid and test whose user or
-            item has no row in train.
-        progress: Told how far it is.
+    Counts `unseen_users`, `unseen_items`, and `unseen_rows`, rows of valid and test whose user or item is not in train.
     """
     rows = sum(bucket.rows for buckets in split_rows.buckets for bucket in buckets)
     unseen = (np.zeros_like(split_rows.user_trained), np.zeros_like(split_rows.item_trained))

@@ -47,36 +47,18 @@ class Population:
     item_factors: NDArray[np.float32]
 
     def logits(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Log-odds of liking, up to the offset that is common to all: a_u + c_i + p_u · q_i.
-
-        Args:
-            users: int64[n].
-            items: int64[n].
-
-        Returns:
-            float64[n].
-        """
+        """Log-odds of liking, up to the offset that is common to all: a_u + c_i + p_u · q_i, float64[n] of int64[n]."""
         personal = np.einsum("nk,nk->n", self.user_factors[users], self.item_factors[items])
         return (self.user_bias[users] + self.item_bias[items] + personal).astype(np.float64)
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """σ(x), a probability from log-odds.
-
-    Args:
-        logits: float64[n], above −700.
-    """
+    """σ(x), a probability from log-odds, float64[n] above −700."""
     return 1.0 / (1.0 + np.exp(-logits))
 
 
 def draw_population(rng: np.random.Generator, num_users: int, num_items: int) -> Population:
-    """Draws users and items; who is active or popular is independent of what they like or are.
-
-    Args:
-        rng: Source of randomness.
-        num_users: At least 1.
-        num_items: At least 1.
-    """
+    """Draws users and items; who is active or popular is independent of what they like or are."""
     variances = _FACTOR_DECAY ** np.arange(NUM_FACTORS)
     scales = np.sqrt(_PERSONAL_STD) * (variances / variances.sum()) ** 0.25
     return Population(

@@ -101,13 +101,6 @@ def simulate(config: SimulateConfig, progress: StageProgress | None = None) -> S
     Columns beside the usual ones, never read by training: `preference` float32, the true probability π(u, i) that the
     user likes the item; `play_duration_ms` and `duration_ms` int32.
 
-    Args:
-        config: What and where to.
-        progress: Told how far it is.
-
-    Returns:
-        The manifest, and the labelled rows with the truth behind them.
-
     Raises:
         UserError: The output is taken, or the disk is full.
     """

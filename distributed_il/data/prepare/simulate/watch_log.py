@@ -90,12 +90,7 @@ class WatchLog:
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:
-    """Makes the random generator of a part of a simulation.
-
-    Args:
-        seed: The simulation's seed, 0 or above.
-        *stream: Which part, and which chunk of it.
-    """
+    """Makes the random generator of a part of a simulation: `stream` tells which part, and which chunk of it."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, SIMULATE, *stream])))
 
 
@@ -234,11 +229,8 @@ def calibrate(
 ) -> Levels:
     """Solves for the levels on a sample of pairs, by bisection in turn: each depends on the other only weakly.
 
-    Args:
-        rng: Draws the sample.
-        population: Users and items, who meet by activity and popularity.
-        positive_share: Positives among the clear watches, above 0 and below 1.
-        unclear_share: Unclear watches among all, from 0 to below 1.
+    Users and items of the sample meet by activity and popularity. `positive_share` is that of positives among the clear
+    watches, above 0 and below 1, `unclear_share` that of unclear watches among all, from 0 to below 1.
     """
     users = rng.choice(len(population.activity), _PAIRS, p=population.activity)
     items = rng.choice(len(population.popularity), _PAIRS, p=population.popularity)

@@ -80,11 +80,7 @@ def kuaishou_labels(
 
 
 def draw_durations(rng: np.random.Generator, num_items: int) -> NDArray[np.int64]:
-    """Draws the length of each video.
-
-    Returns:
-        int64[num_items], milliseconds between `MIN_DURATION_MS` and `MAX_DURATION_MS`.
-    """
+    """Draws the length of each video: int64[num_items], ms from `MIN_DURATION_MS` to `MAX_DURATION_MS`."""
     drawn = rng.lognormal(np.log(_MEDIAN_DURATION_MS), _DURATION_SIGMA, num_items)
     return np.clip(drawn, MIN_DURATION_MS, MAX_DURATION_MS).astype(np.int64)
 

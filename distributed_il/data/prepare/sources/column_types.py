@@ -38,14 +38,9 @@ class BadValueError(Exception):
 
 
 def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
-    """Checks and converts external ids.
+    """Converts external ids, integers or strings, to int64 or string without nulls.
 
-    Args:
-        column: Integers or strings.
-        wanted: `auto`: integers as integers, strings as integers where all of them are.
-
-    Returns:
-        int64 or string, without nulls.
+    Where `auto` is wanted, integers become integers, and strings become integers where all of them are.
 
     Raises:
         BadValueError: An id is missing or negative, or the column holds something else.
@@ -86,13 +81,7 @@ def _cast_ids(column: pa.Array) -> pa.Array:
 
 
 def read_labels(column: pa.Array) -> pa.Array:
-    """Checks the labels of a source.
-
-    Args:
-        column: 0, 1 or null, as integers, booleans, floats or text.
-
-    Returns:
-        int8 with nulls.
+    """Converts labels, 0, 1 or null as integers, booleans, floats or text, to int8 with nulls.
 
     Raises:
         BadValueError: Another value.
@@ -104,13 +93,7 @@ def read_labels(column: pa.Array) -> pa.Array:
 
 
 def read_categories(column: pa.Array) -> pa.Array:
-    """Checks categorical values, which their text identifies.
-
-    Args:
-        column: Text, whole numbers or booleans; empty text stands for a value that is missing.
-
-    Returns:
-        string with nulls.
+    """Converts categorical values, text, whole numbers or booleans, to strings; null where missing or empty text.
 
     Raises:
         BadValueError: A number is not whole, or the column holds something else.
@@ -132,13 +115,7 @@ def read_categories(column: pa.Array) -> pa.Array:
 
 
 def read_flags(column: pa.Array) -> pa.Array:
-    """Checks flags.
-
-    Args:
-        column: 0 or 1, as integers, booleans, floats or text.
-
-    Returns:
-        bool, without nulls.
+    """Converts flags, 0 or 1 as integers, booleans, floats or text, to bool without nulls.
 
     Raises:
         BadValueError: Another value, or none.
@@ -150,14 +127,7 @@ def read_flags(column: pa.Array) -> pa.Array:
 
 
 def read_amounts(column: pa.Array, *, optional: bool = False) -> pa.Array:
-    """Checks durations and ratios.
-
-    Args:
-        column: Finite numbers from 0 up, or text that holds such.
-        optional: Whether one may be missing.
-
-    Returns:
-        float64, with nulls only where they are optional.
+    """Converts durations and ratios, or text that holds such, to float64, with nulls only where they are `optional`.
 
     Raises:
         BadValueError: A value is negative, not a finite number, or missing and not optional.
@@ -170,13 +140,9 @@ def read_amounts(column: pa.Array, *, optional: bool = False) -> pa.Array:
 
 
 def read_times(column: pa.Array) -> pa.Array:
-    """Converts times, of which only the order matters.
+    """Converts times, of which only the order matters, to float64 without nulls.
 
-    Args:
-        column: Finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`.
-
-    Returns:
-        float64 without nulls.
+    They are finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`.
 
     Raises:
         BadValueError: A moment is missing or can't be read.
@@ -196,14 +162,7 @@ def read_times(column: pa.Array) -> pa.Array:
 
 
 def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
-    """Turns ratings into labels: 1 above the threshold, else 0.
-
-    Args:
-        column: Finite numbers, or text that holds such.
-        positive_above: The threshold.
-
-    Returns:
-        int8 without nulls.
+    """Turns ratings, or text that holds such, into labels: 1 above the threshold, else 0; int8 without nulls.
 
     Raises:
         BadValueError: A rating is missing or not a finite number.

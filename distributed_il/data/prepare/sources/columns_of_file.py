@@ -54,15 +54,7 @@ class _File:
 def choose_columns(
     config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], headers: Mapping[RawFile, list[str]]
 ) -> tuple[Rule, dict[RawFile, Choice]]:
-    """Chooses the columns of all files before any is read.
-
-    Args:
-        config: Names of columns, rule, format, split.
-        pieces: The files.
-        headers: Names of their columns.
-
-    Returns:
-        The rule, and what is read of each file.
+    """Chooses the rule, and what is read of each file, before any is read.
 
     Raises:
         UserError: A column is missing or twice there, or no rule fits the columns.

@@ -138,14 +138,8 @@ def read_delimited(
 ) -> Iterator[Piece]:
     """Reads some columns of a delimited file.
 
-    Args:
-        fs: Where the file lies.
-        path: Its path there.
-        name: Its name in messages.
-        layout: What it looks like.
-        columns: Which columns.
-        set_aside: Told of lines that are no rows; without it the first of them is an error.
-        within: Range of bytes in which the lines that are read begin; None for the whole file.
+    `set_aside` is told of lines that are no rows; without it the first of them is an error. `within` is the range of
+    bytes in which the lines that are read begin; None for the whole file.
 
     Yields:
         Pieces of it, all columns strings, never null. Blank lines are skipped.

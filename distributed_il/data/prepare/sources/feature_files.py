@@ -42,10 +42,7 @@ class FeatureFile:
         return fingerprint(self.fs, self.path, posixpath.basename(self.path))
 
     def read(self, wanted: IdType) -> SideFeatures:
-        """Reads the file.
-
-        Args:
-            wanted: How ids are read; that of the log.
+        """Reads the file, ids as those of the log.
 
         Raises:
             UserError: The file can't be read, holds no rows or a bad value, or two values for one id.
@@ -102,10 +99,8 @@ class FeatureFile:
 def open_feature_files(config: PrepareConfig, id_columns: dict[str, str], parent: Dataset | None) -> list[FeatureFile]:
     """Looks at the columns of the files of side features before anything is read.
 
-    Args:
-        config: Which files and columns.
-        id_columns: What the log calls its columns of `user` and `item`.
-        parent: A dataset that is gone on from; what it has features of needs the same ones again.
+    `id_columns` are what the log calls its columns of `user` and `item`; what a parent has features of needs the same
+    ones again.
 
     Raises:
         UserError: A file or column is not there, or the parent's columns are others.

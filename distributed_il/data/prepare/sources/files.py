@@ -67,12 +67,6 @@ def fingerprint(fs: pafs.FileSystem, path: str, name: str) -> SourceFile:
 def find_files(config: PrepareConfig) -> RawSource:
     """Finds the files to read.
 
-    Args:
-        config: Source, format, and names of the splits' files where given.
-
-    Returns:
-        The files.
-
     Raises:
         UserError: The source is not there, or it does not tell what to read.
     """

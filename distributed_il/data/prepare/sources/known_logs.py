@@ -208,13 +208,7 @@ def is_parquet(name: str) -> bool:
 
 
 def text_layout(log: KnownLog, name: str, delimiter: str | None) -> Layout:
-    """Returns the layout of a delimited file.
-
-    Args:
-        log: Its log.
-        name: Its name.
-        delimiter: What separates the fields of a file with a header; None goes by the name.
-    """
+    """Returns the layout of a delimited file; `delimiter` is for one with a header, None goes by the file's name."""
     if log.layout is not None:
         return log.layout
     plain = plain_name(name)

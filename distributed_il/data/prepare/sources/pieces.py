@@ -51,11 +51,7 @@ class Part:
 
 
 def group_rows(sizes: Sequence[int], wanted: int) -> Iterator[range]:
-    """Groups blocks of rows, in order.
-
-    Args:
-        sizes: Rows of each block.
-        wanted: Rows of a group, at least, but for the last one.
+    """Groups blocks of rows, in order; a group has at least `wanted` rows, but for the last one.
 
     Yields:
         Places of the blocks of a group.
@@ -72,13 +68,7 @@ class RawPieces:
     """One raw file, read piece by piece."""
 
     def __init__(self, fs: pafs.FileSystem, file: RawFile, delimiter: str | None) -> None:
-        """Nothing is read yet.
-
-        Args:
-            fs: Where the file lies.
-            file: Which one.
-            delimiter: What separates the fields of a CSV file; None goes by the file's name.
-        """
+        """Reads nothing yet; `delimiter` is for the fields of a CSV file, None goes by the file's name."""
         self._fs, self._file = fs, file
         log = known_log(file.format)
         parquet = file.format == "parquet" or (file.format != "csv" and log.layout is None and is_parquet(file.name))
@@ -96,11 +86,7 @@ class RawPieces:
         return column_names(self._fs, self._file.path, self._file.name, self._layout)
 
     def require_here(self) -> None:
-        """Raises unless this machine sees the file.
-
-        Raises:
-            UserError: There is no such file here.
-        """
+        """Raises `UserError` unless this machine sees the file."""
         if self._fs.get_file_info(self._file.path).type == pafs.FileType.NotFound:
             raise UserError(
                 f"{self._file.path} does not exist on the node {socket.gethostname()}; give a source that all nodes "
@@ -117,9 +103,7 @@ class RawPieces:
     def parts(self, rows: int, size: int) -> list[Part]:
         """Cuts the file into parts; compressed text, and text without line feeds, makes one.
 
-        Args:
-            rows: Rows of a part of Parquet, at least, but for the last one.
-            size: Bytes of a part of text.
+        A part of Parquet has at least `rows` rows, but for the last one; a part of text has `size` bytes.
 
         Raises:
             UserError: The file can't be read.
@@ -132,12 +116,9 @@ class RawPieces:
         return [Part(start, min(start + size, file_size)) for start in range(0, file_size, size)]
 
     def read(self, columns: list[str], set_aside: SetAside | None = None, part: Part | None = None) -> Iterator[Piece]:
-        """Reads some columns.
+        """Reads some columns of the whole file, or of a part in this thread alone.
 
-        Args:
-            columns: Which.
-            set_aside: Told of lines that are no rows; without it the first of them is an error.
-            part: What to read, in this thread alone; None for the whole file.
+        `set_aside` is told of lines that are no rows; without it the first of them is an error.
 
         Yields:
             Pieces of the file or the part, in order; text fields are strings.
@@ -155,9 +136,7 @@ class RawPieces:
     def lines(self, rows: Sequence[int], start: int = 0) -> list[int]:
         """Returns lines, from 1, of the rows of those numbers, from 0 and ascending; of Parquet, rows from 1.
 
-        Args:
-            rows: Their numbers, among those whose line begins at a byte or behind it.
-            start: The byte; 0 for all.
+        Numbers are those among the rows whose line begins at the byte `start` or behind it.
         """
         if self._layout is None:
             return [row + 1 for row in rows]

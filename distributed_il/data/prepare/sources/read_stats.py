@@ -21,7 +21,6 @@ class WatchTimes:
     """Counts watches by class and length."""
 
     def __init__(self) -> None:
-        """Starts at 0."""
         self.counts: NDArray[np.int64] = np.zeros((len(CLASSES), len(EDGES_S)), dtype=np.int64)
         """int64 [classes, bins]."""
         self.without_duration = 0

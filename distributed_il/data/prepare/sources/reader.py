@@ -100,14 +100,7 @@ class RawReader:
         return replace(self, stats=ReadStats(Rejects(self.config.max_reject_share)))
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
-        """Reads everything once.
-
-        Yields:
-            As `file_tables`.
-
-        Raises:
-            UserError: As `file_tables`; or more rows are bad than may be.
-        """
+        """Reads everything once, as `file_tables`; raises also if more rows are bad than may be."""
         yield from self._all_tables()
         self.check_rejects()
 
@@ -136,19 +129,11 @@ class RawReader:
             raise UserError(f"{file.file.name} holds no rows; give a file with rows")
 
     def check_rejects(self) -> None:
-        """Raises if too many rows are bad, once all files are read.
-
-        Raises:
-            UserError: More rows are bad than may be.
-        """
+        """Raises `UserError` if more rows are bad than may be, once all files are read."""
         self.stats.rejects.check(self.stats.rows, self.lines)
 
     def require_here(self, number: int) -> None:
-        """Raises unless this machine sees a file.
-
-        Raises:
-            UserError: Its filesystem has no such file here.
-        """
+        """Raises `UserError` unless this machine sees a file."""
         self._files[number].pieces.require_here()
 
     def locate(self, split: str, row: int) -> str:
@@ -248,15 +233,7 @@ class RawReader:
 
 
 def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | None = None) -> RawReader:
-    """Looks at the columns of all files before any is read.
-
-    Args:
-        config: Names of columns, rule, format.
-        source: The files.
-        parent: Of a dataset that is gone on from, whose types of ids hold.
-
-    Returns:
-        A reader of their rows.
+    """Looks at the columns of all files and returns a reader of their rows; the types of a parent's ids hold.
 
     Raises:
         UserError: A column is missing or twice there, or a file can't be read.

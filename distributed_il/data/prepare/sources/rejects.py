@@ -45,15 +45,7 @@ class Rejects:
         return sum(len(rows) for rows in self._by_file.values())
 
     def add(self, file: str, row: int, column: str, value: object, problem: str) -> None:
-        """Sets a row aside.
-
-        Args:
-            file: Its file's name.
-            row: Its number there, from 0.
-            column: The column that is bad; empty where it is the whole row.
-            value: Its value.
-            problem: What is wrong with it.
-        """
+        """Sets aside row number `row`, from 0, of a file; `column` is empty where it is the whole row."""
         shown = "" if value is None else str(value)
         self._by_file.setdefault(file, []).append(_Reject(row, column, shown, problem))
 
@@ -66,11 +58,7 @@ class Rejects:
         ]
 
     def table(self, lines: dict[str, Lines]) -> str:
-        """Formats all of them as CSV: file, line, column, value, problem.
-
-        Args:
-            lines: Finds the lines of each file; the files come in this order.
-        """
+        """Formats all of them as CSV: file, line, column, value, problem; `lines` finds the lines of each file."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("file", "line", "column", "value", "problem"))
@@ -81,14 +69,9 @@ class Rejects:
         return text.getvalue()
 
     def check(self, rows_read: int, lines: dict[str, Lines]) -> None:
-        """Raises if there are too many of them.
+        """Raises `UserError` if more rows are bad, beside `rows_read` good ones, than `max_share` allows.
 
-        Args:
-            rows_read: Good rows.
-            lines: Finds the lines of each file; the first bad rows are shown, files in this order.
-
-        Raises:
-            UserError: More rows are bad than `max_share` allows.
+        It shows the first bad rows; `lines` finds the lines of each file in turn.
         """
         total = rows_read + self.count
         if self.count <= self.max_share * total:

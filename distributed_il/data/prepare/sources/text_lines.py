@@ -31,7 +31,6 @@ class LineCounter:
     """Finds the ends of lines in bytes that come in pieces: a line feed, a return, or both together end one."""
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
         self._before = _LINE_FEED  # the byte before the first: a line begins
         self.lines = 0
         """Lines that have ended."""
@@ -39,14 +38,7 @@ class LineCounter:
         """Those of them that are not blank."""
 
     def feed(self, data: bytes) -> NDArray[np.bool_]:
-        """Counts on.
-
-        Args:
-            data: The next bytes.
-
-        Returns:
-            bool, for each line that ended within them: whether it is not blank.
-        """
+        """Counts on; returns whether each line that ended within the next bytes is not blank, as bool."""
         if not data:
             return np.zeros(0, dtype=np.bool_)
         values = np.frombuffer(data, dtype=np.uint8)
@@ -76,7 +68,6 @@ class TextStream(io.RawIOBase):
     """A stream of text that counts its lines, and replaces bytes that are no UTF-8, one by one, by `SUBSTITUTE`."""
 
     def __init__(self, stream: Any) -> None:
-        """Takes the stream to read from."""
         super().__init__()
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8")(_SUBSTITUTE_ERRORS)
@@ -84,11 +75,9 @@ class TextStream(io.RawIOBase):
         """What has gone through so far."""
 
     def readable(self) -> bool:
-        """True."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Reads, counts and replaces."""
         # A character that the last bytes have begun comes with these, and there must be room for it.
         data: bytes = self._stream.read(max(size - _CHARACTER_BYTES, 1) if size >= 0 else None)
         self.counter.feed(data)
@@ -98,23 +87,16 @@ class TextStream(io.RawIOBase):
         return text or (self.read(size) if data else b"")
 
     def close(self) -> None:
-        """Closes the stream beneath."""
         if not self.closed:
             self._stream.close()
         super().close()
 
 
 def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start: int = 0) -> list[int]:
-    """Finds the line numbers of lines that are known by their place among those that are not blank.
+    """Finds the line numbers, from 1, of lines that are known by their place among those that are not blank.
 
-    Args:
-        fs: Where the file lies.
-        path: Its path there; compression is undone by its name.
-        ordinals: From 1, ascending.
-        start: Byte from which on lines count, in a file that is not compressed.
-
-    Returns:
-        Line numbers from 1; for an ordinal beyond the end, the line after the last.
+    These `ordinals` count from 1 and ascend; one beyond the end gives the line after the last. Lines count from the
+    byte `start` on, in a file that is not compressed; compression is undone by the path's name.
     """
     wanted = np.asarray(ordinals, dtype=np.int64)
     found = np.zeros(wanted.size, dtype=np.int64)
@@ -135,13 +117,9 @@ def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start:
 
 
 def lines_within(fs: pafs.FileSystem, path: str, within: tuple[int, int], header_lines: int) -> bytes:
-    """Reads the header and the lines whose first byte lies in a range of bytes.
+    """Reads the header and the lines whose first byte lies in a range of bytes: the first, and the one behind the last.
 
-    Args:
-        fs: Where the file lies, which is not compressed; its lines end in line feeds.
-        path: Its path there.
-        within: First byte, and the one behind the last.
-        header_lines: Lines at the beginning of the file that belong to every range.
+    The file is not compressed and its lines end in line feeds; the header, of `header_lines`, belongs to every range.
     """
     start, stop = within
     with io.BufferedReader(fs.open_input_file(path)) as file:
