@@ -35,7 +35,7 @@ class ElasticPolicy(ScalingPolicy):
     def __init__(
         self, scaling_config: ScalingConfig, counts: Sequence[int], channel: RunChannel, newest: Callable[[], object]
     ) -> None:
-        """Takes the numbers of workers allowed, ascending; `newest` returns what changes with each checkpoint of the run."""
+        """Takes the numbers of workers allowed, ascending; `newest` changes with each checkpoint of the run."""
         super().__init__(scaling_config)
         self._counts, self._channel, self._newest = counts, channel, newest
         self._next_check = 0.0
