@@ -79,11 +79,9 @@ class HashingSink(io.RawIOBase):
         """Bytes written so far."""
 
     def writable(self) -> bool:
-        """True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Writes and hashes."""
         self._stream.write(data)
         self._hash.update(data)
         size = memoryview(data).nbytes
@@ -91,7 +89,6 @@ class HashingSink(io.RawIOBase):
         return size
 
     def close(self) -> None:
-        """Closes the file beneath."""
         if not self.closed:
             self._stream.close()
         super().close()
@@ -209,11 +206,7 @@ class StagedDirectory:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def publish(self) -> None:
-        """Makes the directory appear under its own name.
-
-        Raises:
-            UserError: Something has appeared there meanwhile.
-        """
+        """Makes the directory appear under its own name; raises `UserError` if something else is there meanwhile."""
         self.drop_scratch()
         if self.building != self.target:
             _require_empty(self.filesystem, self.target, self.target)

@@ -35,8 +35,8 @@ def check_run(config: TrainConfig) -> Dataset:
 
     Raises:
         UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
-        fit its lanes, `run.dir` is somebody else's or can't be written, its checkpoint belongs to another run, or what
-        `run.start_from` names does not fit.
+            fit its lanes, `run.dir` is somebody else's or can't be written, its checkpoint belongs to another run, or
+            what `run.start_from` names does not fit.
     """
     find_backbone(config.model)
     make_method(config.method)

@@ -219,8 +219,7 @@ class DatasetWriter:
 
         Raises:
             UserError: A split has no rows, or the disk is full.
-            ValueError: An id has no place in the vocabulary, or an index or side features are missing or of another
-            size.
+            ValueError: An id has no place in its vocabulary, or an index or side features do not fit or lack.
         """
         for split in [*self._splits]:
             self.finish_split(split)

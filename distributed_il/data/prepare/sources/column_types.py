@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 
+Reader = Callable[[pa.Array], pa.Array]
+"""Checks and converts one raw column."""
 IdType = Literal["auto", "integer", "string"]
 NULL_WORDS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")
 """Texts of a missing value."""
@@ -47,7 +49,7 @@ def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    textual = _is_text(column.type)
     if not textual and not pa.types.is_integer(column.type):
         raise BadValueError(0, _first(column), f"the column is of type {column.type}; ids are integers or strings")
     _refuse(pc.is_null(column), column, "the id is missing; fill it in or remove the row")
@@ -60,9 +62,9 @@ def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
         return column.cast(pa.string())
     if textual:
         numbers = _parsed(column, pa.int64())
-        if numbers is None and wanted == "auto":
-            return column
         if numbers is None:
+            if wanted == "auto":
+                return column
             _refuse_unparsed(column, pa.int64(), "it is no integer; correct it, or set id_type to string")
         column = numbers
     else:
@@ -107,7 +109,7 @@ def read_categories(column: pa.Array) -> pa.Array:
         _refuse(pc.invert(whole), column, "a category is text or a whole number; cut numbers like this into classes")
         column = column.cast(pa.int64())
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind):
         return pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column).cast(pa.string())
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return column.cast(pa.string())
@@ -156,9 +158,7 @@ def read_times(column: pa.Array) -> pa.Array:
         if moments is None:
             _refuse_unparsed(column, kind, problem)
         column = moments.cast(pa.int64())
-    numbers = _numbers(column, problem)
-    _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
-    return numbers
+    return _finite(column, problem)
 
 
 def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
@@ -167,10 +167,8 @@ def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
     Raises:
         BadValueError: A rating is missing or not a finite number.
     """
-    problem = "a rating is a finite number; correct it or remove the row"
-    numbers = _numbers(column, problem)
-    _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
-    return pc.greater(numbers, positive_above).cast(pa.int8())
+    ratings = _finite(column, "a rating is a finite number; correct it or remove the row")
+    return pc.greater(ratings, positive_above).cast(pa.int8())
 
 
 def only_binary(column: pa.Array) -> bool:
@@ -186,22 +184,27 @@ def read_preferences(column: pa.Array) -> pa.Array:
         BadValueError: A value is missing or no number.
     """
     problem = "a preference is a finite number; correct it, or name another preference_column"
+    return _finite(column, problem).cast(pa.float32(), safe=False)
+
+
+def _finite(column: pa.Array, problem: str) -> pa.Array:
+    """Reads numbers, float64, none of which is missing, infinite or NaN."""
     numbers = _numbers(column, problem)
     _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
-    return numbers.cast(pa.float32(), safe=False)
+    return numbers
 
 
 def _numbers(column: pa.Array, problem: str) -> pa.Array:
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind):
         text = _without_null_words(column)
         numbers = _parsed(text, pa.float64())
         if numbers is None:
             _refuse_unparsed(text, pa.float64(), problem)
         return numbers
+    if pa.types.is_null(kind):
+        return pa.nulls(len(column), pa.float64())
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        if pa.types.is_null(kind):
-            return pa.nulls(len(column), pa.float64())
         raise BadValueError(0, _first(column), f"the column is of type {kind}; {problem}")
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
@@ -210,8 +213,12 @@ def _numbers(column: pa.Array, problem: str) -> pa.Array:
     return pc.if_else(pc.fill_null(pc.is_nan(numbers), True), pa.scalar(None, pa.float64()), numbers)
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
 def _without_null_words(column: pa.Array) -> pa.Array:
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not _is_text(column.type):
         return column
     missing = pc.is_in(column, pa.array(NULL_WORDS, column.type))
     return pc.if_else(missing, pa.scalar(None, column.type), column)
@@ -224,7 +231,7 @@ def _binary(numbers: pa.Array) -> pa.Array:
 
 def _holds_dates(column: pa.Array) -> bool:
     """Returns whether the first text that is a number or a date is a date."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not _is_text(column.type):
         return False
     for row in range(len(column)):
         one = column.slice(row, 1)
@@ -280,7 +287,3 @@ def _refuse(wrong: pa.Array, column: pa.Array, problem: str) -> None:
 
 def _first(column: pa.Array) -> Any:
     return column[0].as_py() if len(column) else None
-
-
-Reader = Callable[[pa.Array], pa.Array]
-"""Checks and converts one raw column."""

@@ -42,6 +42,10 @@ class Piece:
         """How many."""
         return self.batch.num_rows
 
+    def where(self, good: NDArray[np.bool_]) -> Piece:
+        """Returns the rows that are good, bool [n]."""
+        return self if good.all() else Piece(self.batch.filter(pa.array(good)), self.rows[good])
+
 
 @dataclass(slots=True)
 class _Parsing:
@@ -70,7 +74,7 @@ class _Parsing:
             return "error"
         number = row.number - 1 - self.header_lines
         self.skipped.append(number)
-        self.set_aside(number, _text(row), _wrong_width(row))
+        self.set_aside(number, _shown(row.text), _wrong_width(row))
         return "skip"
 
     def numbers(self, first: int, count: int) -> NDArray[np.int64]:
@@ -93,7 +97,7 @@ class _Parsing:
         if self.refused is not None:
             return UserError(
                 f"{self.place(self.refused.number - 1 - self.header_lines)}: {_wrong_width(self.refused)} "
-                f"({_text(self.refused)!r}); correct or remove the line, or give the right format and "
+                f"({_shown(self.refused.text)!r}); correct or remove the line, or give the right format and "
                 "delimiter"
             )
         if "Empty CSV" in str(error):
@@ -107,8 +111,8 @@ def _wrong_width(row: Any) -> str:
     return f"{row.actual_columns} fields instead of {row.expected_columns}"
 
 
-def _text(row: Any) -> str:
-    return row.text.replace(SUBSTITUTE, "\ufffd")[:_SHOWN]
+def _shown(text: str) -> str:
+    return text.replace(SUBSTITUTE, "\ufffd")[:_SHOWN]
 
 
 def column_names(fs: pafs.FileSystem, path: str, name: str, layout: Layout) -> list[str]:
@@ -188,7 +192,7 @@ def _checked(piece: Piece, parsing: _Parsing) -> Piece:
     for name, column in zip(piece.batch.schema.names, piece.batch.columns, strict=True):
         broken = pc.match_substring(column, SUBSTITUTE).to_numpy(zero_copy_only=False)
         for row in np.flatnonzero(broken & good).tolist():
-            number, text = int(piece.rows[row]), column[row].as_py().replace(SUBSTITUTE, "\ufffd")[:_SHOWN]
+            number, text = int(piece.rows[row]), _shown(column[row].as_py())
             if parsing.set_aside is None:
                 raise UserError(
                     f"{parsing.name} can't be read as delimited UTF-8 text: {parsing.place(number)}, column {name}: "
@@ -196,19 +200,12 @@ def _checked(piece: Piece, parsing: _Parsing) -> Piece:
                 )
             parsing.set_aside(number, text, f"column {name} is not UTF-8")
         good &= ~broken
-    return piece if good.all() else Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
+    return piece.where(good)
 
 
 def _opened(
     parsing: _Parsing, layout: Layout, columns: list[str] | None, *, skip_header: bool = False
 ) -> tuple[Any, TextStream]:
-    named = layout.columns is not None
-    convert = pacsv.ConvertOptions(
-        include_columns=columns or [],
-        column_types={column: pa.string() for column in columns or []},
-        strings_can_be_null=False,
-        check_utf8=False,  # the stream has seen to it
-    )
     stream = TextStream(parsing.open())
     reader = pacsv.open_csv(
         pa.PythonFile(stream, mode="r"),
@@ -216,12 +213,17 @@ def _opened(
             use_threads=False,
             block_size=_BLOCK_BYTES,
             column_names=layout.columns,
-            skip_rows=int(skip_header and named),
+            skip_rows=int(skip_header and layout.columns is not None),
         ),
         parse_options=pacsv.ParseOptions(
             delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=parsing.skip
         ),
-        convert_options=convert,
+        convert_options=pacsv.ConvertOptions(
+            include_columns=columns or [],
+            column_types=dict.fromkeys(columns or [], pa.string()),
+            strings_can_be_null=False,
+            check_utf8=False,  # the stream has seen to it
+        ),
     )
     return reader, stream
 

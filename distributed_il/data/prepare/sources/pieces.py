@@ -111,7 +111,7 @@ class RawPieces:
         if self._layout is None:
             return self._parquet_parts(rows)
         file_size = self._fs.get_file_info(self._file.path).size
-        if self._is_one_part(file_size):
+        if self._is_compressed or self._is_one_line(file_size):
             return [Part(0, file_size)]
         return [Part(start, min(start + size, file_size)) for start in range(0, file_size, size)]
 
@@ -155,9 +155,6 @@ class RawPieces:
             good = np.ones(piece.num_rows, dtype=np.bool_)
             for blank in _BLANK:
                 good &= pc.equal(piece.batch.column(blank), "").to_numpy(zero_copy_only=False)
-            if good.all():
-                yield piece
-                continue
             problem = "is not User::Movie::Rating::Timestamp"
             for row in np.flatnonzero(~good).tolist():
                 number = int(piece.rows[row])
@@ -165,7 +162,7 @@ class RawPieces:
                     raise UserError(f"{self.place(number)} {problem}; correct it")
                 text = ":".join(str(column[row]) for column in piece.batch.columns)
                 set_aside(number, text, f"the line {problem}")
-            yield Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
+            yield piece.where(good)
 
     def _open_parquet(self) -> pq.ParquetFile:
         try:
@@ -179,9 +176,7 @@ class RawPieces:
     def _is_compressed(self) -> bool:
         return plain_name(self._file.name) != posixpath.basename(self._file.name)
 
-    def _is_one_part(self, file_size: int) -> bool:
-        if self._is_compressed:
-            return True
+    def _is_one_line(self, file_size: int) -> bool:
         with io.BufferedReader(self._fs.open_input_file(self._file.path)) as file:
             return len(file.readline()) == file_size
 

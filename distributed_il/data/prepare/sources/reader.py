@@ -205,7 +205,7 @@ class RawReader:
             self.stats.rejects.add(file.file.name, row, raw, value, error.problem)
         good = np.ones(piece.num_rows, dtype=np.bool_)
         good[bad] = False
-        return Piece(piece.batch.filter(pa.array(good)), piece.rows[good])
+        return piece.where(good)
 
     def _readers(self, file: _File) -> Callable[[str], Reader]:
         by_role: dict[str, Reader] = {
