@@ -63,8 +63,7 @@ def line_chart(
 ) -> Chart | None:
     """Draws lines over an axis of whole numbers, with a mark at each point where there are few; None for no lines.
 
-    `x_names` name the places 0, 1, … in the place of numbers; the legend is of `legend`, or of every line where it is
-    None.
+    `x_names` name the places 0, 1, … in the place of numbers; the legend names every line, or those of `legend` alone.
     """
     drawn = [one for one in series if one.points()]
     if not drawn:

@@ -13,7 +13,7 @@ _PROCESSES = Path("/proc")
 def process_environment(threads: int) -> dict[str, str]:
     """Returns the environment variables for it, which the C library and OpenMP read as it starts.
 
-    `threads` is how many the process may use for one operation, OMP_NUM_THREADS; the others are for glibc's allocator.
+    OMP_NUM_THREADS is `threads`, which the process may use for one operation; the others are for glibc's allocator.
     """
     return {
         "OMP_NUM_THREADS": str(threads),

@@ -219,7 +219,7 @@ class DatasetWriter:
 
         Raises:
             UserError: A split has no rows, or the disk is full.
-            ValueError: An id has no place in its vocabulary, or an index or side features do not fit or lack.
+            ValueError: An id has no place in its vocabulary, or an index or side features are missing or do not fit.
         """
         for split in [*self._splits]:
             self.finish_split(split)

@@ -45,7 +45,7 @@ class JobClient(JobSubmissionClient):
             ) from error
 
     def send(self, job: dict[str, Any]) -> JobDetails | None:
-        """Sends a job of `make_job`, unless it has been sent before: returns None, or the job that was sent before.
+        """Sends a job, as `make_job` makes it; returns None, or the job that was sent before under its name.
 
         Raises:
             UserError: A job of that name runs another command, or Ray refuses the job.

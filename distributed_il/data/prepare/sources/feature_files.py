@@ -42,7 +42,7 @@ class FeatureFile:
         return fingerprint(self.fs, self.path, posixpath.basename(self.path))
 
     def read(self, wanted: IdType) -> SideFeatures:
-        """Reads the file, ids as those of the log.
+        """Reads the file; its ids are read as `wanted`, like those of the log.
 
         Raises:
             UserError: The file can't be read, holds no rows or a bad value, or two values for one id.

@@ -208,7 +208,7 @@ def is_parquet(name: str) -> bool:
 
 
 def text_layout(log: KnownLog, name: str, delimiter: str | None) -> Layout:
-    """Returns the layout of a delimited file; `delimiter` is for one with a header, None goes by the file's name."""
+    """Returns the layout of a delimited file; below a header, a `delimiter` of None goes by the name of the file."""
     if log.layout is not None:
         return log.layout
     plain = plain_name(name)

@@ -136,7 +136,7 @@ class RawPieces:
     def lines(self, rows: Sequence[int], start: int = 0) -> list[int]:
         """Returns lines, from 1, of the rows of those numbers, from 0 and ascending; of Parquet, rows from 1.
 
-        Numbers are those among the rows whose line begins at the byte `start` or behind it.
+        Rows are numbered from the first one whose line begins at the byte `start` or behind it.
         """
         if self._layout is None:
             return [row + 1 for row in rows]
