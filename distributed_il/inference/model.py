@@ -15,7 +15,7 @@ from distributed_il.evaluation.baselines import item_mean
 from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.backbones import Backbone, load_backbone
 from distributed_il.training.checkpoint import Name
-from distributed_il.training.checkpoint_shards import TableName, TablePart, file_name, read_tensors, read_weights
+from distributed_il.training.checkpoint_shards import SavedTable, TableName, file_name, read_tensors, read_weights
 from distributed_il.training.side_features import features_for
 
 FALLBACKS = ("model", "item_mean", "overall_mean")
@@ -123,15 +123,7 @@ def _tower(run: TrainedRun, features: Features | None) -> Backbone:
 
 
 def _table(run: TrainedRun, name: TableName, rows: int, dim: int) -> NDArray[Any]:
-    weights = read_weights(
-        run.filesystem,
-        run.manifest["place"],
-        name,
-        [TablePart(**part) for part in run.manifest["parts"]],
-        rows=rows,
-        dim=dim,
-        dtype=getattr(torch, run.config.model.dtype),
-        step=run.manifest["step"],
-        optimizer=run.config.optimizer,
-    )
+    weights = torch.empty((rows, dim), dtype=getattr(torch, run.config.model.dtype))
+    saved = SavedTable.of(run.filesystem, run.manifest, name)
+    read_weights(saved, weights, step=run.manifest["step"], optimizer=run.config.optimizer)
     return weights.numpy()

@@ -63,9 +63,8 @@ class Learner:
         first, stride = (collectives.rank, collectives.world_size) if sharded else (0, 1)
 
         def table(total: int, dim: int, seed: int) -> EmbeddingTable:
-            return EmbeddingTable(
-                total, dim, std=model.init_std, seed=seed, dtype=dtype, device=device, first=first, stride=stride
-            )
+            rows = range(first, total, stride)
+            return EmbeddingTable(rows, dim, std=model.init_std, seed=seed, dtype=dtype, device=device)
 
         backbone = self.tower.module
         self.embeddings: EmbeddingStore = (ShardedStore if sharded else ReplicatedStore)(

@@ -28,7 +28,14 @@ from distributed_il.core.collectives import FirstError
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem, write_atomically
 from distributed_il.models.learner import Learner
-from distributed_il.training.checkpoint_shards import TablePart, file_name, read_table, read_tensors, write_parts
+from distributed_il.training.checkpoint_shards import (
+    SavedTable,
+    TablePart,
+    file_name,
+    read_table,
+    read_tensors,
+    write_parts,
+)
 
 FORMAT_VERSION = 3
 NAMES_FILE = "names.json"
@@ -162,20 +169,16 @@ class CheckpointStore:
         self._load(manifest, learner, rows_there=(manifest["num_users"], manifest["num_items"]))
 
     def _load(
-        self,
-        manifest: Mapping[str, Any],
-        learner: Learner,
-        rows_there: tuple[int | None, int | None] = (None, None),
+        self, manifest: Mapping[str, Any], learner: Learner, rows_there: tuple[int | None, int | None] = (None, None)
     ) -> None:
-        place, parts = manifest["place"], [TablePart(**part) for part in manifest["parts"]]
-        read_table(self._fs, place, "users", learner.users, parts, rows_there=rows_there[0])
-        read_table(self._fs, place, "items", learner.items, parts, rows_there=rows_there[1])
+        read_table(SavedTable.of(self._fs, manifest, "users"), learner.users, rows_there=rows_there[0])
+        read_table(SavedTable.of(self._fs, manifest, "items"), learner.items, rows_there=rows_there[1])
         learner.step = manifest["step"]
-        tower = read_tensors(self._fs, f"{place}/{file_name('tower')}")
+        tower = read_tensors(self._fs, f"{manifest['place']}/{file_name('tower')}")
         for name, tensor in learner.tower.state().items():
-            there = tower[name]
+            saved = tower[name]
             # A parameter with a row for each value of a side feature may have grown by some.
-            (tensor if tensor.shape == there.shape else tensor[: len(there)]).copy_(there)
+            (tensor if tensor.shape == saved.shape else tensor[: len(saved)]).copy_(saved)
 
     def _make(self, place: str) -> None:
         """An empty directory; what an attempt that failed has left there goes."""

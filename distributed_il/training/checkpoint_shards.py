@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-import torch
 from pyarrow import fs as pafs
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -41,6 +40,21 @@ class TablePart:
         return range(self.first, self.first + self.rows * self.stride, self.stride)
 
 
+class SavedTable(NamedTuple):
+    """The files of one embedding table in a checkpoint."""
+
+    fs: pafs.FileSystem
+    place: str  # the checkpoint's directory
+    name: TableName
+    parts: Sequence[TablePart]
+
+    @classmethod
+    def of(cls, fs: pafs.FileSystem, manifest: Mapping[str, Any], name: TableName) -> SavedTable:
+        """Finds the files by the checkpoint's manifest."""
+        parts = (TablePart(**part) for part in manifest["parts"])
+        return cls(fs, manifest["place"], name, [part for part in parts if part.table == name])
+
+
 def file_name(stem: str) -> str:
     """Name of a file of tensors."""
     return f"{stem}.safetensors"
@@ -50,36 +64,24 @@ def write_parts(
     fs: pafs.FileSystem, place: str, name: TableName, table: EmbeddingTable, *, rank: int, world_size: int
 ) -> list[TablePart]:
     """Writes this rank's share of a table: the rows that it alone holds, or, of what all hold, every W-th part."""
-    held = _numbers(table)
+    held = table.rows
     row_bytes = table.packed.shape[1] * table.packed.element_size() + table.last_step.element_size()
     size = max(1, PART_BYTES // row_bytes)
     starts = list(enumerate(range(0, len(held), size)))
     # A rank's parts are numbered rank, rank + W, …, whether it holds them alone or not.
-    mine = starts[rank::world_size] if table.stride == 1 else [(rank + k * world_size, start) for k, start in starts]
+    mine = starts[rank::world_size] if held.step == 1 else [(rank + k * world_size, start) for k, start in starts]
     parts: list[TablePart] = []
     for number, start in mine:
         rows, stem = held[start : start + size], f"{name}-{number:05d}"
-        tensors = {
-            "packed": table.packed[start : start + size].cpu().contiguous(),
-            "last_step": table.last_step[start : start + size].cpu().contiguous(),
-        }
-        content = save(tensors)
+        tensors = {"packed": table.packed, "last_step": table.last_step}
+        content = save({key: tensor[start : start + size].cpu().contiguous() for key, tensor in tensors.items()})
         write_atomically(fs, f"{place}/{file_name(stem)}", content)
-        parts.append(
-            TablePart(file=stem, table=name, first=rows[0], stride=table.stride, rows=len(rows), bytes=len(content))
-        )
+        where = {"first": rows[0], "stride": rows.step, "rows": len(rows)}
+        parts.append(TablePart(file=stem, table=name, **where, bytes=len(content)))
     return parts
 
 
-def read_table(
-    fs: pafs.FileSystem,
-    place: str,
-    name: TableName,
-    table: EmbeddingTable,
-    parts: Iterable[TablePart],
-    *,
-    rows_there: int | None = None,
-) -> None:
+def read_table(saved: SavedTable, table: EmbeddingTable, *, rows_there: int | None = None) -> None:
     """Fills the rows held here from the parts that have some of them, whoever wrote those.
 
     The checkpoint's table has `rows_there` rows, where this one may have more: those are left alone.
@@ -87,60 +89,41 @@ def read_table(
     Raises:
         UserError: A part is damaged, or rows are missing.
     """
-    held, found = _numbers(table), 0
+    held, found = table.rows, 0
     wanted = held if rows_there is None else range(held.start, min(held.stop, rows_there), held.step)
-    for part in parts:
+    for part in saved.parts:
         rows = common_numbers(part.numbers, held)
-        if part.table != name or not rows:
+        if not rows:
             continue
-        tensors = _read_part(fs, place, part, table.packed.shape[1])
+        tensors = _read_part(saved, part, table.packed.shape[1])
         source, target = _places(rows, part.numbers), _places(rows, held)
         table.packed[target] = tensors["packed"][source].to(table.packed.device)
         table.last_step[target] = tensors["last_step"][source].to(table.packed.device)
         found += len(rows)
-    _require_all(place, name, found, len(wanted))
+    _require_all(saved, found, len(wanted))
 
 
-def read_weights(
-    fs: pafs.FileSystem,
-    place: str,
-    name: TableName,
-    parts: Iterable[TablePart],
-    *,
-    rows: int,
-    dim: int,
-    dtype: torch.dtype,
-    step: int,
-    optimizer: OptimizerConfig,
-) -> Tensor:
+def read_weights(saved: SavedTable, weights: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
     """Reads the weights [rows, dim] of a whole table, every row brought up to `step`, without its moments.
 
-    One part at a time is held beside the result.
+    One part at a time is held beside them.
 
     Raises:
         UserError: A part is damaged, or rows are missing.
     """
-    own = [part for part in parts if part.table == name]
-    _require_all(place, name, sum(part.rows for part in own), rows)
-    weights = torch.empty((rows, dim), dtype=dtype)
-    for part in own:
-        tensors = _read_part(fs, place, part, 3 * dim)
+    _require_all(saved, sum(part.rows for part in saved.parts), len(weights))
+    rates = {"learning_rate": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
+    for part in saved.parts:
+        tensors = _read_part(saved, part, 3 * weights.shape[1])
         packed = Rows.of(tensors["packed"])
         if optimizer.missed_steps == "catch_up":
-            catch_up(
-                packed,
-                tensors["last_step"],
-                step=step,
-                learning_rate=optimizer.learning_rate,
-                weight_decay=optimizer.weight_decay,
-            )
+            catch_up(packed, tensors["last_step"], step=step, **rates)
         weights[part.first : part.numbers[-1] + 1 : part.stride] = packed.weight
-    return weights
 
 
-def _read_part(fs: pafs.FileSystem, place: str, part: TablePart, width: int) -> dict[str, Tensor]:
-    path = f"{place}/{file_name(part.file)}"
-    tensors = read_tensors(fs, path)
+def _read_part(saved: SavedTable, part: TablePart, width: int) -> dict[str, Tensor]:
+    path = f"{saved.place}/{file_name(part.file)}"
+    tensors = read_tensors(saved.fs, path)
     if tensors["packed"].shape != (part.rows, width):
         raise UserError(
             f"checkpoint file {path} holds rows {tuple(tensors['packed'].shape)} where {(part.rows, width)} should be; "
@@ -149,11 +132,11 @@ def _read_part(fs: pafs.FileSystem, place: str, part: TablePart, width: int) -> 
     return tensors
 
 
-def _require_all(place: str, name: TableName, found: int, wanted: int) -> None:
+def _require_all(saved: SavedTable, found: int, wanted: int) -> None:
     if found != wanted:
         raise UserError(
-            f"checkpoint {place} holds {found:,} of {wanted:,} rows of {name} that belong here; restore its "
-            "manifest.json, or start under another run.dir"
+            f"checkpoint {saved.place} holds {found:,} of {wanted:,} rows of {saved.name} that belong here; restore "
+            "its manifest.json, or start under another run.dir"
         )
 
 
@@ -180,11 +163,6 @@ def common_numbers(one: range, other: range) -> range:
     if first is None:
         return range(0)
     return range(first, min(one.stop, other.stop), math.lcm(one.step, other.step))
-
-
-def _numbers(table: EmbeddingTable) -> range:
-    """Numbers in the whole table of the rows held here."""
-    return range(table.first, table.first + table.num_rows * table.stride, table.stride)
 
 
 def _places(numbers: range, within: range) -> slice:

@@ -65,7 +65,7 @@ def fingerprint(learner: Learner) -> Tensor:
     Returns:
         int64 [1 + tensors], sums of bit patterns, wrapping.
     """
-    tables = [table.packed for table in (learner.users, learner.items) if table.stride == 1]
+    tables = [table.packed for table in (learner.users, learner.items) if table.rows.step == 1]
     sums = [_bits(tensor) for tensor in (*tables, learner.tower.packed)]
     return torch.stack([torch.tensor(learner.step, device=learner.device), *sums])
 

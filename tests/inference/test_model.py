@@ -63,15 +63,16 @@ def test_rows_that_stride_over_parts_find_their_places(tiny_dataset: Dataset, tm
     parts = []
     for rank in range(2):
         shape = {"std": 1.0, "seed": 0, "dtype": torch.float32, "device": learner.device}
-        part = EmbeddingTable(40, table.dim, **shape, first=rank, stride=2)
+        part = EmbeddingTable(range(rank, 40, 2), table.dim, **shape)
         part.packed, part.last_step = table.packed[rank::2].clone(), table.last_step[rank::2].clone()
         fs = pa.fs.LocalFileSystem()
         parts += checkpoint_shards.write_parts(fs, str(tmp_path), "users", part, rank=rank, world_size=2)
-    asked = {"dim": table.dim, "dtype": torch.float32, "step": learner.step, "optimizer": learner.optimizer}
-    weights = checkpoint_shards.read_weights(fs, str(tmp_path), "users", parts, rows=40, **asked)
+    saved = checkpoint_shards.SavedTable(fs, str(tmp_path), "users", parts)
+    weights, asked = torch.empty((40, table.dim)), {"step": learner.step, "optimizer": learner.optimizer}
+    checkpoint_shards.read_weights(saved, weights, **asked)
     torch.testing.assert_close(weights, table.weight)
     with pytest.raises(UserError, match="holds 20 of 40 rows of users"):
-        checkpoint_shards.read_weights(fs, str(tmp_path), "users", parts[:1], rows=40, **asked)
+        checkpoint_shards.read_weights(saved._replace(parts=parts[:1]), weights, **asked)
 
 
 @pytest.fixture

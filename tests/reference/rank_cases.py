@@ -205,7 +205,7 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
 
 def whole_table(table: EmbeddingTable, collectives: Collectives) -> Tensor:
     """All rows of a table, packed, whoever holds them."""
-    if table.stride == 1:
+    if table.rows.step == 1:
         return table.packed.clone()
     counts = collectives.all_gather(torch.tensor(table.num_rows)).tolist()
     padded = torch.zeros((max(counts), table.packed.shape[1]), dtype=table.packed.dtype)

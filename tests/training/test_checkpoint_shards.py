@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pyarrow import fs
 from distributed_il.core.errors import UserError
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.training import checkpoint_shards
-from distributed_il.training.checkpoint_shards import TablePart, common_numbers, read_table, write_parts
+from distributed_il.training.checkpoint_shards import SavedTable, TablePart, common_numbers, read_table, write_parts
 
 ROWS, DIM = 23, 2
 ROW_BYTES = 3 * DIM * 8 + 4
@@ -34,9 +35,8 @@ def test_common_numbers_are_those_of_both(one: range, other: range) -> None:
 
 def make_table(rank: int, stride: int) -> EmbeddingTable:
     """Row n holds n, n, … and was last touched at step n, where the rows held are rank, rank + stride, …"""
-    table = EmbeddingTable(
-        ROWS, DIM, std=1.0, seed=0, dtype=torch.float64, device=torch.device("cpu"), first=rank, stride=stride
-    )
+    rows = range(rank, ROWS, stride)
+    table = EmbeddingTable(rows, DIM, std=1.0, seed=0, dtype=torch.float64, device=torch.device("cpu"))
     numbers = torch.arange(rank, ROWS, stride)
     table.packed[:] = numbers.unsqueeze(1)
     table.last_step[:] = numbers
@@ -84,7 +84,7 @@ def test_any_ranks_read_what_others_wrote(
         expected, steps = table.packed.clone(), table.last_step.clone()
         table.packed.zero_()
         table.last_step.zero_()
-        read_table(LOCAL, str(tmp_path), "users", table, parts)
+        read_table(SavedTable(LOCAL, str(tmp_path), "users", parts), table)
         assert torch.equal(table.packed, expected)
         assert torch.equal(table.last_step, steps)
 
@@ -97,7 +97,7 @@ def test_a_reader_opens_only_parts_with_rows_of_its_own(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         checkpoint_shards, "read_tensors", lambda fs, path: opened.append(Path(path).stem) or read(fs, path)
     )
-    read_table(LOCAL, str(tmp_path), "users", make_table(1, 6), parts)
+    read_table(SavedTable(LOCAL, str(tmp_path), "users", parts), make_table(1, 6))
     # Rank 1 of 6 holds 1, 7, 13 and 19. Rank 1 of 4 wrote 1, 5, 9, 13, 17 and, in another part, 21; rank 3 wrote 3, 7,
     # 11, 15, 19; what the others wrote is even.
     assert opened == ["users-00001", "users-00003"]
@@ -107,13 +107,14 @@ def test_rows_that_no_part_holds_are_missed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(checkpoint_shards, "PART_BYTES", 5 * ROW_BYTES)
     parts = write(tmp_path, 1, 1)[0]
     with pytest.raises(UserError, match="holds 18 of 23 rows of users"):
-        read_table(LOCAL, str(tmp_path), "users", make_table(0, 1), parts[1:])
+        read_table(SavedTable(LOCAL, str(tmp_path), "users", parts[1:]), make_table(0, 1))
+    manifest = {"place": str(tmp_path), "parts": [dataclasses.asdict(part) for part in parts]}
     with pytest.raises(UserError, match="holds 0 of 23 rows of items"):
-        read_table(LOCAL, str(tmp_path), "items", make_table(0, 1), parts)
+        read_table(SavedTable.of(LOCAL, manifest, "items"), make_table(0, 1))
 
 
 def test_a_part_of_another_width_is_refused(tmp_path: Path) -> None:
     parts = write(tmp_path, 1, 1)[0]
-    wider = EmbeddingTable(ROWS, DIM + 1, std=1.0, seed=0, dtype=torch.float64, device=torch.device("cpu"))
+    wider = EmbeddingTable(range(ROWS), DIM + 1, std=1.0, seed=0, dtype=torch.float64, device=torch.device("cpu"))
     with pytest.raises(UserError, match=r"users-00000.safetensors holds rows \(23, 6\) where \(23, 9\) should be"):
-        read_table(LOCAL, str(tmp_path), "users", wider, parts)
+        read_table(SavedTable(LOCAL, str(tmp_path), "users", parts), wider)

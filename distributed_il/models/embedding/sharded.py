@@ -39,7 +39,7 @@ class ShardedStore:
     def __init__(
         self, users: EmbeddingTable, items: EmbeddingTable, optimizer: OptimizerConfig, collectives: Collectives
     ) -> None:
-        """Takes the rows that this rank owns: tables of `first` = rank and `stride` = world_size."""
+        """Takes the rows that this rank owns: those of numbers rank, rank + world_size, …."""
         self.users, self.items = users, items
         self._collectives = collectives
         # To its owner a part is a table of its own, and the requests of all ranks are one batch.

@@ -45,45 +45,32 @@ class EmbeddingTable:
     """One entity's embeddings with their Adam moments, interleaved [w|m|v] so that a row is one visit to memory.
 
     Attributes:
-        num_rows: Rows held here.
+        rows: Numbers, in the whole table, of the rows held here.
+        num_rows: How many they are.
         dim: Width of a row's weights.
         packed: [num_rows, 3·dim]; plain tensor, no Parameter, so that DDP leaves it alone.
         last_step: Step to which each row is brought up to date, int32 [num_rows]; used by `missed_steps: catch_up`.
         packed_and_spare: `packed` with one row of 0 behind it, number num_rows, that batches can be filled up with.
         last_step_and_spare: The same of `last_step`.
-        first: Global number of the first row held here.
-        stride: The rows held here are first, first + stride, first + 2 · stride, …
     """
 
     def __init__(
-        self,
-        total_rows: int,
-        dim: int,
-        *,
-        std: float,
-        seed: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        first: int = 0,
-        stride: int = 1,
+        self, rows: range, dim: int, *, std: float, seed: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         """Draws normal weights; each chunk of rows has a generator of its own, so that any part has the whole's rows.
 
         Args:
-            total_rows: Rows of the whole table, at least 1.
+            rows: Which rows to hold: first, first + stride, …, below the number of rows of the whole table.
             dim: Width of a row.
             std: Standard deviation of the initial weights.
             seed: Decides them.
             dtype: Floating-point type of weights and moments.
             device: Where the table lives.
-            first: First row to hold.
-            stride: Distance of the rows to hold; 1 for all.
 
         Raises:
             UserError: There is not enough memory.
         """
-        self.num_rows, self.dim = len(range(first, total_rows, stride)), dim
-        self.first, self.stride = first, stride
+        self.rows, self.num_rows, self.dim = rows, len(rows), dim
         try:
             self.packed_and_spare = torch.zeros((self.num_rows + 1, 3 * dim), dtype=dtype, device=device)
             self.last_step_and_spare = torch.zeros(self.num_rows + 1, dtype=torch.int32, device=device)
@@ -95,11 +82,11 @@ class EmbeddingTable:
             ) from error
         self.packed, self.last_step = self.packed_and_spare[:-1], self.last_step_and_spare[:-1]
         filled = 0
-        for start in range(0, total_rows, INIT_CHUNK_ROWS):
-            stop = min(start + INIT_CHUNK_ROWS, total_rows)
+        for start in range(0, rows.stop, INIT_CHUNK_ROWS):
+            stop = min(start + INIT_CHUNK_ROWS, rows.stop)
             generator = torch.Generator().manual_seed((seed + start) % 2**63)
             weight = torch.empty((stop - start, dim), dtype=dtype).normal_(0, std, generator=generator)
-            weight = weight[(first - start) % stride :: stride]
+            weight = weight[(rows.start - start) % rows.step :: rows.step]
             self.packed[filled : filled + len(weight), :dim] = weight.to(device)
             filled += len(weight)
 

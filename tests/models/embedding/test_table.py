@@ -20,7 +20,7 @@ CATCHING_UP = dataclasses.replace(LAZY, missed_steps="catch_up")
 def make_table(
     num_rows: int = 10, dim: int = 3, *, seed: int = 1, dtype: torch.dtype = torch.float64
 ) -> EmbeddingTable:
-    return EmbeddingTable(num_rows, dim, std=0.5, seed=seed, dtype=dtype, device=torch.device("cpu"))
+    return EmbeddingTable(range(num_rows), dim, std=0.5, seed=seed, dtype=dtype, device=torch.device("cpu"))
 
 
 def row_plan(ids: torch.Tensor) -> UniqueIds:
@@ -48,7 +48,7 @@ def test_a_chunk_of_rows_can_be_drawn_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_table_that_no_memory_can_hold_is_answered() -> None:
     with pytest.raises(UserError, match="no memory for 500,000,000,000,000 embedding rows .* 36,000,000.00 GB"):
-        EmbeddingTable(10**15, 3, std=1, seed=0, dtype=torch.float64, device=torch.device("cpu"), first=1, stride=2)
+        EmbeddingTable(range(1, 10**15, 2), 3, std=1, seed=0, dtype=torch.float64, device=torch.device("cpu"))
 
 
 def test_gathering_finds_distinct_rows_and_gives_each_pair_its_own() -> None:
