@@ -15,7 +15,7 @@ from distributed_il.core.prefetch import Prefetcher
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase
-from distributed_il.data.loading.loader import TrainingRows
+from distributed_il.data.loading.loader import BatchLayout, TrainingRows
 from distributed_il.data.sampling import UnlabelledSampler
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
@@ -72,18 +72,15 @@ class Trainer:
         self.executor = StepExecutor(self.learner)
         if config.run.compile:
             self.executor.compile(hooks.on_note, batch_size=config.run.batch_size)
-        self.rows = TrainingRows(
-            dataset,
-            reader,
-            self._sampler(),
+        layout = BatchLayout(
             seed=config.run.seed,
             test_share=self.method.test_share,
             global_batch=config.run.global_batch_size,
             rank=rank,
             world_size=world,
-            dtype=getattr(torch, config.model.dtype),
-            device=device,
         )
+        dtype = getattr(torch, config.model.dtype)
+        self.rows = TrainingRows(dataset, reader, self._sampler(), layout, dtype=dtype, device=device)
         self.splits = {
             name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
         }

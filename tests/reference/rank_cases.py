@@ -28,7 +28,7 @@ from distributed_il.core.method_config import (
 )
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.data.loading.batch import Batch
-from distributed_il.data.loading.loader import TrainingRows
+from distributed_il.data.loading.loader import BatchLayout, TrainingRows
 from distributed_il.data.sampling import UnlabelledSampler
 from distributed_il.methods import Method, make_method
 from distributed_il.methods.steps import executor
@@ -146,11 +146,13 @@ def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Bat
         dataset,
         LocalBlockReader(dataset),
         UnlabelledSampler(dataset.observed(), dataset.num_items, seed=3),
-        seed=3,
-        test_share=method.test_share,
-        global_batch=24,
-        rank=collectives.rank,
-        world_size=collectives.world_size,
+        BatchLayout(
+            seed=3,
+            test_share=method.test_share,
+            global_batch=24,
+            rank=collectives.rank,
+            world_size=collectives.world_size,
+        ),
         dtype=torch.float64,
         device=torch.device("cpu"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,6 +30,17 @@ def window_steps(batch_size: int) -> int:
     return min(max(WINDOW_ROWS // batch_size, 1), MOST_WINDOW_STEPS)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchLayout:
+    """How the training rows are laid out over steps and ranks."""
+
+    seed: int  # of the run
+    test_share: float  # of the rows in training-test; 0 for none
+    global_batch: int  # G, labelled rows of a step over all ranks
+    rank: int
+    world_size: int
+
+
 class TrainingRows:
     """A rank's share of the training rows, pass after pass."""
 
@@ -37,12 +49,8 @@ class TrainingRows:
         dataset: Dataset,
         reader: BlockReader,
         sampler: UnlabelledSampler | None,
+        layout: BatchLayout,
         *,
-        seed: int,
-        test_share: float,
-        global_batch: int,
-        rank: int,
-        world_size: int,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
@@ -52,18 +60,14 @@ class TrainingRows:
             dataset: The prepared dataset.
             reader: How its blocks are read.
             sampler: Draws unlabelled pairs; None where no phase uses them.
-            seed: Seed of the run.
-            test_share: Share of training-test; 0 for none.
-            global_batch: G, labelled rows of a step over all workers.
-            rank: This worker.
-            world_size: Workers.
+            layout: Which rows a step takes, and which of them this rank.
             dtype: Of labels and pair weights.
             device: Where batches go.
         """
         self._dataset, self._reader, self._sampler = dataset, reader, sampler
-        self._seed, self._global_batch = seed, global_batch
-        self._world_size, self._lanes = world_size, lanes_of_rank(dataset.lanes, rank, world_size)
-        self._slots = TestSlots(seed, test_share) if test_share else None
+        self._layout, self._seed = layout, layout.seed
+        self._lanes = lanes_of_rank(dataset.lanes, layout.rank, layout.world_size)
+        self._slots = TestSlots(layout.seed, layout.test_share) if layout.test_share else None
         self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device)
         self._held_out: HeldOutRows | None = None
 
@@ -72,7 +76,7 @@ class TrainingRows:
         total = self._dataset.rows("train")
         test = self._slots.rows(total, self._dataset.lanes) if self._slots else 0
         rows = {"all": total, "train": total - test, "test": test}[subset]
-        return Schedule(rows, self._global_batch, self._dataset.lanes, self._world_size)
+        return Schedule(rows, self._layout.global_batch, self._dataset.lanes, self._layout.world_size)
 
     def batches(self, phase: Phase, *, round: int, start_step: int = 0) -> Iterator[list[Batch]]:
         """Reads one pass, in windows of consecutive batches.
@@ -89,7 +93,7 @@ class TrainingRows:
         else:
             source = self._stream(phase.subset, round, skip)
         queues = _LaneQueues(source, self._lanes)
-        length = window_steps(self._global_batch // self._world_size)
+        length = window_steps(self._layout.global_batch // self._layout.world_size)
         for first in range(start_step, schedule.steps, length):
             steps = range(first, min(first + length, schedule.steps))
             yield self._window(queues, schedule, steps, phase, round)

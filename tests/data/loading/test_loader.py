@@ -13,7 +13,7 @@ from small_datasets import make_small_dataset
 from distributed_il.data.dataset import Block, Dataset, LocalBlockReader
 from distributed_il.data.lanes import TestSlots as Slots  # pytest collects names that begin with Test
 from distributed_il.data.loading.batch import Batch, Phase
-from distributed_il.data.loading.loader import TrainingRows
+from distributed_il.data.loading.loader import BatchLayout, TrainingRows
 from distributed_il.data.sampling import UnlabelledSampler
 
 TRAIN = 1003  # lanes of 42 and 41 rows: blocks of 8 rows, 6 of them, the last one short
@@ -43,11 +43,7 @@ def training_rows(
         dataset,
         LocalBlockReader(dataset),
         UnlabelledSampler(dataset.observed(), dataset.num_items, seed=seed, rate=rate) if sampler else None,
-        seed=seed,
-        test_share=test_share,
-        global_batch=global_batch,
-        rank=rank,
-        world_size=world_size,
+        BatchLayout(seed=seed, test_share=test_share, global_batch=global_batch, rank=rank, world_size=world_size),
         dtype=torch.float64,
         device=torch.device("cpu"),
     )
