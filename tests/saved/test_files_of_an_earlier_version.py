@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from local_runs import local_trainer
 
-from distributed_il.cli.train import read_train_config
+from distributed_il.cli.train import read as read_train_config
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.inference.config import EvaluateConfig
