@@ -28,5 +28,5 @@ def metric_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 
 
 def metric_text(value: float | None, sign: str = "") -> str:
-    """Returns a value with four decimals, with `sign="+"` as a difference, or a dash where it is not defined."""
+    """Returns a value with four decimals, or a dash where it is not defined; `sign` is `+` for differences."""
     return "–" if value is None or not math.isfinite(value) else f"{value:{sign}z.4f}".replace("-", "−")

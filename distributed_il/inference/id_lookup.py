@@ -16,7 +16,7 @@ class IdLookup:
     """The external ids of one entity; its arrays may be read-only and shared between processes."""
 
     def __init__(self, entity: str, ids: pa.Array) -> None:
-        """Takes distinct ids, int64 or string; place k is dense id k. `entity`, for messages: `user` or `item`."""
+        """Takes distinct ids, int64 or string; place k is dense id k. `entity` is `user` or `item`, for messages."""
         self.entity, self.ids = entity, ids
         self._order: NDArray[np.int64] | None = None
         if pa.types.is_integer(ids.type):

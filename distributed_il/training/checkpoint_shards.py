@@ -104,7 +104,7 @@ def read_table(saved: SavedTable, table: EmbeddingTable, *, rows_there: int | No
 
 
 def read_weights(saved: SavedTable, weights: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
-    """Reads the weights [rows, dim] of a whole table, every row brought up to `step`, without its moments.
+    """Fills `weights` [rows, dim] with those of a whole table, every row brought up to `step`.
 
     One part at a time is held beside them.
 

@@ -26,7 +26,7 @@ COLUMNS = ("user_id", "item_id", "label")
 
 
 def window_steps(batch_size: int) -> int:
-    """Returns the number of steps of a window, for a rank's labelled rows of a step."""
+    """Returns the number of steps of a window, given a rank's labelled rows per step."""
     return min(max(WINDOW_ROWS // batch_size, 1), MOST_WINDOW_STEPS)
 
 

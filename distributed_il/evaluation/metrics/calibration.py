@@ -36,7 +36,7 @@ def log_losses_of_probabilities(probabilities: NDArray[np.floating], labels: NDA
 def calibration_gaps(
     probabilities: NDArray[np.float64], labels: NDArray[Any], num_bins: int = 15
 ) -> NDArray[np.float64]:
-    """Returns Σ (label − ŷ) over each bin's rows, float64 [num_bins], of equal width; gaps of parts of the rows add up.
+    """Returns Σ (label − ŷ) over the rows of each bin, float64 [num_bins]; gaps of parts of the rows add up.
 
     Bin b holds b / num_bins ≤ ŷ < (b + 1) / num_bins, the last one also ŷ = 1.
 

@@ -49,7 +49,7 @@ class Backbone(nn.Module, ABC):
     takes_features: ClassVar[bool] = False
 
     def __init__(self, embedding_dim: int) -> None:
-        """Builds the tower for embeddings of this size, at least 1; a row may hold several."""
+        """Builds the tower for embeddings of size `embedding_dim`, at least 1; a row may hold several."""
         super().__init__()
         self.embedding_dim = embedding_dim
 
