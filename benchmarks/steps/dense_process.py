@@ -50,7 +50,7 @@ class DenseProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             env=dict(environment),
         )
         self._line()
