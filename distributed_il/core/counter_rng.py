@@ -25,6 +25,10 @@ SIMULATE = 7
 """Stream of simulated logs."""
 SWEEP = 8
 """Stream of the settings that a sweep tries."""
+EXPOSURE_START = 10
+"""Stream of the columns that the decomposition of the exposures starts with."""
+EXPOSURE_DEAL = 11
+"""Stream that deals items anew over all exposures."""
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15

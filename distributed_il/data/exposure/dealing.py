@@ -7,11 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.core.counter_rng import hash_u64, uniform_below
+from distributed_il.core.counter_rng import EXPOSURE_DEAL, hash_u64, uniform_below
 from distributed_il.data.exposure.exposures import Exposures, Int64, Neighbours, int32_array, rows_of
-
-DEAL = 10
-"""Stream that deals the items anew over all exposures, beside those of `core.counter_rng`."""
 
 _CHUNK = 1 << 20
 _ROUNDS = 6
@@ -38,7 +35,7 @@ class Permutation:
         self.height = -(-size // self.width)
         bounds = (self.width, self.height)
         self._tables = [
-            uniform_below(hash_u64(seed, DEAL, number, np.arange(bounds[1 - number % 2])), bounds[number % 2])
+            uniform_below(hash_u64(seed, EXPOSURE_DEAL, number, np.arange(bounds[1 - number % 2])), bounds[number % 2])
             for number in range(_ROUNDS)
         ]
 

@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distributed_il.core.counter_rng import hash_u64
+from distributed_il.core.counter_rng import EXPOSURE_START, hash_u64
 from distributed_il.data.exposure.blocks import mapped, orthonormalise, solve_right, sum_blocks
 from distributed_il.data.exposure.normalised import NormalisedExposures
 
-START = 9
-"""Stream of the columns to start with, beside those of `core.counter_rng`."""
 _PLAIN_PASSES = 2
 """Passes without acceleration: they find what is to be damped."""
 _DAMPED = 1e-3
@@ -37,7 +35,7 @@ def start_columns(num_items: int, columns: int, seed: int) -> Tensor:
     start = torch.empty((num_items, columns))
     for first in range(0, num_items, 1 << 16):
         items = np.arange(first, min(first + (1 << 16), num_items))[:, None]
-        hashes = hash_u64(seed, START, items, np.arange(columns)[None])
+        hashes = hash_u64(seed, EXPOSURE_START, items, np.arange(columns)[None])
         # 32 bits each, moved into (0, 1).
         radius = ((hashes >> np.uint64(32)) + 0.5) / 2**32
         angle = (hashes & np.uint64(0xFFFFFFFF)) * (2 * np.pi / 2**32)

@@ -134,7 +134,7 @@ def test_without_taste_the_first_value_is_about_the_edge(tmp_path: Path) -> None
     with_taste = factors_of(exposures_of(counts), tmp_path)
     assert with_taste.singular_values[0] > 1.5 * with_taste.null_edge
     without = factors_of(sparse(users=1_500, items=700, count=30_000, seed=9), tmp_path)
-    assert without.singular_values[0] == pytest.approx(without.null_edge, rel=0.04)
+    assert without.singular_values[0] == pytest.approx(without.null_edge, rel=0.06)
 
 
 def test_ids_without_exposures_are_exactly_zero(tmp_path: Path) -> None:
