@@ -1,6 +1,7 @@
 """Prepared datasets: a directory of sharded Parquet that describes itself."""
 
 from distributed_il.core.files import filesystem
+from distributed_il.data.dataset.factors import FactorsManifest, StoredFactors, write_factors
 from distributed_il.data.dataset.manifest import (
     SPLITS,
     UNCLEAR,
@@ -25,12 +26,15 @@ __all__ = [
     "Dataset",
     "DatasetWriter",
     "Entity",
+    "FactorsManifest",
     "FeatureColumn",
     "LaneFile",
     "LocalBlockReader",
     "Manifest",
     "SourceFile",
     "Split",
+    "StoredFactors",
     "TableFile",
     "filesystem",
+    "write_factors",
 ]

@@ -103,17 +103,17 @@ def read_index(fs: pafs.FileSystem, root: str, index: str) -> PairIndex:
         raise UserError(f"{root}/{index}_*.arrow do not fit together ({error}); prepare the dataset again") from error
 
 
-def read_array(fs: pafs.FileSystem, path: str) -> NDArray[Any]:
+def read_array(fs: pafs.FileSystem, path: str, cure: str = "prepare the dataset again") -> NDArray[Any]:
     """Opens an array without reading it: a read-only map of its file, or of a local copy that vanishes with it.
 
     Raises:
-        UserError: The file is not what the preparation wrote.
+        UserError: The file is not what the preparation wrote; `cure` says what to do about that.
     """
     try:
         source = pa.memory_map(path) if is_local(fs) else _map_copy(fs, path)
         return pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=True)
     except (pa.ArrowInvalid, OSError, IndexError) as error:
-        raise UserError(f"{path} can't be read as an Arrow file ({error}); prepare the dataset again") from error
+        raise UserError(f"{path} can't be read as an Arrow file ({error}); {cure}") from error
 
 
 def _map_copy(fs: pafs.FileSystem, path: str) -> pa.MemoryMappedFile:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
+from distributed_il.data.dataset.factors import StoredFactors, read_factors
 from distributed_il.data.dataset.feature_codes import read_codes, read_values
 from distributed_il.data.dataset.index_files import items_name, read_index
 from distributed_il.data.dataset.manifest import (
@@ -197,6 +198,21 @@ class Dataset:
         if all(file.path != items_name("logged") for file in self.manifest.tables):
             return None
         return read_index(self.filesystem, self.root, "logged")
+
+    def factors(self, fingerprint: str | None = None) -> StoredFactors | None:
+        """The exposure factors.
+
+        Args:
+            fingerprint: Which ones, by default those that were computed last; earlier ones stay for their runs.
+
+        Returns:
+            The factors; None where the dataset has none.
+
+        Raises:
+            UserError: The files are missing or damaged.
+        """
+        sizes = (self.num_users, self.num_items)
+        return read_factors(self.filesystem, self.root, self.path, self.fingerprint, sizes, fingerprint)
 
     def activity(self) -> Activity:
         """Reads the rows and positives of each user and item in the training data."""

@@ -32,6 +32,7 @@ from distributed_il.data.dataset.manifest import (
     Split,
     TableFile,
 )
+from distributed_il.data.dataset.reader import Dataset
 
 MAX_LANES = 512
 """Every lane of a large split holds a file open while it is written."""
@@ -210,12 +211,13 @@ class DatasetWriter:
         counts: Mapping[str, int] | None = None,
         source: Sequence[SourceFile] = (),
         parent: str = "",
-        documents: Callable[[Manifest], Mapping[str, str]] = lambda manifest: {},
+        documents: Callable[[Dataset], Mapping[str, str]] = lambda dataset: {},
     ) -> Manifest:
         """Writes vocabularies and manifest, lets the dataset appear, and returns the manifest.
 
         External ids of `users` and `items` are int64 or string; place k is dense id k. `documents` makes texts for
-        people, by file name, that lie beside the dataset and are no part of it. All else is for the manifest.
+        people, by file name, that lie beside the dataset and are no part of it; it is given the dataset where it stands
+        before it appears, and may write exposure factors there. All else is for the manifest.
 
         Raises:
             UserError: A split has no rows, or the disk is full.
@@ -242,7 +244,8 @@ class DatasetWriter:
                 parent=parent,
                 features={entity: self._features[entity] for entity in sorted(self._features)},
             ).with_fingerprint()
-            for name, text in documents(manifest).items():
+            dataset = Dataset(self.path, self._staging.filesystem, self._staging.building, manifest)
+            for name, text in documents(dataset).items():
                 self._write_text(name, text)
             self._staging.drop_scratch()
             self._write_text(MANIFEST_NAME, manifest.to_json())
