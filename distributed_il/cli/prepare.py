@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
 
 
 def _prepare(config: PrepareConfig) -> None:
-    from distributed_il.data.prepare import prepare, summary_text
+    from distributed_il.core.files import read_run_file
+    from distributed_il.data.prepare import factors_text, prepare, summary_text
     from distributed_il.report.dataset_page import summary_page
 
     with ProgressLine() as line:
         manifest = prepare(config, line.update_stage, summary_page=summary_page, read_in_parallel=_read_in_parallel)
-    print(summary_text(manifest))
+    if not config.factors_only:
+        print(summary_text(manifest))
+    summary = read_run_file(config.output, "summary.json")
+    if summary is not None:
+        print(factors_text(json.loads(summary)["factors"]))
     print(f"Pictures: {config.output.rstrip('/')}/summary.html")
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
 

@@ -207,7 +207,8 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.Ca
 def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "data.path and run.dir are missing" in refusal(capsys, "train")
     assert "--run.dir=…" in refusal(capsys, "train", "--data.path=data")
-    assert "source and output" in refusal(capsys, "prepare")
+    assert "output is missing" in refusal(capsys, "prepare")
+    assert "source is missing; give it as --source=…" in refusal(capsys, "prepare", "--output=data")
 
 
 # Printing a configuration, and reading it again

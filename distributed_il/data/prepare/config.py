@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from distributed_il.core.errors import UserError
+from distributed_il.core.errors import UserError, require, require_not_negative
+
+MAX_FACTORS = 512
+"""More columns would cost a training step more than they are worth."""
 
 FileFormat = Literal[
     "triples",
@@ -32,7 +36,7 @@ Rule = Literal["kuaishou", "watch_ratio", "rating", "binary"]
 class PrepareConfig:
     """Raw feedback in, dataset out."""
 
-    source: str
+    source: str = ""
     """File, directory or pattern such as `logs/2024-*.csv.gz` (or pyarrow URI) of the raw feedback; .gz, .bz2, .zst and
     .lz4 are read as they are."""
     output: str
@@ -147,6 +151,17 @@ class PrepareConfig:
     min_item_rows: int = 1
     """Items with fewer labelled rows are set aside."""
 
+    factors: int | None = None
+    """Exposure factors of each user and item, computed from who watched what in training, labels aside, and kept beside
+    the dataset; 0: none. By default 16 below 100,000 labelled training rows and 32 from there on, or none where the log
+    is too small for them. With append_to the basis of that dataset stays, and new ids are folded in."""
+    factors_tau: float | None = None
+    """How strongly the factors of users and items of few watches are shrunken, as a multiple of the mean number of
+    watches; by default 0.3 where labelled rows are at least half of the watches, else 1."""
+    factors_only: bool = False
+    """Compute the factors of the dataset that `output` is already; nothing else about it changes. Factors computed
+    before stay on disk for the runs that were trained with them."""
+
     lanes: int = 24
     """Lanes that rows are dealt to; every number of workers that trains on the dataset has to divide it."""
     row_group_rows: int = 65_536
@@ -158,6 +173,7 @@ class PrepareConfig:
     another in this process, without Ray. The dataset is the same."""
 
     def __post_init__(self) -> None:
+        self._check_factors()
         if not (0 < self.train_share < 1 and self.valid_share > 0 and self.train_share + self.valid_share < 1):
             raise UserError(
                 f"train_share {self.train_share} and valid_share {self.valid_share} must be above 0 and leave some "
@@ -192,6 +208,25 @@ class PrepareConfig:
         self._check_features("user")
         self._check_features("item")
         self._check_thresholds()
+
+    def _check_factors(self) -> None:
+        if self.factors is not None and not 0 <= self.factors <= MAX_FACTORS:
+            raise UserError(f"factors is {self.factors}; it must lie between 1 and {MAX_FACTORS}, or be 0 for none")
+        if self.factors_tau is not None:
+            require_not_negative("factors_tau", self.factors_tau)
+        if self.factors == 0 and (self.factors_tau is not None or self.factors_only):
+            also = "factors_only" if self.factors_only else "factors_tau"
+            raise UserError(f"factors is 0, which is none, and {also} is given; give one of them alone")
+        if not self.factors_only:
+            require(self.source != "", "source is missing; give it as --source=…")
+            return
+        needed = {"output", "factors", "factors_tau", "factors_only"}
+        for field in dataclasses.fields(self):
+            if field.name not in needed and getattr(self, field.name) != field.default:
+                raise UserError(
+                    f"factors_only computes the factors of a dataset that is there; leave {field.name} away, or leave "
+                    "factors_only away to prepare a new one"
+                )
 
     def _check_features(self, kind: str) -> None:
         file, columns = getattr(self, f"{kind}_features"), getattr(self, f"{kind}_feature_columns")

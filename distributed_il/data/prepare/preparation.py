@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
@@ -18,6 +21,14 @@ from distributed_il.data.prepare.build.gather import PARENT_ROW
 from distributed_il.data.prepare.build.options import ALL, BuildOptions, Policies
 from distributed_il.data.prepare.build.pipeline import build_dataset
 from distributed_il.data.prepare.config import PrepareConfig
+from distributed_il.data.prepare.dataset_factors import (
+    SUMMARY_JSON,
+    SUMMARY_PAGE,
+    SummaryPage,
+    add_factors_only,
+    new_dataset_factors,
+    parent_factors,
+)
 from distributed_il.data.prepare.sources.feature_files import open_feature_files
 from distributed_il.data.prepare.sources.feedback import describe
 from distributed_il.data.prepare.sources.files import RawSource, find_files
@@ -25,12 +36,6 @@ from distributed_il.data.prepare.sources.reader import RawReader, open_source
 from distributed_il.data.prepare.sources.rejects import REJECTS_NAME
 from distributed_il.data.prepare.summary import dataset_summary
 
-SUMMARY_JSON, SUMMARY_PAGE = "summary.json", "summary.html"
-"""Summaries that lie beside a dataset."""
-
-
-SummaryPage = Callable[[Mapping[str, Any]], str]
-"""Turns what `dataset_summary` returns into an HTML page."""
 ParallelReader = Callable[[RawReader, int], Generator[tuple[str, pa.Table]]]
 """Reads everything once, as `RawReader.tables`, with some workers."""
 
@@ -42,7 +47,7 @@ def prepare(
     summary_page: SummaryPage | None = None,
     read_in_parallel: ParallelReader | None = None,
 ) -> Manifest:
-    """Prepares raw feedback for training.
+    """Prepares raw feedback for training, or with `factors_only` computes the factors of a dataset that is there.
 
     Args:
         config: What to read, how, and where to.
@@ -56,6 +61,9 @@ def prepare(
     Raises:
         UserError: The source can't be used, the output is taken, or the disk is full; nothing is left behind.
     """
+    progress = progress or (lambda stage, done, total: None)
+    if config.factors_only:
+        return add_factors_only(config, progress, summary_page=summary_page)
     parent = None if config.append_to is None else Dataset.open(config.append_to)
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
@@ -63,6 +71,7 @@ def prepare(
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)
+    basis = parent_factors(config, parent)
     feature_files = open_feature_files(config, reader.id_columns, parent)
     options = BuildOptions(
         name=config.name or (parent.manifest.name if parent else source.name),
@@ -89,6 +98,13 @@ def prepare(
             return f"{config.append_to}, {split} row {row - PARENT_ROW}"
         return reader.locate(split, row)
 
+    def documents(
+        dataset: Dataset, scratch: Path, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]
+    ) -> dict[str, str]:
+        factors = new_dataset_factors(config, dataset, scratch, basis, progress)
+        facts = dataset_summary(dataset.manifest, user_rows, item_rows, reader.stats.watch_times)
+        return _documents(facts | {"factors": factors}, reader, summary_page)
+
     if feature_files:
         reader.settle_id_types()
     features = [file.read(reader.id_types[file.entity.removesuffix("s")]) for file in feature_files]
@@ -101,11 +117,9 @@ def prepare(
             source=chain(source.fingerprints(), (file.fingerprint() for file in feature_files)),
             num_rows=reader.num_rows,
             locate=locate,
-            progress=progress or (lambda stage, done, total: None),
+            progress=progress,
             late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
-            documents=lambda manifest, user_rows, item_rows: _documents(
-                dataset_summary(manifest, user_rows, item_rows, reader.stats.watch_times), reader, summary_page
-            ),
+            documents=documents,
         )
 
 

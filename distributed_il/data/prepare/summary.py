@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.data.dataset import UNCLEAR, Manifest
+from distributed_il.data.dataset import UNCLEAR, FactorsManifest, Manifest
 from distributed_il.data.prepare.sources.read_stats import CLASSES, EDGES_S, WatchTimes
 
+_KINDS = {"observed": "labelled", "logged": "unclear"}
+"""What the exposures of each index are called."""
 SET_ASIDE = {
     "rejected_rows": "bad rows, listed in rejects.csv",
     "duplicate_rows": "duplicates of a pair, {duplicates} kept",
@@ -73,6 +76,62 @@ def dataset_summary(
         "train_rows_per_user": _activity(user_rows),
         "train_rows_per_item": _activity(item_rows),
     }
+
+
+def factors_summary(manifest: FactorsManifest | None, reason: str = "") -> dict[str, Any]:
+    """Summarises exposure factors for summary.json and the page.
+
+    Args:
+        manifest: What was computed; None where there are none.
+        reason: Why there are none.
+
+    Returns:
+        Plain values that JSON can hold; `columns` is 0 where there are none.
+    """
+    if manifest is None:
+        return {"columns": 0, "reason": reason}
+    return {
+        "columns": manifest.columns,
+        "fingerprint": manifest.fingerprint,
+        "basis": manifest.basis,
+        "tau": manifest.tau,
+        "exposures": dict(manifest.exposures),
+        "left_out": dict(manifest.left_out),
+        "singular_values": list(manifest.singular_values),
+        "null_edge": manifest.null_edge,
+        "energy": manifest.energy,
+        "has_structure": manifest.has_structure,
+    }
+
+
+def factors_text(factors: Mapping[str, Any]) -> str:
+    """Says in words what who-watched-what tells.
+
+    Args:
+        factors: From `factors_summary`.
+
+    Returns:
+        Some sentences.
+    """
+    if not factors["columns"]:
+        return f"No exposure factors: {factors['reason']}."
+    rows = [f"{count:,} {_KINDS[name]}" for name, count in factors["exposures"].items()]
+    told = [f"{factors['columns']} exposure factors from {' and '.join(rows)} training rows, τ {factors['tau']:g}"]
+    if factors["basis"]:
+        told.append("Their basis is that of the dataset that this one goes on from; new users and items are folded in")
+    values = (
+        f"the first singular value is {factors['singular_values'][0]:.3f}, chance reaches {factors['null_edge']:.3f}"
+    )
+    if factors["has_structure"]:
+        told.append(f"Who watched what carries structure: {values}")
+    else:
+        told.append(
+            f"Who watched what tells no more than popularity and activity: {values}; models do better without factors"
+        )
+    left_out = sum(factors["left_out"].values())
+    if left_out:
+        told.append(f"{left_out:,} exposures are left out because their pairs stand in valid or test")
+    return ". ".join(told) + "."
 
 
 def _labelled_rows(manifest: Manifest) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.files import explain_full_disk
 from distributed_il.core.progress import StageProgress
-from distributed_il.data.dataset import DatasetWriter, Manifest, SourceFile
+from distributed_il.data.dataset import Dataset, DatasetWriter, Manifest, SourceFile
 from distributed_il.data.prepare.build.assign_splits import assign_splits
 from distributed_il.data.prepare.build.deduplicate import deduplicate
 from distributed_il.data.prepare.build.gather import gather
@@ -29,8 +30,9 @@ from distributed_il.data.prepare.build.side_features import SideFeatures, code_f
 from distributed_il.data.prepare.build.splitters import make_splitter
 from distributed_il.data.prepare.build.write_shuffled import write_shuffled
 
-Documents = Callable[[Manifest, NDArray[np.int64], NDArray[np.int64]], Mapping[str, str]]
-"""Texts by file name, from the manifest and the training rows of each user and of each item."""
+Documents = Callable[[Dataset, Path, NDArray[np.int64], NDArray[np.int64]], Mapping[str, str]]
+"""Texts by file name, from the dataset, a directory for temporary files, and the training rows of each user and of each
+item."""
 
 
 def build_dataset(
@@ -44,7 +46,7 @@ def build_dataset(
     locate: Callable[[str, int], str] = lambda split, row: f"{split}, row {row + 1}",
     progress: StageProgress = lambda stage, done, total: None,
     late_counts: Callable[[], Mapping[str, int]] = dict,
-    documents: Documents = lambda manifest, user_rows, item_rows: {},
+    documents: Documents = lambda dataset, scratch, user_rows, item_rows: {},
 ) -> Manifest:
     """Builds a dataset from pairs with labels.
 
@@ -62,7 +64,7 @@ def build_dataset(
         locate: Where the row of that number, from 0, of a split stands in the source, for messages.
         progress: Told how far it is.
         late_counts: For the manifest; asked when all rows are read.
-        documents: Makes texts that lie beside the dataset, by file name.
+        documents: Makes texts that lie beside the dataset, by file name, and exposure factors where it wants some.
 
     Returns:
         The manifest; its `counts` has `rows_read` and the rows set aside, by reason.
@@ -103,6 +105,6 @@ def build_dataset(
             policies={name: getattr(options.policies, name) for name in Policies.__slots__},
             counts=counts,
             source=tuple(source),
-            documents=lambda manifest: documents(manifest, *writer.train_rows()),
+            documents=lambda dataset: documents(dataset, writer.scratch, *writer.train_rows()),
             parent="" if options.parent is None else options.parent.fingerprint,
         )
