@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distributed_il.core.charts import Series, column_chart, share_bar, short
+from distributed_il.core.charts import Series, column_chart, line_chart, share_bar, short
 from distributed_il.core.drawing import Chart
-from distributed_il.data.prepare.summary import SET_ASIDE
+from distributed_il.data.prepare.summary import SET_ASIDE, factors_text
 from distributed_il.report.render import plain, render
 
 _STYLES = {"positive": 2, "negative": 1, "unclear": 7}
@@ -33,6 +33,7 @@ def summary_page(facts: Mapping[str, Any]) -> str:
             [entity, f"{facts[entity]:,}", f"{side['with_features']:,}", f"{side['unused']:,}"]
             for entity, side in sides.items()
         ],
+        factors=_factors(facts["factors"]),
         setting_rows=[[name, plain(value)] for name, value in settings.items()],
         unread_rows=[[name, plain(columns)] for name, columns in unread.items()],
     )
@@ -64,6 +65,26 @@ def _watch_time(watch_time: Mapping[str, Any] | None) -> Chart | None:
     without = watch_time["watches_without_duration"]
     note = "All good rows read" + (f"; {without:,} watches have no duration." if without else ".")
     return column_chart("Watches by watch time", [f"{edge:g}" for edge in edges], series, x_label="seconds", note=note)
+
+
+def _factors(factors: Mapping[str, Any]) -> dict[str, Any]:
+    """What the section about exposure factors shows."""
+    if not factors["columns"]:
+        return {"words": factors_text(factors), "charts": [], "rows": []}
+    numbers = range(1, factors["columns"] + 1)
+    series = [
+        Series("of who watched what", numbers, factors["singular_values"], 0),
+        Series("the largest by chance", numbers, [factors["null_edge"]] * factors["columns"], 7),
+    ]
+    note = "By chance: the items are dealt anew, and every user and item keeps as many watches."
+    return {
+        "words": factors_text(factors),
+        "charts": [line_chart("Singular values", series, x_label="factor", note=note)],
+        "rows": [
+            ["fingerprint", factors["fingerprint"][:16]],
+            ["of what activity and popularity leave unexplained, the factors hold", f"{factors['energy']:.1%}"],
+        ],
+    }
 
 
 def _activity(activity: Mapping[str, Any], entities: str) -> Chart:

@@ -7,6 +7,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from watch_logs import prepared, watches
+
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.report.dataset_page import summary_page
 
@@ -74,6 +76,23 @@ def test_figures_add_up(tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="[^#]|https?://|@import|url\(', page)
 
 
+def test_the_spectrum_of_the_exposures_stands_beside_chance(tmp_path: Path) -> None:
+    dataset = prepared(tmp_path, "out", watches())
+    prepare(PrepareConfig(output=dataset.path, factors_only=True), summary_page=summary_page)
+    facts = json.loads((tmp_path / "out" / "summary.json").read_text())["factors"]
+    checker = Checker()
+    checker.feed((tmp_path / "out" / "summary.html").read_text())
+    assert checker.open == []
+    left_out = sum(facts["left_out"].values())
+    for words in (
+        f"the first singular value is {facts['singular_values'][0]:.3f}, chance alone reaches {facts['null_edge']:.3f}",
+        f"{left_out} exposures are left out because their pairs stand in valid or test",
+        "Singular values",
+        facts["fingerprint"][:16],
+    ):
+        assert words in checker.text
+
+
 def test_a_log_without_watch_times_has_no_such_picture(tmp_path: Path) -> None:
     rows = "".join(f"{u},{i},{(u + i) % 2}\n" for u in range(5) for i in range(5))
     (tmp_path / "log.csv").write_text("user_id,item_id,label\n" + rows)
@@ -82,4 +101,6 @@ def test_a_log_without_watch_times_has_no_such_picture(tmp_path: Path) -> None:
         summary_page=summary_page,
     )
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["watch_time"] is None
-    assert "Watch time" not in (tmp_path / "out" / "summary.html").read_text()
+    page = (tmp_path / "out" / "summary.html").read_text()
+    assert "Watch time" not in page
+    assert "No exposure factors: 15 training exposures of 5 users and 5 items are too few" in page

@@ -53,7 +53,7 @@ def dataset_summary(
         "rule": manifest.rule,
         "policies": manifest.policies,
         "rows": {
-            "in": counts.get("rows_read", 0) + counts.get("rejected_rows", 0),
+            "in": counts.get("rows_read", labelled + unclear) + counts.get("rejected_rows", 0),
             "from_parent": counts.get("parent_rows", 0),
             "out": labelled + unclear,
             "set_aside": {name: counts[name] for name in SET_ASIDE if counts.get(name)},
@@ -119,15 +119,12 @@ def factors_text(factors: Mapping[str, Any]) -> str:
     told = [f"{factors['columns']} exposure factors from {' and '.join(rows)} training rows, τ {factors['tau']:g}"]
     if factors["basis"]:
         told.append("Their basis is that of the dataset that this one goes on from; new users and items are folded in")
-    values = (
-        f"the first singular value is {factors['singular_values'][0]:.3f}, chance reaches {factors['null_edge']:.3f}"
-    )
+    first, edge = factors["singular_values"][0], factors["null_edge"]
+    values = f"the first singular value is {first:.3f}, chance alone reaches {edge:.3f}"
     if factors["has_structure"]:
         told.append(f"Who watched what carries structure: {values}")
     else:
-        told.append(
-            f"Who watched what tells no more than popularity and activity: {values}; models do better without factors"
-        )
+        told.append(f"Who watched what tells no more than activity and popularity: {values}; factors gain nothing")
     left_out = sum(factors["left_out"].values())
     if left_out:
         told.append(f"{left_out:,} exposures are left out because their pairs stand in valid or test")
