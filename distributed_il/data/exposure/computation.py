@@ -24,8 +24,11 @@ from distributed_il.data.exposure.normalised import NormalisedExposures
 
 OVERSAMPLING = 16
 """Columns beside those that are wanted."""
-PASSES = 6
-"""Of subspace iteration from random columns; from an earlier basis two are enough."""
+PASSES, MORE_PASSES, _FEW_COLUMNS = 6, 10, 16
+"""Passes of subspace iteration from random columns, up to that many columns and beyond.
+
+Later singular values lie closer together: on MovieLens-1M the sine of the largest angle to the exact subspace is 0.05
+for k = 16 after 6 passes, and for k = 32 0.31 after 6 and 0.08 after 10. From an earlier basis two are enough."""
 WARM_PASSES = 2
 _EDGE_COLUMNS = 4
 _EDGE_PASSES = 11
@@ -54,7 +57,7 @@ def compute_factors(
         scratch: A directory on a local disk: num_users · (k + 16) numbers, and for the null edge num_users · 48 numbers
             and 12 bytes an exposure; files there vanish. Memory holds some matrices of num_items · (k + 16).
         threads: How many threads share the work; the result does not depend on it.
-        passes: Of the subspace iteration; 6 by default, 2 from an earlier basis.
+        passes: Of the subspace iteration; by default 6 up to 16 columns, 10 beyond, 2 from an earlier basis.
         start: An earlier basis of the first items of these.
         edge: Whether to compute the null edge.
         dtype: float32, or float64 to check it.
@@ -71,7 +74,7 @@ def compute_factors(
         matrix = NormalisedExposures(exposures, tau, threads)
         basis = _start(matrix, min(columns + OVERSAMPLING, exposures.num_items), seed, start, dtype)
         if passes is None:
-            passes = PASSES if start is None else WARM_PASSES
+            passes = (PASSES if columns <= _FEW_COLUMNS else MORE_PASSES) if start is None else WARM_PASSES
         spectrum = leading_spectrum(matrix, basis, columns, passes, scratch)
         del basis
         factors = _with_users(matrix, _item_side(matrix, spectrum))
