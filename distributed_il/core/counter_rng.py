@@ -25,6 +25,8 @@ SIMULATE = 7
 """Stream of simulated logs."""
 SWEEP = 8
 """Stream of the settings that a sweep tries."""
+LOGGED = 9
+"""Stream that draws logged unclear pairs, whoever's they are."""
 EXPOSURE_START = 10
 """Stream of the columns that the decomposition of the exposures starts with."""
 EXPOSURE_DEAL = 11
