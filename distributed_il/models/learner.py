@@ -14,10 +14,11 @@ from distributed_il.data.features import Features
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.backbones import load_backbone
 from distributed_il.models.embedding.embedding_store import EmbeddingStore, GatheredBatch, Gradients
+from distributed_il.models.embedding.factored import MAPS, FactoredStore, Factors
 from distributed_il.models.embedding.replicated import ReplicatedStore
 from distributed_il.models.embedding.sharded import ShardedStore
 from distributed_il.models.embedding.table import EmbeddingTable
-from distributed_il.models.tower import Tower
+from distributed_il.models.tower import Extra, Tower
 
 
 class PassResult(NamedTuple):
@@ -50,6 +51,7 @@ class Learner:
         collectives: Collectives,
         device: torch.device,
         features: Features | None = None,
+        factors: Factors | None = None,
     ) -> None:
         """Builds the same initial weights whatever the number of ranks."""
         self.optimizer, self.collectives, self.device = optimizer, collectives, device
@@ -57,7 +59,11 @@ class Learner:
         dtype = getattr(torch, model.dtype)
         backbone = load_backbone(model, seed=seeds[0], features=features)
         self.features = features.to(device) if features is not None and backbone.takes_features else None
-        self.tower = Tower(backbone, dtype=dtype, device=device)
+        extras: dict[str, Extra] = {}
+        if factors is not None:
+            for name, side, dim in zip(MAPS, factors[:2], (backbone.user_dim, backbone.item_dim), strict=True):
+                extras[name] = Extra((side.raw.shape[1], dim), factors.weight_decay)
+        self.tower = Tower(backbone, dtype=dtype, device=device, extras=extras)
 
         sharded = model.tables == "sharded" and collectives.world_size > 1
         first, stride = (collectives.rank, collectives.world_size) if sharded else (0, 1)
@@ -73,6 +79,9 @@ class Learner:
             optimizer,
             collectives,
         )
+        if factors is not None:
+            maps = self.tower.extra(MAPS[0]), self.tower.extra(MAPS[1])
+            self.embeddings = FactoredStore(self.embeddings, factors, maps)
         self.step = 0
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,21 +15,46 @@ from distributed_il.models.backbones import Backbone
 from distributed_il.models.embedding.row_adam import Rows, adam_update
 
 
+class Extra(NamedTuple):
+    """Weights that every rank holds beside the backbone's; they start at 0.
+
+    Attributes:
+        shape: Of the weights.
+        weight_decay: λ of their own.
+    """
+
+    shape: tuple[int, ...]
+    weight_decay: float = 0.0
+
+
 class Tower:
     """A backbone whose parameters are views of one flat vector: a step on all of them is a step on one tensor.
+
+    Extras lie in the same vector behind the backbone's parameters, so they are exchanged, updated, checked and saved as
+    those are.
 
     Attributes:
         module: The backbone.
         parameters: Its parameters.
-        packed: Weights and both Adam moments, [1, 3·P].
+        extras: Weights beside them, by name.
+        packed: Weights and both Adam moments, [1, 3·P], P = backbone and extras.
         rows: Views of `packed`, [1, P] each.
     """
 
-    def __init__(self, module: Backbone, *, dtype: torch.dtype, device: torch.device) -> None:
-        """Lays a backbone out flat; its parameters' storage is replaced."""
+    def __init__(
+        self,
+        module: Backbone,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        extras: Mapping[str, Extra] | None = None,
+    ) -> None:
+        """Lays a backbone out flat, and behind it the extras, which start at 0; replaces its parameters' storage."""
         self.module = module.to(device)
         self.parameters = list(self.module.parameters())
-        size = sum(parameter.numel() for parameter in self.parameters)
+        self.extras = dict(extras or {})
+        self.module_size = sum(parameter.numel() for parameter in self.parameters)
+        size = self.module_size + sum(math.prod(extra.shape) for extra in self.extras.values())
         self.packed = torch.zeros((1, 3 * size), dtype=dtype, device=device)
         self.rows = Rows.of(self.packed) if size else Rows(self.packed, self.packed, self.packed)
         _lay_out(self.module, self.flat)
@@ -36,7 +63,7 @@ class Tower:
 
     @property
     def size(self) -> int:
-        """P, its parameters."""
+        """P, the parameters of backbone and extras."""
         return self.flat.numel()
 
     @property
@@ -54,17 +81,36 @@ class Tower:
             found[f"{name}#first"] = self.rows.first[0, start:stop].view_as(parameter)
             found[f"{name}#second"] = self.rows.second[0, start:stop].view_as(parameter)
             start = stop
+        for name in self.extras:
+            found[name] = self.extra(name)
+            found[f"{name}#first"] = self.extra(name, self.rows.first[0])
+            found[f"{name}#second"] = self.extra(name, self.rows.second[0])
         found |= {f"{name}#buffer": buffer for name, buffer in self.module.named_buffers()}
         return found
 
+    def extra(self, name: str, flat: Tensor | None = None) -> Tensor:
+        """Returns extra weights as a view.
+
+        Args:
+            name: Of the extra.
+            flat: A vector laid out like `flat` to take them from, such as δ; None for the weights.
+        """
+        start = self.module_size
+        for other, extra in self.extras.items():
+            stop = start + math.prod(extra.shape)
+            if other == name:
+                return (self.flat if flat is None else flat)[start:stop].view(extra.shape)
+            start = stop
+        raise KeyError(name)
+
     def flatten(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Joins gradients of the parameters, in their order: [P]."""
+        """Joins gradients of the backbone's parameters, in their order: [P − extras]."""
         if not gradients:
-            return torch.zeros_like(self.flat)
+            return self.flat.new_zeros(self.module_size)
         return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
     def take_gradient(self) -> Tensor:
-        """Returns the gradients that a backward pass left in the parameters, [P], and clears them."""
+        """Returns the gradients that a backward pass left in the backbone's parameters, and clears them."""
         flat = self.flatten([parameter.grad for parameter in self.parameters if parameter.grad is not None])
         for parameter in self.parameters:
             parameter.grad = None
@@ -86,15 +132,20 @@ class Tower:
 
     def adam_step(self, gradient: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
         """Takes Adam step t = `step`, counted from 1, with the gradient [P] of the global batch."""
-        if not self.size:
-            return
-        adam_update(
-            self.rows,
-            gradient.unsqueeze(0),
-            step=step,
-            learning_rate=optimizer.learning_rate,
-            weight_decay=optimizer.weight_decay,
-        )
+        parts = [(self.module_size, optimizer.weight_decay)]
+        parts += [(math.prod(extra.shape), extra.weight_decay) for extra in self.extras.values()]
+        start = 0
+        for size, weight_decay in parts:
+            part = slice(start, start + size)
+            start += size
+            if size:
+                adam_update(
+                    Rows(self.rows.weight[:, part], self.rows.first[:, part], self.rows.second[:, part]),
+                    gradient[part].unsqueeze(0),
+                    step=step,
+                    learning_rate=optimizer.learning_rate,
+                    weight_decay=weight_decay,
+                )
 
 
 @torch.no_grad()

@@ -68,8 +68,9 @@ def test_ranks_equal_one_process_with_the_joined_batch(ranks: list[Any], alone: 
 
 @pytest.mark.parametrize("case", [*CASES, "t_ce, local"])
 def test_sharded_rows_equal_replicated_ones(ranks: list[Any], case: str) -> None:
-    """To the bit, but for catching up, whose powers depend on a row's place in a vector register."""
-    tolerance = 1e-14 if case == "ig, catch up" else 0
+    """To the bit, but for catching up, whose powers depend on a row's place in a vector register, and for factors:
+    Zᵀ·∇w sums the rows of a batch in the order of their owners."""
+    tolerance = 1e-12 if "factors" in case else 1e-14 if case == "ig, catch up" else 0
     for results in ranks:
         outcome, expected = results[f"sharded, {case}"], results[case]
         assert outcome.choices == expected.choices

@@ -11,6 +11,7 @@ import pytest
 import torch
 from dense_reference import DenseReference
 from random_batches import random_batch
+from random_factors import random_factors
 from random_features import random_features
 
 from distributed_il.core.collectives import LocalCollectives
@@ -26,7 +27,7 @@ USERS, ITEMS, ROWS = 30, 40, 64
 ALPHA = {"adam": 3e-3, "sgd": 3.0}  # long steps, so that skip wins now and then
 
 
-def make_learner(backbone: str, *, dtype: str = "float64") -> Learner:
+def make_learner(backbone: str, *, dtype: str = "float64", factors: bool = False) -> Learner:
     return Learner(
         ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype=dtype),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3),
@@ -36,14 +37,17 @@ def make_learner(backbone: str, *, dtype: str = "float64") -> Learner:
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
         features=random_features(USERS, ITEMS),
+        factors=random_factors(USERS, ITEMS) if factors else None,
     )
 
 
 @pytest.mark.parametrize("direction", ["adam", "sgd"])
-@pytest.mark.parametrize("backbone", ["gmf", "neumf", "deepfm"])
-def test_200_inverse_steps_equal_three_whole_models(backbone: str, direction: str) -> None:
+@pytest.mark.parametrize(
+    ("backbone", "factors"), [("gmf", False), ("neumf", False), ("deepfm", False), ("bias_mf", True), ("neumf", True)]
+)
+def test_200_inverse_steps_equal_three_whole_models(backbone: str, factors: bool, direction: str) -> None:
     """64 rows and 64 pairs of 30 users and 40 items: nearly every row is touched by both batches, many times each."""
-    learner = make_learner(backbone)
+    learner = make_learner(backbone, factors=factors)
     reference = DenseReference(learner)
     method = make_method(InverseGradientConfig(dual_learning_rate=ALPHA[direction], direction=direction))
     rng = np.random.default_rng(3)
@@ -62,10 +66,11 @@ def test_200_inverse_steps_equal_three_whole_models(backbone: str, direction: st
     assert reference.moment_distance(learner) < 1e-12
 
 
+@pytest.mark.parametrize("factors", [False, True])
 @pytest.mark.parametrize("backbone", ["gmf", "neumf", "deepfm", "backbones:Biased", "backbones:DotProduct"])
-def test_rounds_of_labelled_and_inverse_steps_equal_the_reference(backbone: str) -> None:
+def test_rounds_of_labelled_and_inverse_steps_equal_the_reference(backbone: str, factors: bool) -> None:
     """Short batches too, so that most rows are left alone by most steps, and pairs that could not be drawn."""
-    learner = make_learner(backbone)
+    learner = make_learner(backbone, factors=factors)
     reference = DenseReference(learner)
     method = make_method(InverseGradientConfig(dual_learning_rate=2e-3))
     rng = np.random.default_rng(3)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distributed_il.data.loading.batch import Batch
+from distributed_il.models.embedding.factored import FactoredStore
 from distributed_il.models.learner import Learner
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -29,11 +30,27 @@ class WholeModel(nn.Module):
         self.users = nn.Parameter(learner.users.weight.detach().clone())
         self.items = nn.Parameter(learner.items.weight.detach().clone())
         self.tower = copy.deepcopy(learner.tower.module)
+        # w_eff = w + Z·A for whole tables.
+        self.maps = nn.ParameterList([learner.tower.extra(name).detach().clone() for name in learner.tower.extras])
+        self.factors = whole_factors(learner)
         self.codes = () if learner.features is None else (learner.features.users, learner.features.items)
 
     def forward(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
         codes = [table[ids] for table, ids in zip(self.codes, (user_ids, item_ids), strict=False)]
-        return self.tower(self.users[user_ids], self.items[item_ids], *codes)
+        tables = [self.users, self.items]
+        for k, z in enumerate(self.factors):
+            tables[k] = tables[k] + z @ self.maps[k]
+        return self.tower(tables[0][user_ids], tables[1][item_ids], *codes)
+
+
+def whole_factors(learner: Learner) -> list[Tensor]:
+    """z of every row: (raw / deviation), bounded, times the scale."""
+    if not isinstance(learner.embeddings, FactoredStore):
+        return []
+    return [
+        torch.clamp(side.raw.to(side.deviation.dtype) / side.deviation, -side.clip, side.clip) * side.scale
+        for side in learner.embeddings.factors
+    ]
 
 
 def log_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -60,6 +77,7 @@ class DenseReference:
         self.model = WholeModel(learner)
         self.learning_rate = learner.optimizer.learning_rate
         self.weight_decay = learner.optimizer.weight_decay
+        self.factor_decay = next((extra.weight_decay for extra in learner.tower.extras.values()), 0.0)
         self.first = [torch.zeros_like(p) for p in self.model.parameters()]
         self.second = [torch.zeros_like(p) for p in self.model.parameters()]
         self.t = 0
@@ -114,7 +132,8 @@ class DenseReference:
                 touched[:] = False
                 touched[user_ids if name == "users" else item_ids] = True
             # g ← g + λw; m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; w ← w − γ m̂ / (√v̂ + ε)
-            g = gradients[k] + self.weight_decay * w.detach()
+            decay = self.factor_decay if name.startswith("maps") else self.weight_decay
+            g = gradients[k] + decay * w.detach()
             m = BETA1 * self.first[k] + (1 - BETA1) * g
             v = BETA2 * self.second[k] + (1 - BETA2) * g**2
             update = m / (1 - BETA1**self.t) / (torch.sqrt(v / (1 - BETA2**self.t)) + EPSILON)
@@ -127,6 +146,8 @@ class DenseReference:
         """Largest difference between any weight of this θ and a learner's."""
         pairs = [(self.model.users, learner.users.weight), (self.model.items, learner.items.weight)]
         pairs += zip(self.model.tower.parameters(), learner.tower.parameters, strict=True)
+        extras = [learner.tower.extra(name) for name in learner.tower.extras]
+        pairs += zip(self.model.maps, extras, strict=True)
         return max(float((ours - theirs).detach().abs().max()) for ours, theirs in pairs)
 
     def moment_distance(self, learner: Learner) -> float:

@@ -12,6 +12,7 @@ from unittest import mock
 import numpy as np
 import torch
 from random_batches import part_of_rank, random_batch
+from random_factors import random_factors
 from random_features import random_features
 from torch import Tensor
 
@@ -52,6 +53,7 @@ class Case:
     crossing: bool = False
     from_dataset: bool = False
     tables: Literal["replicated", "sharded"] = "replicated"
+    factors: bool = False
 
 
 T_CE = TruncatedConfig(max_drop_rate=0.4, num_gradual_steps=4)
@@ -80,6 +82,14 @@ CASES = {
     "ig, crossing, no tower": Case(IG, "backbones:DotProduct", crossing=True),
     "ig, dataset": Case(IG, from_dataset=True),
     "t_ce, dataset": Case(T_CE, from_dataset=True),
+    "none, factors": Case(NoneConfig(), "bias_mf", factors=True),
+    "idl, factors": Case(InverseDualConfig(), "bias_mf", factors=True),
+    "ig, factors": Case(IG, "bias_mf", factors=True),
+    "ig, neumf, factors": Case(IG, "neumf", factors=True),
+    "ig, catch up, factors": Case(IG, missed_steps="catch_up", factors=True),
+    "ig, crossing, factors": Case(IG, crossing=True, factors=True),
+    "ig, dataset, factors": Case(IG, from_dataset=True, factors=True),
+    "ig, no tower, factors": Case(IG, "backbones:DotProduct", factors=True),
 }
 DDP_CASES = ("none", "idl, neumf", "ig, neumf")
 """Run once more with the tower under DDP, which is too small for that otherwise."""
@@ -174,6 +184,7 @@ def make_learner(case: Case, collectives: Collectives, *, num_users: int = USERS
         collectives=collectives,
         device=torch.device("cpu"),
         features=random_features(num_users, num_items),
+        factors=random_factors(num_users, num_items) if case.factors else None,
     )
 
 

@@ -49,7 +49,7 @@ class StepExecutor:
         self._ddp = (
             DistributedDataParallel(learner.tower.module, gradient_as_bucket_view=True)
             if learner.collectives.world_size > 1
-            and learner.tower.size >= DDP_FROM_PARAMETERS
+            and learner.tower.module_size >= DDP_FROM_PARAMETERS
             # In memory the gradient travels with the rows at less than DDP costs, with a hook into memory, too.
             and not isinstance(learner.collectives, NodeCollectives)
             else None
@@ -125,7 +125,8 @@ class StepExecutor:
         loss.backward()
         users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves)
         rows = learner.embeddings.reduce(gathered, (users, items), None, capacity=capacity)
-        return replace(rows, tower=tower.take_gradient())
+        # What came with the rows is the gradient of the extras.
+        return replace(rows, tower=torch.cat([tower.take_gradient(), rows.tower]))
 
     def inverse(self, batch: Batch, direction: Direction) -> StepReport:
         """Takes one inverse step (Algorithm 1): the best of θ − δ, θ and θ + δ, then a plain step from there.

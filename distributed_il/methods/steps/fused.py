@@ -7,19 +7,21 @@ are exchanges in a step, so this is for one process; `CompiledPasses` is for sev
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from distributed_il.core.config import OptimizerConfig
-from distributed_il.data.features import Codes, Features
+from distributed_il.data.features import Codes
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap, rows_at
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
 from distributed_il.methods.steps.compiled import FEWEST, compiled
 from distributed_il.models.embedding.embedding_store import RowDeltas
+from distributed_il.models.embedding.factored import MAPS, FactoredStore
 from distributed_il.models.embedding.row_adam import BETA1, BETA2, Rows, adam_arithmetic, catch_up
 from distributed_il.models.learner import Learner
 from distributed_il.models.tower import Tower
@@ -70,7 +72,7 @@ class FusedSteps:
             Table(table.packed_and_spare, table.last_step_and_spare) for table in (learner.users, learner.items)
         )
         self._tables = Tables(users, items, learner.tower.packed)
-        arithmetic = _Arithmetic(learner.tower, learner.optimizer, learner.features)
+        arithmetic = _Arithmetic(learner)
         self._plain = compiled(arithmetic.plain, any_length=("plan", "labels"), warn=warn)
         self._evaluate_candidates = compiled(arithmetic.evaluate_candidates, any_length=("batch",), warn=warn)
         self._apply_delta = compiled(arithmetic.apply_delta, any_length=("ids", "deltas"), warn=warn)
@@ -140,10 +142,12 @@ class FusedSteps:
 class _Arithmetic:
     """The functions to compile."""
 
-    def __init__(self, tower: Tower, optimizer: OptimizerConfig, features: Features | None) -> None:
-        self._module, self._optimizer, self._features = tower.module, optimizer, features
+    def __init__(self, learner: Learner) -> None:
+        tower = learner.tower
+        self._module, self._optimizer, self._features = tower.module, learner.optimizer, learner.features
         self._layout = [(name, parameter.shape) for name, parameter in tower.module.named_parameters()]
-        self._catches_up = optimizer.missed_steps == "catch_up"
+        self._catches_up = learner.optimizer.missed_steps == "catch_up"
+        self._factors = _Factors.of(learner)
 
     def plain(self, tables: Tables, plan: IndexPlan, labels: Tensor, scalars: Tensor) -> Tensor:
         step = scalars[1]
@@ -153,7 +157,7 @@ class _Arithmetic:
         losses, gradients = self._labelled(
             (user_rows.weight, item_rows.weight, parts.weight[0]), plan, labels, scalars[0]
         )
-        self._descend(parts, gradients[2].unsqueeze(0), scalars)
+        self._descend_tower(parts, gradients[2].unsqueeze(0), scalars)
         self._descend(user_rows, gradients[0], scalars)
         self._descend(item_rows, gradients[1], scalars)
         self._write(tables.users, plan.users.ids, user_rows, step)
@@ -172,15 +176,16 @@ class _Arithmetic:
             flat,
         )
         leaves = tuple(leaf.detach().requires_grad_() for leaf in leaves)
-        logits = self._logits(leaves[2], *_of_pairs(pairs, leaves[0], leaves[1]), self._codes(pairs))
+        logits = self._logits(leaves[2], *_of_pairs(pairs, *self._effective(pairs, *leaves)), self._codes(pairs))
         dual = (inverse_dual_loss(logits) * weight).sum() * scalars[0]
         user_delta, item_delta, tower_delta = (direction(g) for g in torch.autograd.grad(dual, leaves))
-        user, item = _of_pairs(
-            plan,
+        users, items = (
             self._weight(tables.users, plan.users.ids, now),
             self._weight(tables.items, plan.items.ids, now),
         )
-        by_user, by_item = _of_pairs(plan, rows_at(overlap.users, user_delta), rows_at(overlap.items, item_delta))
+        user, item = _of_pairs(plan, *self._effective(plan, users, items, flat))
+        deltas = rows_at(overlap.users, user_delta), rows_at(overlap.items, item_delta)
+        by_user, by_item = _of_pairs(plan, *self._effective(plan, *deltas, tower_delta))
         codes = self._codes(plan)
         losses = [
             log_loss(self._logits(flat - tower_delta, user - by_user, item - by_item, codes), labels),
@@ -212,7 +217,7 @@ class _Arithmetic:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Computes losses, and gradients of user rows, item rows and tower."""
         leaves = tuple(weight.detach().requires_grad_() for weight in weights)
-        logits = self._logits(leaves[2], *_of_pairs(plan, leaves[0], leaves[1]), self._codes(plan))
+        logits = self._logits(leaves[2], *_of_pairs(plan, *self._effective(plan, *leaves)), self._codes(plan))
         losses = log_loss(logits, labels)
         return losses.detach(), torch.autograd.grad(losses.sum() * scale, leaves)
 
@@ -230,6 +235,18 @@ class _Arithmetic:
             weights[name] = flat[start:stop].view(shape)
             start = stop
         return functional_call(self._module, weights, (user_rows, item_rows, *codes))
+
+    def _effective(self, plan: IndexPlan, users: Tensor, items: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds the factors' part: w + z·A, or in the same way δ_w + z·δ_A."""
+        if self._factors is None:
+            return users, items
+        return self._factors.added_to(plan, users, items, flat)
+
+    def _descend_tower(self, rows: Rows, gradient: Tensor, scalars: Tensor) -> None:
+        if self._factors is None:
+            self._descend(rows, gradient, scalars)
+        else:
+            adam_arithmetic(rows, gradient + self._factors.weight_decay * rows.weight, scalars[2], scalars[3], 0.0)
 
     def _descend(self, rows: Rows, gradient: Tensor, scalars: Tensor) -> None:
         adam_arithmetic(rows, gradient, scalars[2], scalars[3], self._optimizer.weight_decay)
@@ -255,6 +272,34 @@ class _Arithmetic:
         table.packed.index_copy_(0, ids, _joined(rows))
         if self._catches_up:
             table.last_step.index_copy_(0, ids, step.to(table.last_step.dtype).expand(len(ids)))
+
+
+class _Factors:
+    """Exposure factors of all rows, with a spare row of 0, and where their maps A lie in the tower."""
+
+    def __init__(self, store: FactoredStore, tower: Tower, weight_decay: float) -> None:
+        whole = [side.of(torch.arange(len(side.raw), device=side.raw.device)) for side in store.factors]
+        self._z = [F.pad(z, (0, 0, 0, 1)) for z in whole]
+        self._maps = [(tower.extra(name).storage_offset(), tower.extra(name).shape) for name in MAPS]
+        decays = [torch.full((tower.module_size,), weight_decay)]
+        decays += [torch.full((math.prod(extra.shape),), extra.weight_decay) for extra in tower.extras.values()]
+        self.weight_decay = torch.cat(decays).to(tower.packed)
+
+    @classmethod
+    def of(cls, learner: Learner) -> _Factors | None:
+        """Returns those of a learner, if it has some."""
+        store = learner.embeddings
+        if not isinstance(store, FactoredStore):
+            return None
+        return cls(store, learner.tower, learner.optimizer.weight_decay)
+
+    def added_to(self, plan: IndexPlan, users: Tensor, items: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds z·A to rows of a plan, A as it lies in a flat vector of the tower."""
+        found = [
+            torch.addmm(rows, z.index_select(0, side.ids), flat[start : start + shape.numel()].view(shape))
+            for rows, side, z, (start, shape) in zip((users, items), plan, self._z, self._maps, strict=True)
+        ]
+        return found[0], found[1]
 
 
 def _of_pairs(plan: IndexPlan, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
+from random_factors import random_factors
 from random_features import random_features
 
 from distributed_il.core.collectives import LocalCollectives
@@ -22,7 +23,7 @@ USERS, ITEMS = 40, 50
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
 
 
-def make_executor(backbone: str = "gmf", missed_steps: str = "skip") -> StepExecutor:
+def make_executor(backbone: str = "gmf", missed_steps: str = "skip", *, factors: bool = False) -> StepExecutor:
     learner = Learner(
         ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
@@ -32,6 +33,7 @@ def make_executor(backbone: str = "gmf", missed_steps: str = "skip") -> StepExec
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
         features=random_features(USERS, ITEMS),
+        factors=random_factors(USERS, ITEMS) if factors else None,
     )
     return StepExecutor(learner)
 
@@ -70,12 +72,15 @@ def train_alike(ours: StepExecutor, theirs: StepExecutor, *, rows: tuple[int, ..
 ROWS = (64, 64, 60, 50, 64, 63, 1, 1, 1, 64, 70, 45, 64, 64, 64, 40, 50, 60)
 
 
-@pytest.mark.parametrize(("backbone", "missed_steps"), [("neumf", "catch_up"), ("deepfm", "skip")])
-def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str) -> None:
-    compiled = make_executor(backbone, missed_steps)
+@pytest.mark.parametrize(
+    ("backbone", "missed_steps", "factors"),
+    [("neumf", "catch_up", False), ("deepfm", "skip", False), ("bias_mf", "catch_up", True)],
+)
+def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str, factors: bool) -> None:
+    compiled = make_executor(backbone, missed_steps, factors=factors)
     compiled.compile(refuse, batch_size=64)
     assert compiled.fused is not None
-    assert len(train_alike(compiled, make_executor(backbone, missed_steps), rows=ROWS)) >= 2
+    assert len(train_alike(compiled, make_executor(backbone, missed_steps, factors=factors), rows=ROWS)) >= 2
 
 
 @pytest.mark.parametrize("backbone", ["gmf", "deepfm"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
+from random_factors import random_factors
 from random_features import random_features
 from torch import Tensor
 
@@ -31,7 +32,7 @@ ROWS = (64, 64, 64, 64, 50, 64, 64, 64, 1, 64, 64, 7, 64, 64)
 """Full batches, others in between, and one too small for either."""
 
 
-def make_learner(backbone: str, missed_steps: str = "skip", device: str = "cpu") -> Learner:
+def make_learner(backbone: str, missed_steps: str = "skip", device: str = "cpu", *, factors: bool = False) -> Learner:
     return Learner(
         ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
@@ -41,6 +42,7 @@ def make_learner(backbone: str, missed_steps: str = "skip", device: str = "cpu")
         collectives=LocalCollectives(),
         device=torch.device(device),
         features=random_features(USERS, ITEMS),
+        factors=random_factors(USERS, ITEMS) if factors else None,
     )
 
 
@@ -141,6 +143,13 @@ def test_full_batches_are_replayed_and_all_are_the_eager_steps(
     tower = executor.learner.tower.size
     # Ids, inverses and labels; the same with pairs, their weight and both overlaps; ids and δ. Numbers stand last.
     assert sorted(recorder.lengths) == sorted([(*plain, 4), (*evaluate, 4), (*apply, tower, 2)])
+    assert recorder.replays >= 12
+
+
+def test_steps_with_exposure_factors(recorder: Recorder) -> None:
+    executor = with_graphs(make_learner("bias_mf", "catch_up", factors=True), refuse)
+    theirs = StepExecutor(make_learner("bias_mf", "catch_up", factors=True))
+    assert len(train_alike(executor, theirs, ROWS)) >= 2
     assert recorder.replays >= 12
 
 

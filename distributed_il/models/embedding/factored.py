@@ -1,0 +1,140 @@
+"""Exposure factors in the rows: w_eff = w + z·A, on the distinct rows of a batch, for whatever backbone.
+
+z are a row's fixed factors (Koren, KDD 2008: who rated what is information, whatever the rating), A is one learned
+matrix a table, which lies in the tower's flat vector. Its gradient, ∇A = Zᵀ·∇w_eff, is formed outside autograd from the
+rows of this rank's batch and travels with the tower's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from distributed_il.data.loading.index_plan import IndexPlan
+from distributed_il.models.embedding.embedding_store import EmbeddingStore, GatheredBatch, Gradients
+from distributed_il.models.embedding.table import GatheredRows
+
+MAPS = ("factors.users", "factors.items")
+"""Names of A among the tower's extras, [k, width of a row] each."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFactors:
+    """z of one table's rows.
+
+    Attributes:
+        raw: Unscaled factors, float32 [rows, k]; may be memory-mapped. 0 for rows without exposures.
+        deviation: Deviation of each column, [k]: the scale on which `clip` holds.
+        clip: Bound of a factor in deviations.
+        scale: What the bounded factors are multiplied by.
+    """
+
+    raw: Tensor
+    deviation: Tensor
+    clip: float
+    scale: float
+
+    def of(self, ids: Tensor) -> Tensor:
+        """Returns z of some rows, [U, k] of the dtype of `deviation`.
+
+        Args:
+            ids: Row numbers, int64 [U].
+        """
+        factors = self.raw.index_select(0, ids).to(self.deviation.dtype)
+        return (factors / self.deviation).clamp_(-self.clip, self.clip).mul_(self.scale)
+
+
+class Factors(NamedTuple):
+    """z of both tables, and λ of the maps A: what makes factors safe on sparse logs."""
+
+    users: RowFactors
+    items: RowFactors
+    weight_decay: float
+
+
+@dataclass(frozen=True, slots=True)
+class FactoredBatch(GatheredBatch):
+    """Rows whose leaves are w + z·A, and whose δ, in an inverse step, is δ_w + z·δ_A: no row of the batch stays.
+
+    Attributes:
+        own: The rows w, as the store beneath gathered them.
+        factors: z of users and items, [U, k] each.
+    """
+
+    own: GatheredBatch
+    factors: tuple[Tensor, Tensor]
+
+    def apply_delta(self, sign: float) -> None:
+        GatheredBatch.apply_delta(self, sign)
+        self.own.apply_delta(sign)
+
+
+class FactoredStore:
+    """An `EmbeddingStore` over another one, whose rows it adds z·A to.
+
+    Attributes:
+        users: The user rows w held here.
+        items: The item rows w held here.
+        factors: Of users and of items.
+    """
+
+    def __init__(self, store: EmbeddingStore, factors: Factors, maps: tuple[Tensor, Tensor]) -> None:
+        """Wraps a store.
+
+        Args:
+            store: Holds w.
+            factors: Of users and of items.
+            maps: A of users and of items, [k, width] each; views of the tower's weights.
+        """
+        self._store, self.factors, self._maps = store, (factors.users, factors.items), maps
+        self.users, self.items = store.users, store.items
+
+    def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
+        self._store.prefetch_routes(plans)
+
+    def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:
+        return self._with_factors(self._store.gather(plan, step=step, whole=whole), None)
+
+    def gather_with_delta(self, plan: IndexPlan, delta: Gradients, *, step: int) -> GatheredBatch:
+        own = self._store.gather_with_delta(plan, delta, step=step)
+        sizes = [part.numel() for part in self._maps]
+        return self._with_factors(own, delta.tower[-sum(sizes) :].split(sizes))
+
+    def reduce(
+        self, gathered: GatheredBatch, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int
+    ) -> Gradients:
+        assert isinstance(gathered, FactoredBatch)
+        maps = [(z.T @ gradient).reshape(-1) for z, gradient in zip(gathered.factors, rows, strict=True)]
+        dense = torch.cat(maps if tower is None else [tower, *maps])
+        return self._store.reduce(gathered.own, rows, dense, capacity=capacity)
+
+    def apply_delta(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
+        assert isinstance(gathered, FactoredBatch)
+        self._store.apply_delta(delta, sign, step=step, gathered=gathered.own)
+
+    def adam_step(self, gradients: Gradients, *, step: int, gathered: GatheredBatch) -> None:
+        assert isinstance(gathered, FactoredBatch)
+        self._store.adam_step(gradients, step=step, gathered=gathered.own)
+
+    def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        users, items = self._store.weights(user_ids, item_ids)
+        of_users, of_items = (side.of(ids) for side, ids in zip(self.factors, (user_ids, item_ids), strict=True))
+        return users + of_users @ self._maps[0], items + of_items @ self._maps[1]
+
+    def _with_factors(self, own: GatheredBatch, map_deltas: Sequence[Tensor] | None) -> FactoredBatch:
+        sides: list[GatheredRows] = []
+        factors: list[Tensor] = []
+        for k, (rows, side, weights) in enumerate(zip((own.users, own.items), self.factors, self._maps, strict=True)):
+            z = side.of(rows.plan.ids)
+            weight = torch.addmm(rows.weight.detach(), z, weights).requires_grad_()
+            delta = None
+            if map_deltas is not None:
+                assert rows.delta is not None
+                delta = torch.addmm(rows.delta, z, map_deltas[k].view_as(weights))
+            sides.append(GatheredRows(rows.plan, weight, delta=delta))
+            factors.append(z)
+        return FactoredBatch(sides[0], sides[1], own, (factors[0], factors[1]))
