@@ -143,7 +143,8 @@ def prepare_once(source: Path, output: Path, text_ids: bool, workers: int) -> Pr
         Its time and memory.
     """
     options = ["prepare", f"--source={source}", f"--output={output}", "--id_type", "string" if text_ids else "integer"]
-    options += [f"--workers={workers}"]
+    # Factors are a question of their own.
+    options += [f"--workers={workers}", "--factors=0"]
     begin, before = time.perf_counter(), _children_s()
     process = subprocess.Popen([sys.executable, "-c", _PREPARE, *options], stdout=subprocess.DEVNULL)
     peak = 0
