@@ -16,6 +16,7 @@ import pytest
 from small_runs import SIZES, write_small_dataset
 
 from cluster.local import LocalCluster
+from distributed_il.core.errors import UserError
 from distributed_il.training.checkpoint import CheckpointStore
 
 pytestmark = pytest.mark.cluster
@@ -46,8 +47,16 @@ class Run:
 
     def step(self) -> int:
         """Of the last checkpoint; 0 before the first."""
-        manifest = CheckpointStore(str(self.dir)).manifest("last")
-        return 0 if manifest is None else manifest["step"]
+        store = CheckpointStore(str(self.dir))
+        while True:
+            last = store.newest()
+            try:
+                manifest = store.manifest("last")
+            except UserError:
+                if store.newest() == last:
+                    raise
+                continue  # the run has replaced it while it was read
+            return 0 if manifest is None else manifest["step"]
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
         pause = threading.Event()
