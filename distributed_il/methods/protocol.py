@@ -7,6 +7,7 @@ from typing import Protocol
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.methods.steps.decision import StepReport
 from distributed_il.methods.steps.executor import StepExecutor
+from distributed_il.models.tower import Tower
 
 
 class Method(Protocol):
@@ -26,3 +27,13 @@ class Method(Protocol):
     def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
         """Takes one optimiser step. Every rank calls it with its part of the same global batch."""
         ...
+
+
+def half_width_of(method: Method, tower: Tower) -> float | None:
+    """Returns t of a method whose logits have cut points at ±t (`ordinal_loss`), as the tower stands.
+
+    Such a method has a function `half_width(tower: Tower) -> float`. None for any other, whose logits are served as
+    they are.
+    """
+    found = getattr(method, "half_width", None)
+    return None if found is None else float(found(tower))
