@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,14 +33,18 @@ class NoneConfig(MethodConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NegativeSamplingConfig(MethodConfig):
-    """Log loss of the labelled rows + log loss of unlabelled pairs taken as label 0."""
+    """Log loss of the labelled rows + log loss of unlabelled pairs that are all given one label."""
 
     name: Literal["ns"] = "ns"
     unlabelled_weight: float = 1.0
     """Multiplies the unlabelled term."""
+    target: float = 0.0
+    """Label of unlabelled pairs, from 0 to 1: 0 takes them for negatives, 0.5 for lukewarm, which draws their logits
+    to 0 and suits logged unclear watches."""
 
     def __post_init__(self) -> None:
         require_positive("method.unlabelled_weight", self.unlabelled_weight)
+        require(0 <= self.target <= 1, f"method.target is {self.target}; it must lie between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +87,16 @@ class InverseDualConfig(MethodConfig):
 
     name: Literal["idl"] = "idl"
     unlabelled_weight: float = 1.0
-    """Multiplies the unlabelled term."""
+    """Multiplies the unlabelled term, of either sign. Above 0, as in the paper, the term pushes the logits of unlabelled
+    pairs away from 0; below 0, always the inverse step, it draws them together towards 0."""
 
     def __post_init__(self) -> None:
-        require_positive("method.unlabelled_weight", self.unlabelled_weight)
+        weight = self.unlabelled_weight
+        require(
+            math.isfinite(weight) and weight != 0,
+            f"method.unlabelled_weight is {weight}; it must be a finite number other than 0 (without an unlabelled term: "
+            "method.name none)",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,6 +42,29 @@ def log_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return -F.logsigmoid(_signed(logits, labels))
 
 
+def soft_log_loss(logits: Tensor, target: float) -> Tensor:
+    """Computes the log loss against a soft label y: y·softplus(−x) + (1 − y)·softplus(x), least at σ(x) = y.
+
+    A sum of two terms of one sign, so that nothing cancels; at y = 0 and y = 1 it is `log_loss` to the bit.
+
+    Args:
+        logits: float [B], any finite value; half precision is computed in float32.
+        target: y in [0, 1], of all rows.
+
+    Returns:
+        float32 or float64 [B], at least 0.
+
+    Raises:
+        ValueError: Shape or dtype are not those above, or y is out of range.
+    """
+    if not 0 <= target <= 1:
+        raise ValueError(f"target is {target}; it must lie between 0 and 1")
+    logits = _full_precision(logits)
+    if target in (0, 1):
+        return log_loss(logits, torch.full_like(logits, target))
+    return -target * F.logsigmoid(logits) - (1 - target) * F.logsigmoid(-logits)
+
+
 def t_ce_drop_rate(step: int, max_drop_rate: float, num_gradual_steps: int) -> float:
     """T-CE's share of rows to drop at a step: ε(T) = min(1, T / T_max) · ε_max (WSDM 2021, Section 4.1).
 

@@ -21,6 +21,7 @@ from distributed_il.methods.losses import (
     inverse_dual_loss,
     log_loss,
     r_ce_weights,
+    soft_log_loss,
     t_ce_drop_rate,
     t_ce_global_keep_mask,
     t_ce_keep_mask,
@@ -131,7 +132,7 @@ class Supervised:
         if isinstance(self.config, InverseDualConfig):
             losses = inverse_dual_loss(logits)
         else:
-            losses = log_loss(logits, torch.zeros_like(logits))
+            losses = soft_log_loss(logits, self.config.target)
         count = batch.global_count * pairs.rate
         return (losses * pairs.weight).sum() * (self.config.unlabelled_weight * world_size / count)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,8 +74,12 @@ def check_same_run(config: TrainConfig, dataset: Dataset, manifest: Mapping[str,
 def changed_settings(config: TrainConfig, manifest: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Returns the settings in which a run differs from that of a checkpoint, by key, in order.
 
-    Each has its values there and here; None where one is missing.
+    Each has its values there and here; None where one is missing. A setting of the method that came after the
+    checkpoint had its default there, which does what was done before there was the setting.
     """
     now, was = flat(config_to_dict(config)), flat(manifest["config"])
+    if was.get("method.name") == config.method.name:
+        fields = [field for field in dataclasses.fields(config.method) if field.default is not dataclasses.MISSING]
+        was = {f"method.{field.name}": field.default for field in fields} | was
     keys = sorted(now.keys() | was.keys())
     return {key: (was.get(key), now.get(key)) for key in keys if was.get(key) != now.get(key)}

@@ -16,6 +16,7 @@ from distributed_il.methods.losses import (
     inverse_dual_weights,
     log_loss,
     r_ce_weights,
+    soft_log_loss,
     t_ce_drop_rate,
     t_ce_global_keep_mask,
     t_ce_keep_mask,
@@ -57,6 +58,35 @@ def test_gradient_of_log_loss_is_probability_minus_label() -> None:
     labels = torch.arange(61) % 2
     (gradient,) = torch.autograd.grad(log_loss(logits, labels).sum(), logits)
     torch.testing.assert_close(gradient, torch.sigmoid(logits.detach()) - labels)
+
+
+# Log loss against a soft label
+
+
+@pytest.mark.parametrize("target", [1e-9, 0.3, 0.5, 0.999])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_soft_log_loss_against_50_digits(dtype: torch.dtype, target: float) -> None:
+    logits = hard_logits(dtype).requires_grad_()
+    losses = soft_log_loss(logits, target)
+    (gradient,) = torch.autograd.grad(losses.sum(), logits)
+    with mpmath.workdps(50):
+        y = mpmath.mpf(target)
+        for row, logit in enumerate(logits.tolist()):
+            x = mpmath.mpf(logit)
+            exact = y * mpmath.log1p(mpmath.exp(-x)) + (1 - y) * mpmath.log1p(mpmath.exp(x))
+            assert error_in_ulp(losses[row].item(), exact, dtype) <= 8, logit
+            slope = float(1 / (1 + mpmath.exp(-x)) - y)
+            assert abs(gradient[row].item() - slope) <= 4 * torch.finfo(dtype).eps, logit
+
+
+def test_soft_log_loss_at_0_and_1_is_log_loss_to_the_bit() -> None:
+    for target in (0.0, 1.0):
+        logits = hard_logits(torch.float32).requires_grad_()
+        ours, theirs = soft_log_loss(logits, target), log_loss(logits, torch.full_like(logits, target))
+        assert torch.equal(ours, theirs)
+        assert torch.equal(*(torch.autograd.grad(loss.sum(), logits)[0] for loss in (ours, theirs)))
+    with pytest.raises(ValueError, match="target is 1.5"):
+        soft_log_loss(torch.zeros(2), 1.5)
 
 
 # T-CE

@@ -55,9 +55,21 @@ def ns_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
     return labelled(model, batch).mean() + 0.5 * negatives.mean()
 
 
+def lukewarm_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    """Label ½ for unlabelled pairs."""
+    logits = pair_logits(model, batch)
+    losses = log_losses(logits, torch.full_like(logits, 0.5)) * pairs_of(batch).weight
+    return labelled(model, batch).mean() + 0.5 * losses.mean()
+
+
 def idl_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
     dual = dual_losses(pair_logits(model, batch)) * pairs_of(batch).weight
     return labelled(model, batch).mean() + 0.5 * dual.mean()
+
+
+def always_inverse_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    dual = dual_losses(pair_logits(model, batch)) * pairs_of(batch).weight
+    return labelled(model, batch).mean() - 0.25 * dual.mean()
 
 
 def r_ce_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
@@ -94,9 +106,11 @@ CASES: dict[str, tuple[MethodConfig, DenseLoss]] = {
     "none": (NoneConfig(), none_loss),
     "none, sampled negatives": (NoneConfig(negatives="sampled"), sampled_none_loss),
     "ns": (NegativeSamplingConfig(unlabelled_weight=0.5), ns_loss),
+    "ns, lukewarm": (NegativeSamplingConfig(unlabelled_weight=0.5, target=0.5), lukewarm_loss),
     "t_ce": (TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=20), t_ce_loss),
     "r_ce": (ReweightedConfig(exponent=0.3), r_ce_loss),
     "idl": (InverseDualConfig(unlabelled_weight=0.5), idl_loss),
+    "idl, always inverse": (InverseDualConfig(unlabelled_weight=-0.25), always_inverse_loss),
 }
 
 
@@ -176,7 +190,9 @@ def test_only_methods_of_unlabelled_pairs_ask_for_them() -> None:
         "none": False,
         "none, sampled negatives": True,
         "ns": True,
+        "ns, lukewarm": True,
         "t_ce": False,
         "r_ce": False,
         "idl": True,
+        "idl, always inverse": True,
     }

@@ -13,7 +13,7 @@ import torch
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import DataConfig, OptimizerConfig, RunConfig, TrainConfig, config_to_dict, flat
 from distributed_il.core.errors import UserError
-from distributed_il.core.method_config import InverseGradientConfig, NoneConfig
+from distributed_il.core.method_config import InverseGradientConfig, NegativeSamplingConfig, NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.runtime.preflight import check_run
 from distributed_il.training.resume import FREE_TO_CHANGE, check_same_run
@@ -69,6 +69,16 @@ def test_other_settings_are_named(changed: dict[str, Any], words: str, tiny_data
         changed = {"run": dataclasses.replace(config.run, **changed["run"])}
     with pytest.raises(UserError, match=f"belongs to a run with other settings: .*{words}"):
         check_same_run(dataclasses.replace(config, **changed), tiny_dataset, manifest_of(config, tiny_dataset))
+
+
+def test_a_setting_of_the_method_that_came_later_had_its_default(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    config = dataclasses.replace(config_of(tiny_dataset, tmp_path), method=NegativeSamplingConfig())
+    manifest = manifest_of(config, tiny_dataset)
+    del manifest["config"]["method"]["target"]
+    check_same_run(config, tiny_dataset, manifest)
+    config = dataclasses.replace(config, method=NegativeSamplingConfig(target=0.5))
+    with pytest.raises(UserError, match=r"method.target \(was 0.0, is 0.5\)"):
+        check_same_run(config, tiny_dataset, manifest)
 
 
 def test_what_does_not_change_the_result_may_change(tiny_dataset: Dataset, tmp_path: Path) -> None:
