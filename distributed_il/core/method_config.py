@@ -87,15 +87,15 @@ class InverseDualConfig(MethodConfig):
 
     name: Literal["idl"] = "idl"
     unlabelled_weight: float = 1.0
-    """Multiplies the unlabelled term, of either sign. Above 0, as in the paper, the term pushes the logits of unlabelled
+    """Multiplies the unlabelled term, of either sign. Above 0, as in the paper, the term pushes logits of unlabelled
     pairs away from 0; below 0, always the inverse step, it draws them together towards 0."""
 
     def __post_init__(self) -> None:
         weight = self.unlabelled_weight
         require(
             math.isfinite(weight) and weight != 0,
-            f"method.unlabelled_weight is {weight}; it must be a finite number other than 0 (without an unlabelled term: "
-            "method.name none)",
+            f"method.unlabelled_weight is {weight}; it must be a finite number other than 0, for without its term of "
+            "unlabelled pairs idl is method.name none",
         )
 
 
