@@ -23,7 +23,8 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.inference.trained_run import open_run
 from distributed_il.methods import make_method
 from distributed_il.runtime.preflight import check_run
-from distributed_il.runtime.sweep.space import Domain, draw, read_space, with_settings
+from distributed_il.runtime.sweep.draw import draw, with_settings
+from distributed_il.runtime.sweep.space import Domain, read_space
 
 METHOD = "own_method:FocalLoss"
 BACKBONE = "own_backbone:Distance"
@@ -147,9 +148,9 @@ def test_a_sweep_draws_its_settings(argv: list[str], tmp_path: Path) -> None:
     base = read_train_config([*argv, "--method.name=none"])
     space = tmp_path / "space.yaml"
     space.write_text(f"method.name: {{choice: [none, {METHOD}]}}\nmethod.focus: {{uniform: [0, 5]}}")
-    domains = read_space(str(space), base)
-    assert domains[0] == Domain("method.name", "choice", ("none", METHOD))
-    trials = [with_settings(base, settings) for settings in draw(domains, base, trials=8)]
+    found = read_space(str(space), base)
+    assert found.domains[0] == Domain("method.name", "choice", ("none", METHOD))
+    trials = [with_settings(base, settings) for settings in draw(found, base, trials=8)]
     assert {trial.method.name for trial in trials} == {"none", METHOD}
     assert len({config_to_yaml(trial) for trial in trials}) == 8
     space.write_text("method.name: {choice: ['mistaken:Nothing']}")

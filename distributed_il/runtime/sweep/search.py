@@ -21,8 +21,9 @@ from distributed_il.runtime.capacity import worker_resources
 from distributed_il.runtime.environment import environment
 from distributed_il.runtime.launch import with_absolute_paths
 from distributed_il.runtime.preflight import check_cluster, check_run
+from distributed_il.runtime.sweep.draw import draw, with_settings
 from distributed_il.runtime.sweep.outcome import Trial, best_of, read_trial
-from distributed_il.runtime.sweep.space import Domain, Settings, SweepConfig, draw, read_space, with_settings
+from distributed_il.runtime.sweep.space import Settings, Space, SweepConfig, read_space
 from distributed_il.runtime.sweep.sweep_page import render_sweep
 from distributed_il.runtime.sweep.trial import FAILED, LOSS, ROUND, finish_run, run_trial
 
@@ -134,9 +135,9 @@ def _task(base: TrainConfig, function: Any) -> Any:
     return ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0.0))(function)
 
 
-def _write(run_dir: str, space: Sequence[Domain], trials: Sequence[Trial], best: Trial, result: dict[str, Any]) -> None:
+def _write(run_dir: str, space: Space, trials: Sequence[Trial], best: Trial, result: dict[str, Any]) -> None:
     facts = {
-        "space": {domain.key: {domain.kind: list(domain.values)} for domain in space},
+        "space": space.to_dict(),
         "best": best.name,
         "test": result["test"],
         "trivial": result["trivial"],

@@ -11,15 +11,15 @@ from distributed_il.core.drawing import Chart
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 from distributed_il.report.render import render, setting_text
 from distributed_il.runtime.sweep.outcome import TABLE_ENDS, Trial, trial_table
-from distributed_il.runtime.sweep.space import Domain
+from distributed_il.runtime.sweep.space import Domain, Space
 
 BEST, OTHERS = 0, 7
 """Styles of the best trial and of the others."""
 
 
-def render_sweep(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, result: Mapping[str, Any]) -> str:
+def render_sweep(space: Space, trials: Sequence[Trial], best: Trial, result: Mapping[str, Any]) -> str:
     """Renders the page; `result` is the content of the best trial's metrics.json."""
-    keys = [domain.key for domain in space]
+    keys = space.keys
     return render(
         "sweep.html",
         best=best,
@@ -27,10 +27,10 @@ def render_sweep(space: Sequence[Domain], trials: Sequence[Trial], best: Trial, 
         headings=list(METRICS.values()),
         results=metric_rows({f"trial {best.name}": result["test"], **result["trivial"]}),
         curves=_curves(trials, best),
-        setting_charts=[_by_setting(domain, trials, best) for domain in space],
+        setting_charts=[_by_setting(domain, trials, best) for domain in space.domains],
         trial_columns=["trial", *keys, *TABLE_ENDS],
         trial_rows=trial_table(trials, keys),
-        space=[[domain.key, _words(domain)] for domain in space],
+        space=[[domain.key, _words(domain)] for domain in space.domains],
     )
 
 
@@ -51,7 +51,11 @@ def _curves(trials: Sequence[Trial], best: Trial) -> Chart | None:
 
 def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart | None:
     """Draws the lowest loss of each trial over the values of one setting."""
-    known = [trial for trial in trials if domain.key in trial.settings and math.isfinite(trial.best_loss)]
+    known = [
+        trial
+        for trial in trials
+        if domain.key in trial.settings and domain.holds(trial.settings) and math.isfinite(trial.best_loss)
+    ]
     if not known:
         return None
 

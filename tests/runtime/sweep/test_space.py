@@ -12,21 +12,24 @@ import yaml
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, NoneConfig
+from distributed_il.runtime.sweep.draw import draw, with_settings
 from distributed_il.runtime.sweep.outcome import Trial, best_of, trial_table
-from distributed_il.runtime.sweep.space import Domain, draw, read_space, with_settings
+from distributed_il.runtime.sweep.space import Domain, Space, read_space
 
 BASE = TrainConfig(
     data=DataConfig(path="data"), run=RunConfig(dir="run"), method=InverseGradientConfig(dual_learning_rate=3e-5)
 )
-SPACE = (
-    Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),
-    Domain("model.backbone", "choice", ("gmf", "neumf")),
-    Domain("model.embedding_dim", "randint", (8, 64)),
+SPACE = Space(
+    (
+        Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),
+        Domain("model.backbone", "choice", ("gmf", "neumf")),
+        Domain("model.embedding_dim", "randint", (8, 64)),
+    )
 )
 
 
 def write(path: Path, content: Any) -> str:
-    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
     return str(path)
 
 
@@ -39,14 +42,62 @@ def test_a_file_becomes_domains(tmp_path: Path) -> None:
     run.batch_size: {choice: [512]}
     method.test_share: {choice: [0.1, 5e-1]}
     """
-    assert read_space(write(tmp_path / "space.yaml", text), BASE) == (
-        Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),
-        Domain("model.backbone", "choice", ("gmf", "neumf")),
-        Domain("method.dual_learning_rate", "uniform", (0.1, 1.0)),
-        Domain("run.seed", "randint", (0, 5)),
-        Domain("run.batch_size", "choice", (512,)),
-        Domain("method.test_share", "choice", (0.1, 0.5)),
+    assert read_space(write(tmp_path / "space.yaml", text), BASE) == Space(
+        (
+            Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),
+            Domain("model.backbone", "choice", ("gmf", "neumf")),
+            Domain("method.dual_learning_rate", "uniform", (0.1, 1.0)),
+            Domain("run.seed", "randint", (0, 5)),
+            Domain("run.batch_size", "choice", (512,)),
+            Domain("method.test_share", "choice", (0.1, 0.5)),
+        )
     )
+
+
+CONDITIONAL = """
+first: {method.name: none, optimizer.learning_rate: 1e-3}
+method.name: {choice: [none, ns, idl]}
+unlabelled.source:
+  - {when: {method.name: [ns, idl]}, choice: [sampled, logged]}
+method.unlabelled_weight:
+  - {when: {method.name: idl, unlabelled.source: logged}, uniform: [1, 2]}
+  - {when: {method.name: idl}, uniform: [2, 3]}
+  - {when: {method.name: ns}, uniform: [0.1, 1]}
+"""
+
+
+def test_ranges_follow_the_choices_above_them(tmp_path: Path) -> None:
+    space = read_space(write(tmp_path / "space.yaml", CONDITIONAL), BASE)
+    assert space.first == {"method.name": "none", "optimizer.learning_rate": 1e-3}
+    assert space.keys == ("method.name", "unlabelled.source", "method.unlabelled_weight")
+    assert space.domains[2].when == {"method.name": ("idl",), "unlabelled.source": ("logged",)}
+    again = write(tmp_path / "again.yaml", space.to_dict())
+    assert read_space(again, BASE) == space
+    first, *drawn = draw(space, BASE, trials=200)
+    assert first == space.first
+    assert {one["method.name"] for one in drawn} == {"none", "ns", "idl"}
+    for one in drawn:
+        match one["method.name"], one.get("unlabelled.source"):
+            case "none", source:
+                assert source is None
+                assert "method.unlabelled_weight" not in one
+            case "ns", source:
+                assert source in ("sampled", "logged")
+                assert 0.1 <= one["method.unlabelled_weight"] <= 1
+            case _, source:
+                low = 1 if source == "logged" else 2
+                assert low <= one["method.unlabelled_weight"] <= low + 1
+    # What stands beside a setting, and a trial before all others, change none of its values.
+    assert draw(Space(space.domains), BASE, trials=100) == drawn[:100]
+
+
+def test_runs_that_can_not_be_are_passed_over_and_the_others_stay_as_they_are(tmp_path: Path) -> None:
+    space = read_space(write(tmp_path / "space.yaml", CONDITIONAL), BASE)
+    everything = draw(space, BASE, trials=100)
+    some = draw(space, BASE, trials=40, possible=lambda config: config.unlabelled.source == "sampled")
+    assert some == [one for one in everything if one.get("unlabelled.source") != "logged"][:40]
+    # The first is tried in any case.
+    assert draw(space, BASE, trials=9, possible=lambda _: False) == [space.first]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +116,16 @@ def test_a_file_becomes_domains(tmp_path: Path) -> None:
         ({"optimizer.learning_rate": {"normal": [0, 1]}}, r"there is no domain 'normal'; there are choice"),
         ({"optimizer.learning_rate": {"uniform": [0, 1, 2]}}, r"uniform needs \[low, high\]"),
         ({"optimizer.learning_rate": [1, 2]}, r"needs one of choice"),
+        ({"run.seed": {"when": {"model.dtype": "float32"}, "choice": [1]}}, r"no choice that stands above it"),
+        ({"model.dtype": {"choice": ["float32"]}, "run.seed": {"when": {}, "choice": [1]}}, r"when needs settings"),
+        (
+            {"model.dtype": {"choice": ["float32"]}, "run.seed": {"when": {"model.dtype": "x"}, "choice": [1]}},
+            r"run\.seed: when model\.dtype is 'x', which is none of \['float32'\]",
+        ),
+        ({"method.name": {"when": {"model.dtype": "float32"}, "choice": ["ig"]}}, r"is drawn before all others"),
+        ({"first": {"run.max_rounds": 1}, "run.seed": {"choice": [1]}}, r"first\.run\.max_rounds: all trials share"),
+        ({"first": ["none"], "run.seed": {"choice": [1]}}, r"first needs settings with a value each"),
+        ({"run.seed": [{"when": {"a": 1}}]}, r"no choice that stands above it"),
         ({}, r"holds no settings"),
         ("a: [", r"can't be read"),
     ],
@@ -79,7 +140,7 @@ def test_the_same_seed_draws_the_same_trials_and_more_trials_begin_with_them() -
     few = draw(SPACE, BASE, trials=5)
     assert draw(SPACE, BASE, trials=50)[:5] == few
     # The values of a setting do not depend on the settings beside it.
-    assert [one["optimizer.learning_rate"] for one in draw(SPACE[:1], BASE, trials=5)] == [
+    assert [one["optimizer.learning_rate"] for one in draw(Space(SPACE.domains[:1]), BASE, trials=5)] == [
         one["optimizer.learning_rate"] for one in few
     ]
     other = TrainConfig(data=BASE.data, run=RunConfig(dir="run", seed=1))
@@ -98,17 +159,20 @@ def test_draws_fill_their_domains() -> None:
 
 
 def test_a_small_space_is_drawn_out_without_repetition() -> None:
-    space = (Domain("model.backbone", "choice", ("gmf", "neumf")), Domain("run.seed", "randint", (0, 3)))
+    space = Space((Domain("model.backbone", "choice", ("gmf", "neumf")), Domain("run.seed", "randint", (0, 3))))
     drawn = draw(space, BASE, trials=100)
     assert len(drawn) == 6
     assert len({(one["model.backbone"], one["run.seed"]) for one in drawn}) == 6
 
 
 def test_a_trial_has_the_settings_of_its_method_alone() -> None:
-    space = (
-        Domain("method.name", "choice", ("ig", "none", "ns")),
-        Domain("method.dual_learning_rate", "uniform", (1e-4, 1e-3)),
-        Domain("method.unlabelled_weight", "uniform", (0.1, 1.0)),
+    space = Space(
+        (
+            # The method is drawn first, wherever it stands.
+            Domain("method.dual_learning_rate", "uniform", (1e-4, 1e-3)),
+            Domain("method.name", "choice", ("ig", "none", "ns")),
+            Domain("method.unlabelled_weight", "uniform", (0.1, 1.0)),
+        )
     )
     drawn = {one["method.name"]: one for one in draw(space, BASE, trials=30)}
     assert set(drawn["ig"]) == {"method.name", "method.dual_learning_rate"}
