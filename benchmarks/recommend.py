@@ -68,8 +68,8 @@ def random_model(plan: Plan, backbone: str) -> ServedModel:
         backbone=tower.eval().requires_grad_(False),
         users=generator.normal(0, 0.4, (plan.users, tower.user_dim)).astype(np.float32),
         items=generator.normal(0, 0.4, (plan.items, tower.item_dim)).astype(np.float32),
-        user_trained=np.ones(plan.users, np.bool_),
-        item_trained=np.ones(plan.items, np.bool_),
+        user_known=np.ones(plan.users, np.bool_),
+        item_known=np.ones(plan.items, np.bool_),
         item_prior=np.zeros(plan.items),
         overall_prior=0.0,
     )

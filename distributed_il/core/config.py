@@ -23,9 +23,9 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The backbone: what turns a user row and an item row into a logit."""
+    """The backbone: what turns a user row and an item row into a logit, and what its rows are made of."""
 
-    backbone: str = "gmf"
+    backbone: str = "bias_mf"
     """`gmf`, `neumf`, `bias_mf`, `mlp`, `deepfm` (which takes side features), or `module:Class` of your own."""
     embedding_dim: int = 32
     """Width of one embedding."""
@@ -36,10 +36,32 @@ class ModelConfig:
     tables: Literal["replicated", "sharded"] = "replicated"
     """`replicated`: every worker holds all embedding rows; `sharded`: each row and its moments are held by one worker,
     for tables that are too large for one, and for many workers. The results are the same."""
+    factors: int | Literal["auto"] = "auto"
+    """k, the columns of the dataset's exposure factors that rows are given as w + z·A: the first so many, 0 for none.
+    `auto`: those of the run that this one goes on or starts from, if it has any; else all of them where who watched
+    what carries structure, and none where it does not or the dataset has no factors."""
+    factor_scale: float = 0.1
+    """What the factors, brought to unit deviation and clipped to ±4, are multiplied by."""
+    factor_decay: float = 1e-4
+    """λ of the coupled L2 term of the maps A alone; without it sparse logs lose by factors."""
+    row_dropout: float = 0.0
+    """Probability with which a step leaves out a row's own part w and trains on z·A alone, so that short histories are
+    served better; alike on all workers. Scores are always of whole rows. Needs factors."""
 
     def __post_init__(self) -> None:
         require_at_least("model.embedding_dim", self.embedding_dim, 1)
         require_positive("model.init_std", self.init_std)
+        if self.factors != "auto":
+            require(self.factors >= 0, f"model.factors is {self.factors}; it must be auto, 0 for none, or above")
+        require_positive("model.factor_scale", self.factor_scale)
+        require_not_negative("model.factor_decay", self.factor_decay)
+        dropout = self.row_dropout
+        require(0 <= dropout < 1, f"model.row_dropout is {dropout}; it must be at least 0 and below 1")
+        require(
+            not (dropout and self.factors == 0),
+            f"model.row_dropout is {dropout} and model.factors 0, so that nothing would be left of a dropped row; set "
+            "model.factors to auto, or model.row_dropout to 0",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,6 +216,25 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     if "method" in values:
         sections["method"] = _build(method_class(values["method"].get("name", "ig")), "method", values["method"])
     return TrainConfig(**sections)
+
+
+SAVED_BEFORE: dict[str, dict[str, Any]] = {"model": {"factors": 0}}
+"""What a saved configuration means by leaving a setting out, where that is not today's default."""
+
+
+def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a configuration that a run has saved, perhaps by an earlier version, with the settings that it lacks.
+
+    The method is left as it is.
+
+    Args:
+        saved: What `config_to_dict` made of it then.
+    """
+    found = dict(saved)
+    for section in SECTIONS.keys() & saved.keys():
+        defaults = {one.name: one.default for one in dataclasses.fields(SECTIONS[section])}
+        found[section] = {**defaults, **SAVED_BEFORE.get(section, {}), **saved[section]}
+    return found
 
 
 def _build(cls: type[Any], section: str, values: Mapping[str, Any]) -> Any:

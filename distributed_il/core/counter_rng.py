@@ -31,6 +31,8 @@ EXPOSURE_START = 10
 """Stream of the columns that the decomposition of the exposures starts with."""
 EXPOSURE_DEAL = 11
 """Stream that deals items anew over all exposures."""
+ROW_DROPOUT = 12
+"""Stream that drops the rows' own parts."""
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15

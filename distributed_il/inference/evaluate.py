@@ -31,6 +31,7 @@ def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | No
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
         features=features_for(run.config.model, run.dataset),
+        factors=run.factors(),
     )
     run.store.restore(run.manifest, learner)
     learner.materialize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,15 @@ from distributed_il.data.features import Features
 from distributed_il.evaluation.baselines import item_mean
 from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.backbones import Backbone, load_backbone
+from distributed_il.models.embedding.factored import MAPS, RowFactors
 from distributed_il.training.checkpoint import Name
 from distributed_il.training.checkpoint_shards import SavedTable, TableName, file_name, read_tensors, read_weights
 from distributed_il.training.side_features import features_for
 
 FALLBACKS = ("model", "item_mean", "overall_mean")
-"""What a pair's score comes from: the model, where user and item have labelled training rows; as fallback the smoothed
-share of positives of the item, where it has such rows, or that of all rows."""
+"""What a pair's score comes from: the model, where it knows user and item; as fallback the smoothed share of positives
+of the item, where the model knows it, or that of all rows. A model knows who has labelled training rows, and with
+exposure factors whoever has any exposure."""
 MODEL, ITEM_MEAN, OVERALL_MEAN = range(len(FALLBACKS))
 CHUNK_PAIRS = 16_384
 """Pairs that are scored together."""
@@ -35,8 +38,8 @@ class ServedModel:
     backbone: Backbone  # the tower
     users: NDArray[Any]  # [num_users, user_dim]
     items: NDArray[Any]  # [num_items, item_dim]
-    user_trained: NDArray[np.bool_]  # bool [num_users], whether a user has a labelled training row
-    item_trained: NDArray[np.bool_]  # bool [num_items], likewise
+    user_known: NDArray[np.bool_]  # bool [num_users], whether the model knows a user
+    item_known: NDArray[np.bool_]  # bool [num_items], likewise
     item_prior: NDArray[np.float64]  # logit of each item's mean, float64 [num_items]
     overall_prior: float  # logit of the mean over all training rows
     # side features of users [num_users, columns] and of items [num_items, columns], where the tower is given such
@@ -45,7 +48,7 @@ class ServedModel:
     @property
     def nbytes(self) -> int:
         """Returns the bytes of all arrays."""
-        arrays = (self.users, self.items, self.user_trained, self.item_trained, self.item_prior, *self.codes)
+        arrays = (self.users, self.items, self.user_known, self.item_known, self.item_prior, *self.codes)
         return sum(array.nbytes for array in arrays)
 
     def score(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int8]]:
@@ -71,12 +74,12 @@ class ServedModel:
         return self.backbone(_rows(self.users, user_ids), _rows(self.items, item_ids), *codes)
 
     def knows_users(self, user_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Returns whether users have a labelled training row; those with id −1 have none."""
-        return (user_ids >= 0) & self.user_trained[user_ids]
+        """Returns whether the model knows users; it knows none of id −1."""
+        return (user_ids >= 0) & self.user_known[user_ids]
 
     def fallbacks(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> NDArray[np.int8]:
         """Returns what the scores of pairs come from: places in `FALLBACKS`, int8 [B]."""
-        known_item = (item_ids >= 0) & self.item_trained[item_ids]
+        known_item = (item_ids >= 0) & self.item_known[item_ids]
         by_known = np.where(self.knows_users(user_ids), MODEL, ITEM_MEAN)
         return np.where(known_item, by_known, OVERALL_MEAN).astype(np.int8)
 
@@ -95,13 +98,20 @@ def load_served_model(run_dir: str, checkpoint: Name, data: str | None) -> tuple
     run = open_run(run_dir, checkpoint, data)
     activity = run.dataset.activity()
     features = features_for(run.config.model, run.dataset)
-    backbone = _tower(run, features)
+    state = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")
+    backbone = _backbone(run, features, state)
+    users = _table(run, "users", run.dataset.num_users, backbone.user_dim)
+    items = _table(run, "items", run.dataset.num_items, backbone.item_dim)
+    user_known, item_known = activity.user_rows > 0, activity.item_rows > 0
+    if (factors := run.factors()) is not None:
+        user_known |= _add_factors(users, factors.users, state[MAPS[0]])
+        item_known |= _add_factors(items, factors.items, state[MAPS[1]])
     model = ServedModel(
         backbone=backbone,
-        users=_table(run, "users", run.dataset.num_users, backbone.user_dim),
-        items=_table(run, "items", run.dataset.num_items, backbone.item_dim),
-        user_trained=activity.user_rows > 0,
-        item_trained=activity.item_rows > 0,
+        users=users.numpy(),
+        items=items.numpy(),
+        user_known=user_known,
+        item_known=item_known,
         item_prior=_logits(item_mean(activity.item_rows, activity.item_positives)),
         overall_prior=float(_logits(activity.item_positives.sum() / activity.item_rows.sum())),
         codes=() if features is None else (features.users.numpy(), features.items.numpy()),
@@ -114,16 +124,28 @@ def _logits(means: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(means) - np.log1p(-means)
 
 
-def _tower(run: TrainedRun, features: Features | None) -> Backbone:
+def _backbone(run: TrainedRun, features: Features | None, state: Mapping[str, Tensor]) -> Backbone:
     backbone = load_backbone(run.config.model, seed=0, features=features)
-    state = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")
     named = {name.removesuffix("#buffer"): tensor for name, tensor in state.items()}
-    backbone.load_state_dict({name: tensor for name, tensor in named.items() if "#" not in name})
+    # Beside its weights lie their moments and those of extras, which are not the backbone's.
+    own = backbone.state_dict().keys()
+    backbone.load_state_dict({name: tensor for name, tensor in named.items() if name in own})
     return backbone.eval().requires_grad_(False)
 
 
-def _table(run: TrainedRun, name: TableName, rows: int, dim: int) -> NDArray[Any]:
+def _table(run: TrainedRun, name: TableName, rows: int, dim: int) -> Tensor:
     weights = torch.empty((rows, dim), dtype=getattr(torch, run.config.model.dtype))
     saved = SavedTable.of(run.filesystem, run.manifest, name)
     read_weights(saved, weights, step=run.manifest["step"], optimizer=run.config.optimizer)
-    return weights.numpy()
+    return weights
+
+
+def _add_factors(table: Tensor, factors: RowFactors, weights: Tensor) -> NDArray[np.bool_]:
+    """Makes rows w + z·A out of w, in place; returns whether each has a factor other than 0, and so an exposure."""
+    exposed = np.empty(len(table), dtype=np.bool_)
+    for ids in torch.arange(len(table)).split(CHUNK_PAIRS):
+        z = factors.of(ids)
+        rows = slice(int(ids[0]), int(ids[-1]) + 1)
+        table[rows].addmm_(z, weights)
+        exposed[rows] = z.any(dim=1).numpy()
+    return exposed

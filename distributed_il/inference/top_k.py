@@ -46,8 +46,8 @@ def top_items(model: ServedModel, user_ids: NDArray[np.int64], *, top: int, seen
         item_rows = torch.from_numpy(model.items[block].copy())
         logits = model.backbone.all_pairs(user_rows, item_rows, *user_codes, *item_codes)
         logits[strangers] = torch.from_numpy(model.item_prior[block]).to(logits.dtype)
-        if not model.item_trained[block].all():
-            logits[:, torch.from_numpy(~model.item_trained[block])] = model.overall_prior
+        if not model.item_known[block].all():
+            logits[:, torch.from_numpy(~model.item_known[block])] = model.overall_prior
         logits[left_out.between(start, start + logits.shape[1])] = -torch.inf
         best = _merged(best, logits, start, top)
     return best

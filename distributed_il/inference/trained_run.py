@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.fs as pafs
+import torch
 
-from distributed_il.core.config import TrainConfig, config_from_dict
+from distributed_il.core.config import TrainConfig, completed, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, filesystem
+from distributed_il.models.embedding.factored import Factors
 from distributed_il.training.checkpoint import CheckpointStore, Name
+from distributed_il.training.exposure_factors import factors_for, factors_named_by
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -26,6 +29,15 @@ class TrainedRun:
     manifest: Mapping[str, Any]  # of the checkpoint; `place` is its directory
     config: TrainConfig  # of the run, but for its method, which is the default one
     dataset: Dataset  # what it was trained on
+
+    def factors(self) -> Factors | None:
+        """Returns the exposure factors that the model was trained with; None where it took none.
+
+        Raises:
+            UserError: A file of them is missing or damaged.
+        """
+        named = factors_named_by(self.manifest)
+        return factors_for(self.config.model, self.dataset, named, device=torch.device("cpu"))
 
     def identity(self) -> dict[str, str]:
         """Returns what tells this checkpoint from any other, those of the same directory among them."""
@@ -48,7 +60,8 @@ def open_run(run_dir: str, checkpoint: Name, data: str | None) -> TrainedRun:
     if manifest is None:
         raise UserError(f"{run_dir} holds no checkpoint named {checkpoint}; give the run.dir of a run that was trained")
     # Without the method: what uses a model does not need the code that trained it.
-    config = config_from_dict({name: section for name, section in manifest["config"].items() if name != "method"})
+    saved = completed(manifest["config"])
+    config = config_from_dict({name: section for name, section in saved.items() if name != "method"})
     dataset = Dataset.open(data or config.data.path)
     if dataset.fingerprint != manifest["dataset"]:
         raise UserError(

@@ -14,7 +14,7 @@ from distributed_il.data.features import Features
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.backbones import load_backbone
 from distributed_il.models.embedding.embedding_store import EmbeddingStore, GatheredBatch, Gradients
-from distributed_il.models.embedding.factored import MAPS, FactoredStore, Factors
+from distributed_il.models.embedding.factored import MAPS, FactoredStore, Factors, RowDropout
 from distributed_il.models.embedding.replicated import ReplicatedStore
 from distributed_il.models.embedding.sharded import ShardedStore
 from distributed_il.models.embedding.table import EmbeddingTable
@@ -37,6 +37,7 @@ class Learner:
         embeddings: The embedding rows of all ranks.
         tower: The backbone with its parameters, the same on every rank.
         features: Side features that the backbone is given; None where it takes or gets none.
+        drops_rows: Whether a step leaves out some rows' own parts.
         step: Optimiser steps taken so far.
     """
 
@@ -81,7 +82,9 @@ class Learner:
         )
         if factors is not None:
             maps = self.tower.extra(MAPS[0]), self.tower.extra(MAPS[1])
-            self.embeddings = FactoredStore(self.embeddings, factors, maps)
+            dropout = RowDropout(model.row_dropout, seed) if model.row_dropout else None
+            self.embeddings = FactoredStore(self.embeddings, factors, maps, dropout)
+        self.drops_rows = factors is not None and model.row_dropout > 0
         self.step = 0
 
     @property

@@ -20,6 +20,7 @@ from distributed_il.data.lanes import worker_counts
 from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.exposure_factors import resolve_factors
 from distributed_il.training.resume import check_same_run
 from distributed_il.training.warm_start import check_warm_start, find_warm_start
 
@@ -35,8 +36,8 @@ def check_run(config: TrainConfig) -> Dataset:
 
     Raises:
         UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
-            fit its lanes, `run.dir` is somebody else's or can't be written, its checkpoint belongs to another run, or
-            what `run.start_from` names does not fit.
+            fit its lanes, it lacks the exposure factors that are asked for, `run.dir` is somebody else's or can't be
+            written, its checkpoint belongs to another run, or what `run.start_from` names does not fit.
     """
     find_backbone(config.model)
     make_method(config.method)
@@ -45,10 +46,13 @@ def check_run(config: TrainConfig) -> Dataset:
     _check_min_workers(config.run, dataset)
     _check_run_dir(config)
     manifest = CheckpointStore(config.run.dir).manifest("last")
+    warm = manifest is None and config.run.start_from is not None
+    origin = find_warm_start(config.run.start_from)[1] if warm else None
+    config = resolve_factors(config, dataset, resumed=manifest, origin=origin)
     if manifest is not None:
         check_same_run(config, dataset, manifest)
-    elif config.run.start_from is not None:
-        check_warm_start(config, dataset, find_warm_start(config.run.start_from)[1])
+    elif origin is not None:
+        check_warm_start(config, dataset, origin)
     with _probe(config.run.dir):
         pass
     return dataset

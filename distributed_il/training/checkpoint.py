@@ -176,6 +176,8 @@ class CheckpointStore:
         learner.step = manifest["step"]
         tower = read_tensors(self._fs, f"{manifest['place']}/{file_name('tower')}")
         for name, tensor in learner.tower.state().items():
+            if rows_there != (None, None) and name not in tower:
+                continue  # an extra that the other run had no use for
             saved = tower[name]
             # A parameter with a row for each value of a side feature may have grown by some.
             (tensor if tensor.shape == saved.shape else tensor[: len(saved)]).copy_(saved)

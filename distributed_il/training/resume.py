@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from distributed_il.core.config import TrainConfig, config_to_dict, flat
+from distributed_il.core.config import TrainConfig, completed, config_to_dict, flat
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 from distributed_il.training.side_features import about_features
@@ -77,7 +77,7 @@ def changed_settings(config: TrainConfig, manifest: Mapping[str, Any]) -> dict[s
     Each has its values there and here; None where one is missing. A setting of the method that came after the
     checkpoint had its default there, which does what was done before there was the setting.
     """
-    now, was = flat(config_to_dict(config)), flat(manifest["config"])
+    now, was = flat(config_to_dict(config)), flat(completed(manifest["config"]))
     if was.get("method.name") == config.method.name:
         fields = [field for field in dataclasses.fields(config.method) if field.default is not dataclasses.MISSING]
         was = {f"method.{field.name}": field.default for field in fields} | was

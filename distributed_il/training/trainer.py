@@ -23,13 +23,19 @@ from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore, Name, SavedState
 from distributed_il.training.consistency import check_agreement, check_replicas
+from distributed_il.training.exposure_factors import (
+    about_factors,
+    factors_for,
+    factors_named_by,
+    resolve_factors,
+)
 from distributed_il.training.resume import about_run, check_same_run
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
 from distributed_il.training.run_state import CheckpointSchedule, Leaving, RankRequests, RunState, Stopped
 from distributed_il.training.side_features import features_for
 from distributed_il.training.telemetry import Telemetry
-from distributed_il.training.warm_start import start_warm
+from distributed_il.training.warm_start import find_warm_start, start_warm
 
 PREFETCHED_WINDOWS = 1
 """Besides the one that is being made."""
@@ -56,6 +62,11 @@ class Trainer:
         Raises:
             UserError: A checkpoint belongs to other data or settings, or is damaged.
         """
+        self.store = CheckpointStore(config.run.dir)
+        last, origin = self.store.manifest("last"), None
+        if last is None and config.run.start_from is not None:
+            origin = find_warm_start(config.run.start_from)[1]
+        config = resolve_factors(config, dataset, resumed=last, origin=origin, note=hooks.on_note)
         self.config, self.dataset, self.collectives, self.hooks = config, dataset, collectives, hooks
         rank, world = collectives.rank, collectives.world_size
         self.method = make_method(config.method)
@@ -68,6 +79,7 @@ class Trainer:
             collectives=collectives,
             device=device,
             features=features_for(config.model, dataset),
+            factors=factors_for(config.model, dataset, factors_named_by(last), device=device),
         )
         self.executor = StepExecutor(self.learner)
         if config.run.compile:
@@ -85,12 +97,19 @@ class Trainer:
             name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
         }
         self.telemetry = Telemetry(config, self.learner, collectives, hooks)
-        self.store, self.checkpoint_schedule = CheckpointStore(config.run.dir), CheckpointSchedule(config.run)
+        self.checkpoint_schedule = CheckpointSchedule(config.run)
         self.state = RunState()
-        self._fingerprint = json.dumps(config_to_dict(config), sort_keys=True)
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._resumed, self._start = self._resume()
-        self._about = about_run(config, dataset, self._start) if rank == 0 else {}
+        about_them, self._basis = about_factors(config.model, dataset, factors_named_by(last))
+        self._fingerprints = {
+            "configuration": json.dumps(config_to_dict(config), sort_keys=True),
+            "dataset": dataset.fingerprint,
+            "exposure factors": json.dumps(about_them, sort_keys=True),
+        }
+        self._about = {}
+        if rank == 0:
+            self._about = about_run(config, dataset, self._start) | ({"factors": about_them} if about_them else {})
 
     def run(self) -> dict[str, Any]:
         """Trains until the stop rule, then tests the best round; returns what metrics.json holds, on rank 0.
@@ -169,8 +188,7 @@ class Trainer:
         state = self.state
         position = {"round": state.round, "pass": state.phase, "step of the pass": state.step}
         sizes = {"optimiser step": self.learner.step, "number of steps": schedule.steps, "rows": schedule.total}
-        fingerprints = {"configuration": self._fingerprint, "dataset": self.dataset.fingerprint}
-        check_agreement(self.collectives, {**fingerprints, **position, **sizes}, self.learner.device)
+        check_agreement(self.collectives, {**self._fingerprints, **position, **sizes}, self.learner.device)
 
     def _reading(self, round: int, phase: int, step: int) -> Prefetcher[list[Batch]]:
         """Begins to make the windows of a pass from one of its steps on."""
@@ -252,7 +270,7 @@ class Trainer:
         # Before the checkpoint: what it covers will not be written again, so it must not be lost with this process.
         self.hooks.monitor.flush()
         facts, arrays = self.telemetry.state()
-        saved = SavedState({"course": self.state.to_dict(), "telemetry": facts}, arrays)
+        saved = SavedState({"course": self.state.to_dict(), "telemetry": facts}, arrays | self._basis)
         self.store.save(self.learner, saved, round=self.state.round, about=self._about, names=names)
         self.checkpoint_schedule.saved()
 

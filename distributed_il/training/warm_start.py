@@ -10,11 +10,14 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, Entity
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.exposure_factors import check_grown_factors
 from distributed_il.training.resume import changed_settings
 from distributed_il.training.side_features import check_grown_features
 
-FREE_IN_MODEL = {"model.tables", "model.init_std"}
+FREE_IN_MODEL = {"model.tables", "model.init_std", "model.factor_decay", "model.row_dropout"}
 """Settings of the model that do not decide what its weights mean."""
+_OF_FACTORS = {"model.factors", "model.factor_scale"}
+"""Settings that a model trained without exposure factors leaves open: its maps start at 0."""
 _CHECKPOINTS = "/checkpoints/"
 
 
@@ -43,12 +46,13 @@ def check_warm_start(config: TrainConfig, dataset: Dataset, manifest: Mapping[st
 
     Raises:
         UserError: The model is built otherwise, or the dataset does not begin with the ids that it was trained on, or
-            has other side features where the model takes such.
+            has other side features or exposure factors of another basis where the model takes such.
     """
+    free = FREE_IN_MODEL if manifest.get("factors") else FREE_IN_MODEL | _OF_FACTORS
     different = [
         f"{key} (there {there}, here {here})"
         for key, (there, here) in changed_settings(config, manifest).items()
-        if key.startswith("model.") and key not in FREE_IN_MODEL
+        if key.startswith("model.") and key not in free
     ]
     if different:
         raise UserError(
@@ -59,6 +63,7 @@ def check_warm_start(config: TrainConfig, dataset: Dataset, manifest: Mapping[st
         _check_grown(dataset, manifest, "users", manifest["num_users"], dataset.num_users)
         _check_grown(dataset, manifest, "items", manifest["num_items"], dataset.num_items)
         check_grown_features(config.model, dataset, manifest)
+    check_grown_factors(config.model, dataset, manifest)
 
 
 def start_warm(path: str, config: TrainConfig, dataset: Dataset, learner: Learner) -> dict[str, Any]:
@@ -66,8 +71,9 @@ def start_warm(path: str, config: TrainConfig, dataset: Dataset, learner: Learne
 
     Old ids keep their rows with both Adam moments, as the tower does, so the count of steps goes on too: moments and
     the correction of their bias belong together. Rows of new ids stay as the learner has drawn them, with moments of 0,
-    like those of an id that the old run had never met; so do the tower's rows of new values of side features. Returns
-    what the run began from, for its checkpoints and metrics.json.
+    like those of an id that the old run had never met; so do the tower's rows of new values of side features, and the
+    maps of exposure factors where the old run had none. Returns what the run began from, for its checkpoints and
+    metrics.json.
 
     Raises:
         UserError: There is no such checkpoint, it is damaged, or does not fit.

@@ -27,8 +27,8 @@ def make_model(rng: np.random.Generator, items: int, backbone: str = "backbones:
         backbone=tower,
         users=rng.integers(-2, 3, (USERS, tower.user_dim)).astype(np.float32),
         items=rng.integers(-2, 3, (items, tower.item_dim)).astype(np.float32),
-        user_trained=rng.random(USERS) < 0.8,
-        item_trained=rng.random(items) < 0.8,
+        user_known=rng.random(USERS) < 0.8,
+        item_known=rng.random(items) < 0.8,
         item_prior=rng.integers(-2, 3, items).astype(np.float64),
         overall_prior=0.5,
     )

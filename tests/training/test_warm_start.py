@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_refused_before_the_run(old: TrainConfig, grown: Da
     strings = pa.array([str(number) for number in range(USERS + NEW_USERS)])
     refused("its first 30 users are not known to be those", make(tmp_path / "c", 35, 40, strings))
     refused("has 29 users, fewer than the 30 of checkpoint", make(tmp_path / "d", 29, 60))
-    refused(r"model\.backbone \(there gmf, here neumf\)", grown, backbone="neumf")
+    refused(r"model\.backbone \(there bias_mf, here neumf\)", grown, backbone="neumf")
     refused(r"model\.embedding_dim \(there 4, here 8\)", grown, embedding_dim=8)
     refused("holds no checkpoint named best", grown, start=str(tmp_path / "nothing"))
     refused("can't be read", grown, start=f"{old.run.dir}/checkpoints/000009-00000009")

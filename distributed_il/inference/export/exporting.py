@@ -100,8 +100,8 @@ def _torch_logits(program: ExportedProgram) -> LogitsOf:
 
 
 def _write_vocabularies(place: Path, model: ServedModel, run: TrainedRun) -> None:
-    users = {"external_id": run.dataset.vocabulary("users"), "trained": pa.array(model.user_trained)}
-    items = {"external_id": run.dataset.vocabulary("items"), "trained": pa.array(model.item_trained)}
+    users = {"external_id": run.dataset.vocabulary("users"), "trained": pa.array(model.user_known)}
+    items = {"external_id": run.dataset.vocabulary("items"), "trained": pa.array(model.item_known)}
     items["mean"] = pa.array(1 / (1 + np.exp(-model.item_prior)))
     pq.write_table(pa.table(users), place / "users.parquet")
     pq.write_table(pa.table(items), place / "items.parquet")
@@ -112,8 +112,8 @@ def _write_arrays(path: Path, model: ServedModel, run: TrainedRun) -> None:
         "backbone": run.config.model.backbone,
         "users": model.users,
         "items": model.items,
-        "user_trained": model.user_trained,
-        "item_trained": model.item_trained,
+        "user_trained": model.user_known,
+        "item_trained": model.item_known,
         "item_prior": model.item_prior,
         "overall_prior": model.overall_prior,
         "user_ids": _ids(run.dataset.vocabulary("users")),

@@ -60,14 +60,15 @@ class StepExecutor:
 
         One process has whole steps compiled, and on a GPU replays full batches as CUDA graphs. With several, each
         passes its own rows through compiled functions and the exchanges stay between them; what follows an exchange is
-        not compiled, so that all ranks hold the same bits even where one of them could not compile.
+        not compiled, so that all ranks hold the same bits even where one of them could not compile. A process that
+        drops rows does as several do: the hashes that decide come between.
 
         Args:
             warn: Told why compilation failed, if it does; the step then goes on without it.
             batch_size: Labelled rows of a full batch of one rank.
         """
         learner = self.learner
-        if learner.collectives.world_size > 1:
+        if learner.collectives.world_size > 1 or learner.drops_rows:
             self.passes = CompiledPasses(warn)
             # DDP does not know gradients that a compiled function asks for; the tower's are exchanged instead.
             self._ddp = None

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from distributed_il.core.counter_rng import ROW_DROPOUT, hash_u64
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.embedding.embedding_store import EmbeddingStore, GatheredBatch, Gradients
 from distributed_il.models.embedding.table import GatheredRows
@@ -57,16 +59,46 @@ class Factors(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RowDropout:
+    """Leaves out rows' own parts w in training, by a hash of (seed, step, table, row) and nothing else.
+
+    So a row is left out for all candidates of a step, for its labelled and its unlabelled pairs, and on all ranks, or
+    for none. What is kept is not scaled up (as in DropoutNet, Volkovs et al., NeurIPS 2017, for cold ids).
+
+    Attributes:
+        rate: Probability of being left out, in [0, 1).
+        seed: Seed of the run.
+    """
+
+    rate: float
+    seed: int
+
+    def kept(self, table: int, ids: Tensor, step: int) -> Tensor:
+        """Returns whether rows are kept, bool [U, 1].
+
+        Args:
+            table: 0 for users, 1 for items.
+            ids: Row numbers, int64 [U].
+            step: Optimiser steps taken so far.
+        """
+        hashes = hash_u64(self.seed, ROW_DROPOUT, step, table, ids.cpu().numpy())
+        kept = hashes >= np.uint64(min(int(self.rate * 2.0**64), 2**64 - 1))
+        return torch.from_numpy(kept).to(ids.device).unsqueeze(1)
+
+
+@dataclass(frozen=True, slots=True)
 class FactoredBatch(GatheredBatch):
     """Rows whose leaves are w + z·A, and whose δ, in an inverse step, is δ_w + z·δ_A: no row of the batch stays.
 
     Attributes:
         own: The rows w, as the store beneath gathered them.
         factors: z of users and items, [U, k] each.
+        kept: Whether rows' own parts take part, bool [U, 1] each; None where all do.
     """
 
     own: GatheredBatch
     factors: tuple[Tensor, Tensor]
+    kept: tuple[Tensor, Tensor] | None
 
     def apply_delta(self, sign: float) -> None:
         GatheredBatch.apply_delta(self, sign)
@@ -82,27 +114,35 @@ class FactoredStore:
         factors: Of users and of items.
     """
 
-    def __init__(self, store: EmbeddingStore, factors: Factors, maps: tuple[Tensor, Tensor]) -> None:
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        factors: Factors,
+        maps: tuple[Tensor, Tensor],
+        dropout: RowDropout | None = None,
+    ) -> None:
         """Wraps a store.
 
         Args:
             store: Holds w.
             factors: Of users and of items.
             maps: A of users and of items, [k, width] each; views of the tower's weights.
+            dropout: Leaves out rows' own parts; None for none.
         """
         self._store, self.factors, self._maps = store, (factors.users, factors.items), maps
+        self._dropout = dropout
         self.users, self.items = store.users, store.items
 
     def prefetch_routes(self, plans: Sequence[IndexPlan]) -> None:
         self._store.prefetch_routes(plans)
 
     def gather(self, plan: IndexPlan, *, step: int, whole: bool) -> GatheredBatch:
-        return self._with_factors(self._store.gather(plan, step=step, whole=whole), None)
+        return self._with_factors(self._store.gather(plan, step=step, whole=whole), step)
 
     def gather_with_delta(self, plan: IndexPlan, delta: Gradients, *, step: int) -> GatheredBatch:
         own = self._store.gather_with_delta(plan, delta, step=step)
         sizes = [part.numel() for part in self._maps]
-        return self._with_factors(own, delta.tower[-sum(sizes) :].split(sizes))
+        return self._with_factors(own, step, delta.tower[-sum(sizes) :].split(sizes))
 
     def reduce(
         self, gathered: GatheredBatch, rows: tuple[Tensor, Tensor], tower: Tensor | None, *, capacity: int
@@ -110,6 +150,8 @@ class FactoredStore:
         assert isinstance(gathered, FactoredBatch)
         maps = [(z.T @ gradient).reshape(-1) for z, gradient in zip(gathered.factors, rows, strict=True)]
         dense = torch.cat(maps if tower is None else [tower, *maps])
+        if gathered.kept is not None:
+            rows = rows[0] * gathered.kept[0], rows[1] * gathered.kept[1]
         return self._store.reduce(gathered.own, rows, dense, capacity=capacity)
 
     def apply_delta(self, delta: Gradients, sign: float, *, step: int, gathered: GatheredBatch) -> None:
@@ -125,16 +167,21 @@ class FactoredStore:
         of_users, of_items = (side.of(ids) for side, ids in zip(self.factors, (user_ids, item_ids), strict=True))
         return users + of_users @ self._maps[0], items + of_items @ self._maps[1]
 
-    def _with_factors(self, own: GatheredBatch, map_deltas: Sequence[Tensor] | None) -> FactoredBatch:
+    def _with_factors(self, own: GatheredBatch, step: int, map_deltas: Sequence[Tensor] | None = None) -> FactoredBatch:
+        kept = None
+        if self._dropout is not None:
+            users, items = own.users.plan.ids, own.items.plan.ids
+            kept = self._dropout.kept(0, users, step), self._dropout.kept(1, items, step)
         sides: list[GatheredRows] = []
         factors: list[Tensor] = []
         for k, (rows, side, weights) in enumerate(zip((own.users, own.items), self.factors, self._maps, strict=True)):
-            z = side.of(rows.plan.ids)
-            weight = torch.addmm(rows.weight.detach(), z, weights).requires_grad_()
-            delta = None
+            z, part, delta = side.of(rows.plan.ids), rows.weight.detach(), rows.delta
+            if kept is not None:
+                part, delta = part * kept[k], None if delta is None else delta * kept[k]
             if map_deltas is not None:
-                assert rows.delta is not None
-                delta = torch.addmm(rows.delta, z, map_deltas[k].view_as(weights))
+                assert delta is not None
+                delta = torch.addmm(delta, z, map_deltas[k].view_as(weights))
+            weight = torch.addmm(part, z, weights).requires_grad_()
             sides.append(GatheredRows(rows.plan, weight, delta=delta))
             factors.append(z)
-        return FactoredBatch(sides[0], sides[1], own, (factors[0], factors[1]))
+        return FactoredBatch(sides[0], sides[1], own, (factors[0], factors[1]), kept)
