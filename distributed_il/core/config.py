@@ -232,7 +232,8 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(saved)
     for section in SECTIONS.keys() & saved.keys():
-        defaults = {one.name: one.default for one in dataclasses.fields(SECTIONS[section])}
+        fields = dataclasses.fields(SECTIONS[section])
+        defaults = {one.name: one.default for one in fields if one.default is not dataclasses.MISSING}
         found[section] = {**defaults, **SAVED_BEFORE.get(section, {}), **saved[section]}
     return found
 

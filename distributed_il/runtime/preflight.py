@@ -46,8 +46,8 @@ def check_run(config: TrainConfig) -> Dataset:
     _check_min_workers(config.run, dataset)
     _check_run_dir(config)
     manifest = CheckpointStore(config.run.dir).manifest("last")
-    warm = manifest is None and config.run.start_from is not None
-    origin = find_warm_start(config.run.start_from)[1] if warm else None
+    start_from = config.run.start_from if manifest is None else None
+    origin = None if start_from is None else find_warm_start(start_from)[1]
     config = resolve_factors(config, dataset, resumed=manifest, origin=origin)
     if manifest is not None:
         check_same_run(config, dataset, manifest)
