@@ -13,8 +13,8 @@ from distributed_il.runtime.sweep.space import SweepConfig
 
 ABOUT = (
     "Tries settings of a run on Ray Tune, drawn from the ranges in a file, each trial on one worker; those that fall "
-    "behind are stopped early. The best one by validation log loss is tested. All other settings are those of `train`; "
-    "run.dir is the sweep's directory, which has a run directory for each trial."
+    "behind are stopped early. The best one by validation log loss is tested, beside the one that the file puts first. "
+    "All other settings are those of `train`; run.dir is the sweep's directory, with a run directory for each trial."
 )
 
 
@@ -42,12 +42,15 @@ def run(argv: Sequence[str]) -> None:
     find_own_code()
     from distributed_il.runtime.sweep.outcome import TABLE_ENDS, trial_table
     from distributed_il.runtime.sweep.search import run_sweep
+    from distributed_il.runtime.sweep.verdict import verdict
 
-    trials, best, result = run_sweep(config, base)
+    outcome = run_sweep(config, base)
+    trials, best = outcome.trials, outcome.best
     keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))
     print(_aligned([["trial", *keys, *TABLE_ENDS], *trial_table(trials, keys)]))
     print()
-    print(metric_table("test", {f"trial {best.name}": result["test"], **result["trivial"]}))
+    print(metric_table("test", outcome.tested))
+    print(f"\n{verdict(outcome)}")
     print(f"\nBest run: {best.config.run.dir} (metrics.json, config.yaml, checkpoints)")
     print(f"Page:     {base.run.dir}/sweep.html")
 

@@ -23,6 +23,8 @@ ABOUT = (
 )
 NAMES = {"method": f"Which method: {', '.join(METHODS)}, or module:Class of your own."}
 _DEFAULT_METHOD = "ig"
+CHOOSE_SPACE = "jobs/choose_space.yaml"
+"""The search space that compares the methods."""
 
 
 def run(argv: Sequence[str]) -> None:
@@ -39,6 +41,14 @@ def run(argv: Sequence[str]) -> None:
     print(metric_table("test", {f"{config.model.backbone} {config.method.name}": result["test"], **result["trivial"]}))
     print(f"\nRun:         {config.run.dir} (metrics.json, config.yaml, checkpoints)")
     print(f"TensorBoard: {_tensorboard()} --logdir {shlex.quote(f'{config.run.dir}/tensorboard')}")
+    print(f"What pays:   {_choosing(config)}")
+
+
+def _choosing(config: TrainConfig) -> str:
+    """Returns the command that finds out which method pays on the same data."""
+    run_dir = f"{config.run.dir.rstrip('/')}-choice"
+    settings = {"sweep.space": CHOOSE_SPACE, "data.path": config.data.path, "run.dir": run_dir}
+    return " ".join(["distributed-il sweep", *(f"--{key}={shlex.quote(value)}" for key, value in settings.items())])
 
 
 def _tensorboard() -> str:

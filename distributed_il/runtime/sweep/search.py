@@ -6,7 +6,6 @@ from distributed_il.runtime.session import ray_session  # isort: skip  # before 
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -16,16 +15,18 @@ from ray.tune.schedulers import ASHAScheduler
 from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import read_run_file, to_json, write_run_file
-from distributed_il.data.dataset import filesystem
+from distributed_il.data.dataset import Dataset, filesystem
 from distributed_il.runtime.capacity import worker_resources
 from distributed_il.runtime.environment import environment
 from distributed_il.runtime.launch import with_absolute_paths
 from distributed_il.runtime.preflight import check_cluster, check_run
+from distributed_il.runtime.sweep.data_limits import DataLimits
 from distributed_il.runtime.sweep.draw import draw, with_settings
-from distributed_il.runtime.sweep.outcome import Trial, best_of, read_trial
+from distributed_il.runtime.sweep.outcome import Outcome, best_of, read_trial
 from distributed_il.runtime.sweep.space import Settings, Space, SweepConfig, read_space
 from distributed_il.runtime.sweep.sweep_page import render_sweep
 from distributed_il.runtime.sweep.trial import FAILED, LOSS, ROUND, finish_run, run_trial
+from distributed_il.runtime.sweep.verdict import verdict
 
 ATTEMPTS = 3
 """How often a trial whose node is lost resumes elsewhere."""
@@ -36,21 +37,22 @@ _TUNE = {
 }
 
 
-def run_sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Trial, dict[str, Any]]:
+def run_sweep(config: SweepConfig, base: TrainConfig) -> Outcome:
     """Runs a sweep to its end; the same call resumes one that was stopped, and with more trials extends it.
 
     A trial is a run with one worker and the global batch of the base, so it computes what more workers would. It lies
-    in `run.dir`/trials, a run directory like any other; `run.seed` draws the trials too.
-
-    Returns:
-        All trials, the best by validation loss, and the content of the best one's metrics.json.
+    in `run.dir`/trials, a run directory like any other; `run.seed` draws the trials too. What the data rule out is not
+    tried. A trial that the space puts first is trained to its end, like the best one, and tested beside it.
 
     Raises:
         UserError: A setting, file or resource is not as it must be, or no trial has a model.
     """
     base = with_absolute_paths(base)
     space = read_space(config.space, base)
-    drawn = draw(space, base, trials=config.trials)
+    limits = DataLimits(Dataset.open(base.data.path))
+    drawn = draw(space, base, trials=config.trials, possible=limits.allow)
+    for reason in limits.reasons:
+        _say(f"not tried: {reason}")
     if base.run.max_rounds <= config.grace_rounds:
         _say(
             f"no trial will be stopped early: run.max_rounds is {base.run.max_rounds}, the grace {config.grace_rounds}"
@@ -65,11 +67,15 @@ def run_sweep(config: SweepConfig, base: TrainConfig) -> tuple[list[Trial], Tria
         trials = [read_trial(name, settings, run) for (name, run), settings in zip(runs.items(), drawn, strict=True)]
         best = best_of(trials)
         _say(f"trial {best.name} has the lowest validation log loss, {best.best_loss:.4f}; it is measured on test")
-        result: dict[str, Any] = ray.get(_task(base, finish_run).remote(best.config))
-    best = read_trial(best.name, best.settings, best.config)  # it may have gone on to its end
-    trials = [best if trial.name == best.name else trial for trial in trials]
-    _write(base.run.dir, space, trials, best, result)
-    return trials, best, result
+        compared = space.first is not None and trials[0].best_round > 0
+        ends = {trial.name: trial.config for trial in (best, *trials[:compared])}
+        tasks = {name: _task(base, finish_run).remote(run) for name, run in ends.items()}
+        results: dict[str, dict[str, Any]] = {name: ray.get(task) for name, task in tasks.items()}
+    # Those two may have gone on to their ends.
+    trials = [read_trial(one.name, one.settings, one.config) if one.name in results else one for one in trials]
+    outcome = Outcome(trials, best_of(trials), trials[0] if compared else None, results)
+    _write(base.run.dir, space, outcome)
+    return outcome
 
 
 def _run_of(base: TrainConfig, settings: Settings, name: str) -> TrainConfig:
@@ -135,27 +141,30 @@ def _task(base: TrainConfig, function: Any) -> Any:
     return ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0.0))(function)
 
 
-def _write(run_dir: str, space: Space, trials: Sequence[Trial], best: Trial, result: dict[str, Any]) -> None:
+def _write(run_dir: str, space: Space, outcome: Outcome) -> None:
+    best = outcome.results[outcome.best.name]
     facts = {
         "space": space.to_dict(),
-        "best": best.name,
-        "test": result["test"],
-        "trivial": result["trivial"],
+        "best": outcome.best.name,
+        "verdict": verdict(outcome),
+        "test": best["test"],
+        "trivial": best["trivial"],
         "trials": [
             {
                 "name": trial.name,
                 "settings": trial.settings,
                 "valid_losses": trial.losses,
+                "valid": trial.at_best,
                 "best_round": trial.best_round,
                 "ended": trial.ended,
                 "failed": trial.failed,
                 "config": config_to_dict(trial.config),
             }
-            for trial in trials
+            for trial in outcome.trials
         ],
     }
     write_run_file(run_dir, "sweep.json", to_json(facts))
-    write_run_file(run_dir, "sweep.html", render_sweep(space, trials, best, result))
+    write_run_file(run_dir, "sweep.html", render_sweep(space, outcome))
 
 
 def _say(text: str) -> None:

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from distributed_il.core.charts import Series, line_chart, scatter_chart
 from distributed_il.core.drawing import Chart
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 from distributed_il.report.render import render, setting_text
-from distributed_il.runtime.sweep.outcome import TABLE_ENDS, Trial, trial_table
+from distributed_il.runtime.sweep.outcome import TABLE_ENDS, Outcome, Trial, trial_table
 from distributed_il.runtime.sweep.space import Domain, Space
+from distributed_il.runtime.sweep.verdict import verdict
 
 BEST, OTHERS = 0, 7
 """Styles of the best trial and of the others."""
 
 
-def render_sweep(space: Space, trials: Sequence[Trial], best: Trial, result: Mapping[str, Any]) -> str:
-    """Renders the page; `result` is the content of the best trial's metrics.json."""
-    keys = space.keys
+def render_sweep(space: Space, outcome: Outcome) -> str:
+    """Renders the page."""
+    trials, best, tested = outcome.trials, outcome.best, outcome.tested
     return render(
         "sweep.html",
         best=best,
+        verdict=verdict(outcome),
         best_settings=[[key, setting_text(value)] for key, value in best.settings.items()],
         headings=list(METRICS.values()),
-        results=metric_rows({f"trial {best.name}": result["test"], **result["trivial"]}),
+        results=metric_rows(tested),
+        models=sum(name.startswith("trial") for name in tested),
+        compared=[trial.config.run.dir for trial in (outcome.reference, best) if trial is not None],
         curves=_curves(trials, best),
         setting_charts=[_by_setting(domain, trials, best) for domain in space.domains],
-        trial_columns=["trial", *keys, *TABLE_ENDS],
-        trial_rows=trial_table(trials, keys),
+        trial_columns=["trial", *space.keys, *TABLE_ENDS],
+        trial_rows=trial_table(trials, space.keys),
         space=[[domain.key, _words(domain)] for domain in space.domains],
     )
 
@@ -74,7 +77,7 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart |
         if some
     ]
     return scatter_chart(
-        f"Lowest loss by {domain.key}",
+        f"Lowest loss by {domain.key}{_conditions(domain)}",
         groups,
         x_label=f"log₁₀ of {domain.key}" if domain.kind == "loguniform" else domain.key,
         x_names=[setting_text(value) for value in domain.values] if domain.kind == "choice" else [],
@@ -84,4 +87,10 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart |
 
 def _words(domain: Domain) -> str:
     values = [setting_text(value) for value in domain.values]
-    return f"one of {', '.join(values)}" if domain.kind == "choice" else f"{domain.kind}, {values[0]} to {values[1]}"
+    drawn = f"one of {', '.join(values)}" if domain.kind == "choice" else f"{domain.kind}, {values[0]} to {values[1]}"
+    return drawn + _conditions(domain)
+
+
+def _conditions(domain: Domain) -> str:
+    wanted = [f"{key} is {' or '.join(map(setting_text, values))}" for key, values in domain.when.items()]
+    return f" where {' and '.join(wanted)}" if wanted else ""

@@ -47,7 +47,8 @@ def states(run_dir: str) -> dict[str, int]:
 
 
 def test_the_best_by_validation_loss_is_tested_and_it_alone(swept: Any) -> None:
-    _, base, (trials, best, result) = swept
+    _, base, outcome = swept
+    trials, best, result = outcome.trials, outcome.best, outcome.results[outcome.best.name]
     assert sorted(trial.settings["optimizer.learning_rate"] for trial in trials) == RATES
     assert best.best_loss == min(trial.best_loss for trial in trials)
     assert best.settings["optimizer.learning_rate"] == 3e-2
@@ -57,7 +58,8 @@ def test_the_best_by_validation_loss_is_tested_and_it_alone(swept: Any) -> None:
 
 
 def test_a_trial_is_an_ordinary_run_of_the_same_global_batch(swept: Any, tmp_path: Path) -> None:
-    _, _, (_, best, result) = swept
+    _, _, outcome = swept
+    best, result = outcome.best, outcome.results[outcome.best.name]
     assert (best.config.run.workers, best.config.run.batch_size) == (1, 50)
     run = dataclasses.replace(best.config.run, dir=str(tmp_path / "run"))
     alone = local_trainer(dataclasses.replace(best.config, run=run)).run()
@@ -67,7 +69,8 @@ def test_a_trial_is_an_ordinary_run_of_the_same_global_batch(swept: Any, tmp_pat
 
 
 def test_trials_that_fall_behind_are_stopped_and_one_that_diverges_ends_nothing(swept: Any) -> None:
-    _, _, (trials, best, _) = swept
+    _, _, outcome = swept
+    trials, best = outcome.trials, outcome.best
     of_rate = {trial.settings["optimizer.learning_rate"]: trial for trial in trials}
     assert of_rate[1e30].ended == "failed"
     assert "diverged" in of_rate[1e30].failed
@@ -77,7 +80,8 @@ def test_trials_that_fall_behind_are_stopped_and_one_that_diverges_ends_nothing(
 
 
 def test_results_are_a_table_and_a_page(swept: Any) -> None:
-    _, base, (trials, best, result) = swept
+    _, base, outcome = swept
+    trials, best, result = outcome.trials, outcome.best, outcome.results[outcome.best.name]
     facts = json.loads((Path(base.run.dir) / "sweep.json").read_text())
     assert facts["best"] == best.name
     assert [trial["valid_losses"] for trial in facts["trials"]] == [list(trial.losses) for trial in trials]
@@ -88,16 +92,17 @@ def test_results_are_a_table_and_a_page(swept: Any) -> None:
 
 @pytest.mark.cluster  # half a minute
 def test_a_sweep_that_is_started_again_does_what_is_missing(swept: Any) -> None:
-    config, base, (trials, best, result) = swept
+    config, base, outcome = swept
+    trials, best, result = outcome.trials, outcome.best, outcome.results[outcome.best.name]
     lost = next(trial for trial in trials if trial is not best and trial.failed is None)
     before = states(base.run.dir)
     shutil.rmtree(lost.config.run.dir)
-    again, best_again, result_again = run_sweep(config, base)
+    again = run_sweep(config, base)
     after = states(base.run.dir)
-    assert best_again.name == best.name
-    assert result_again["test"] == pytest.approx(result["test"])
+    assert again.best.name == best.name
+    assert again.results[best.name]["test"] == pytest.approx(result["test"])
     assert after[best.name] == before[best.name]  # nothing of it was trained again
-    found = next(trial for trial in again if trial.name == lost.name)
+    found = next(trial for trial in again.trials if trial.name == lost.name)
     shared = min(len(found.losses), len(lost.losses))
     assert shared >= 2
     assert found.losses[:shared] == lost.losses[:shared]

@@ -1,4 +1,4 @@
-"""Search spaces: what is drawn from them, and what is refused."""
+"""Search spaces: what is drawn from them, what is refused, and what the data rule out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import yaml
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, NoneConfig
+from distributed_il.runtime.sweep.data_limits import DataLimits
 from distributed_il.runtime.sweep.draw import draw, with_settings
-from distributed_il.runtime.sweep.outcome import Trial, best_of, trial_table
 from distributed_il.runtime.sweep.space import Domain, Space, read_space
 
 BASE = TrainConfig(
@@ -185,15 +185,17 @@ def test_a_trial_has_the_settings_of_its_method_alone() -> None:
         with_settings(BASE, {"optimizer.learning_rate": -1.0})
 
 
-def test_the_best_trial_is_that_of_lowest_validation_loss() -> None:
-    def trial(name: str, losses: list[float], failed: str | None = None) -> Trial:
-        return Trial(name, {"a": 0.5}, BASE, losses, failed)
-
-    trials = [trial("0", [0.7, 0.6, 0.65]), trial("1", [0.8, 0.5]), trial("2", [], "diverged"), trial("3", [0.5])]
-    assert best_of(trials).name == "1"
-    assert [row[0] for row in trial_table(trials, ["a", "b"])] == ["1", "3", "0", "2"]
-    assert trial_table(trials, ["a", "b"])[0] == ["1", "0.5", "–", "0.5000", "2", "2", "stopped early"]
-    assert trial("", [0.7, 0.8, 0.9, 1.0]).ended == "patience"
-    assert trial("", [0.7] * 30).ended == "all rounds"
-    with pytest.raises(UserError, match="no trial of the sweep has a model: diverged"):
-        best_of(trials[2:3])
+@pytest.mark.parametrize(("unclear", "tried"), [(100, {"sampled", "logged", "both"}), (0, {"sampled"})])
+def test_what_the_data_rule_out_is_not_tried(make_dataset: Any, unclear: int, tried: set[str]) -> None:
+    limits = DataLimits(make_dataset(unclear=unclear))
+    space = Space(
+        (
+            Domain("method.name", "choice", ("none", "ns")),
+            Domain("unlabelled.source", "choice", ("sampled", "logged", "both")),
+        )
+    )
+    drawn = draw(space, BASE, trials=50, possible=limits.allow)
+    assert {one["unlabelled.source"] for one in drawn if one["method.name"] == "ns"} == tried
+    assert {one["unlabelled.source"] for one in drawn if one["method.name"] == "none"} == {"sampled", "logged", "both"}
+    refused = {"sampled", "logged", "both"} - tried
+    assert {reason.partition(",")[0] for reason in limits.reasons} == {f"unlabelled.source {one}" for one in refused}

@@ -1,0 +1,41 @@
+"""What a sweep found, in words."""
+
+from __future__ import annotations
+
+from distributed_il.evaluation.metric_columns import METRICS, metric_text
+from distributed_il.report.render import setting_text
+from distributed_il.runtime.sweep.outcome import Outcome, Trial, best_of
+
+BESIDE = ("auc", "gauc", "logloss")
+"""Metrics of the test split that the words name."""
+
+
+def verdict(outcome: Outcome) -> str:
+    """Says which trial won and by how much over the one that the space puts first, where it does."""
+    best, reference = outcome.best, outcome.reference
+    if reference is None:
+        return f"{_named(best)} has the lowest validation log loss, {best.best_loss:.4f} in round {best.best_round}."
+    if reference is best:
+        others = [trial for trial in outcome.trials if trial is not best and trial.best_round]
+        second = f" The nearest is {_named(best_of(others))}, {best_of(others).best_loss:.4f}." if others else ""
+        return (
+            f"Nothing that was tried is better than {_named(best)}: its validation log loss is {best.best_loss:.4f}, "
+            f"in round {best.best_round}.{second}"
+        )
+    tested, beside = (outcome.results[trial.name]["test"] for trial in (best, reference))
+    differences = [
+        f"{METRICS[key]} {metric_text(tested[key])} ({metric_text(tested[key] - beside[key], '+')})"
+        for key in BESIDE
+        if tested.get(key) is not None and beside.get(key) is not None
+    ]
+    return (
+        f"{_named(best)} wins: its validation log loss is {best.best_loss:.4f}, in round {best.best_round}, "
+        f"{reference.best_loss - best.best_loss:.4f} below the {reference.best_loss:.4f} of {_named(reference)}. "
+        f"On the test split, which was read after the choice and of these two alone: {', '.join(differences)}, the "
+        "difference to the latter in brackets."
+    )
+
+
+def _named(trial: Trial) -> str:
+    settings = ", ".join(f"{key} {setting_text(value)}" for key, value in trial.settings.items())
+    return f"Trial {trial.name} ({settings})"
