@@ -49,7 +49,7 @@ def run_sweep(config: SweepConfig, base: TrainConfig) -> Outcome:
     """
     base = with_absolute_paths(base)
     space = read_space(config.space, base)
-    limits = DataLimits(Dataset.open(base.data.path))
+    limits = DataLimits(Dataset.open(base.data.path), space, base)
     drawn = draw(space, base, trials=config.trials, possible=limits.allow)
     for reason in limits.reasons:
         _say(f"not tried: {reason}")

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from random_factors import store_random_factors
 
+from distributed_il.cli.train import CHOOSE_SPACE
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, NoneConfig
@@ -186,16 +188,48 @@ def test_a_trial_has_the_settings_of_its_method_alone() -> None:
 
 
 @pytest.mark.parametrize(("unclear", "tried"), [(100, {"sampled", "logged", "both"}), (0, {"sampled"})])
-def test_what_the_data_rule_out_is_not_tried(make_dataset: Any, unclear: int, tried: set[str]) -> None:
-    limits = DataLimits(make_dataset(unclear=unclear))
+def test_what_the_log_rules_out_is_not_tried(make_dataset: Any, unclear: int, tried: set[str]) -> None:
     space = Space(
         (
             Domain("method.name", "choice", ("none", "ns")),
             Domain("unlabelled.source", "choice", ("sampled", "logged", "both")),
         )
     )
+    limits = DataLimits(make_dataset(unclear=unclear), space, BASE)
     drawn = draw(space, BASE, trials=50, possible=limits.allow)
     assert {one["unlabelled.source"] for one in drawn if one["method.name"] == "ns"} == tried
     assert {one["unlabelled.source"] for one in drawn if one["method.name"] == "none"} == {"sampled", "logged", "both"}
     refused = {"sampled", "logged", "both"} - tried
     assert {reason.partition(",")[0] for reason in limits.reasons} == {f"unlabelled.source {one}" for one in refused}
+
+
+@pytest.mark.parametrize(("edge", "tried"), [(0.0, {0, 2, "auto"}), (9.0, {0, 2}), (None, {0})])
+def test_factors_that_are_not_there_are_not_tried(
+    make_dataset: Any, tmp_path: Path, edge: float | None, tried: set[Any]
+) -> None:
+    dataset = make_dataset()
+    if edge is not None:
+        store_random_factors(dataset, tmp_path / "scratch", columns=2, null_edge=edge)
+    space = Space((Domain("model.factors", "choice", (0, "auto", 2, 3)), Domain("run.seed", "randint", (0, 1000))))
+    limits = DataLimits(dataset, space, BASE)
+    drawn = draw(space, BASE, trials=60, possible=limits.allow)
+    assert {one["model.factors"] for one in drawn} == tried
+    assert len(limits.reasons) == 4 - len(tried)
+    # Where nothing else is offered, auto is what the base says, and may come to none.
+    only = Space((Domain("run.seed", "randint", (0, 1000)),))
+    assert len(draw(only, BASE, trials=5, possible=DataLimits(dataset, only, BASE).allow)) == 5
+
+
+@pytest.mark.parametrize("unclear", [0, 100])
+def test_the_space_that_compares_methods_draws_runs_that_can_be(make_dataset: Any, unclear: int) -> None:
+    dataset = make_dataset(unclear=unclear)
+    space = read_space(str(Path(__file__).parents[3] / CHOOSE_SPACE), BASE)
+    limits = DataLimits(dataset, space, BASE)
+    first, *drawn = draw(space, BASE, trials=60, possible=limits.allow)
+    assert with_settings(BASE, first).method == NoneConfig()
+    assert with_settings(BASE, first).model.factors == 0
+    assert len(drawn) == 59
+    methods = {"none", "ns", "idl", "ig"}
+    assert {one["method.name"] for one in drawn} == methods
+    sources = {with_settings(BASE, one).unlabelled.source for one in drawn}
+    assert sources == ({"sampled", "logged"} if unclear else {"sampled"})
