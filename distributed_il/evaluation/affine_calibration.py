@@ -18,6 +18,9 @@ SumOverRanks = Callable[[Float64], Float64]
 MIN_SLOPE, MAX_SLOPE = 1e-3, 1e3
 """Of standard scores: a fit that would turn the order around, or follow separable classes to infinity, ends here."""
 _STEPS, _HALVINGS = 50, 30
+_LAST_GAIN = 1e-12
+"""Of the loss: a step that promises less is the last one. What it leaves is of the order of its square, and the loss,
+which holds 16 digits, could not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,9 @@ def _newton(means: Callable[[Float64], Float64]) -> tuple[float, float]:
     found = means(point)
     for _ in range(_STEPS):
         step = _newton_step(found, point)
+        if -float(found[1:3] @ step) < _LAST_GAIN * found[0]:
+            point = point + step
+            break
         for halving in range(_HALVINGS):
             tried = point + step * 0.5**halving
             tried[0] = min(max(tried[0], MIN_SLOPE), MAX_SLOPE)
@@ -96,7 +102,7 @@ def _newton(means: Callable[[Float64], Float64]) -> tuple[float, float]:
         else:
             break
         point, found = tried, new
-    return float(point[0]), float(point[1])
+    return min(max(float(point[0]), MIN_SLOPE), MAX_SLOPE), float(point[1])
 
 
 def _newton_step(means: Float64, point: Float64) -> Float64:

@@ -20,12 +20,18 @@ class ScoredRows(NamedTuple):
     user_ids: NDArray[Any]  # integers [n], each in [0, 2**31)
     scores: NDArray[Any]  # float [n], finite
     labels: NDArray[Any]  # integers [n], each 0 or 1
-    probabilities: NDArray[np.float64] | None = None  # float64 [n] in [0, 1]; None where the scores are logits
+    probabilities: NDArray[np.float64] | None = None  # float64 [n] in [0, 1]; None where there are logits
+    served: NDArray[np.float64] | None = None  # float64 [n], finite; None where the scores are the logits
+    calibrated: NDArray[np.float64] | None = None  # float64 [n], finite
 
-    def none(self) -> ScoredRows:
-        """The same columns without rows."""
-        probabilities = None if self.probabilities is None else self.probabilities[:0]
-        return ScoredRows(self.user_ids[:0], self.scores[:0], self.labels[:0], probabilities)
+    def chosen(self, rows: slice | NDArray[np.bool_]) -> ScoredRows:
+        """Some of the rows."""
+        return ScoredRows(*(None if column is None else column[rows] for column in self))  # pyright: ignore
+
+    def metrics(self, cutoffs: Sequence[int] = (10, 20)) -> dict[str, float | int]:
+        """What `compute_metrics` makes of these rows alone."""
+        optional = {"probabilities": self.probabilities, "served": self.served, "calibrated": self.calibrated}
+        return compute_metrics(self.user_ids, self.scores, self.labels, **optional, cutoffs=cutoffs)
 
 
 def compute_metrics_over_ranks(
@@ -58,8 +64,7 @@ def compute_metrics_over_ranks(
         RuntimeError: Another rank has raised one of these.
     """
     if collectives.world_size == 1 and len(parts) == 1:
-        rows = read(parts[0])
-        return compute_metrics(*rows[:3], probabilities=rows.probabilities, cutoffs=cutoffs)
+        return read(parts[0]).metrics(cutoffs)
     problem = FirstError()
     sums: dict[str, float] = {}
     ranges: ScoreRanges | None = None
@@ -68,10 +73,11 @@ def compute_metrics_over_ranks(
         with problem.kept():
             check_columns(*rows)
         if problem.error is not None:
-            rows = rows.none()
+            rows = rows.chosen(slice(0))
         ranges = ranges or _ranges(rows.scores, collectives, device)
         labels, ranks = rows.labels.astype(np.int64), descending_ranks(rows.scores)
-        part = tally(rows.user_ids, rows.scores, labels, ranks, probabilities=rows.probabilities, cutoffs=cutoffs)
+        optional = {"probabilities": rows.probabilities, "served": rows.served, "calibrated": rows.calibrated}
+        part = tally(rows.user_ids, rows.scores, labels, ranks, **optional, cutoffs=cutoffs)
         sums = {name: sums.get(name, 0.0) + total for name, total in part.items()}
         ranges.add(rows.scores, ranks, labels)
     problem.raise_together("rows could not be measured", collectives, device)

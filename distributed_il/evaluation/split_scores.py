@@ -17,8 +17,10 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.record_file import RecordFile
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import lanes_of_rank
+from distributed_il.evaluation.affine_calibration import fit_affine
 from distributed_il.evaluation.baselines import user_item_bias
 from distributed_il.evaluation.distributed_metrics import ScoredRows, compute_metrics_over_ranks
+from distributed_il.evaluation.output import Output
 from distributed_il.methods.losses import log_loss
 from distributed_il.models.learner import Learner
 
@@ -141,15 +143,23 @@ class UserParts(Sequence[NDArray[Any]]):
 class SplitScores:
     """The scored rows of the users that a rank measures: user u belongs to rank u mod world_size."""
 
-    loss: float  # mean log loss of the split over all ranks, the same on each; NaN where there are no rows
     # records of `ROW` and a `logit` of the model's dtype; each part has all rows of some users
     parts: Sequence[NDArray[Any]]
     _collectives: Collectives
     _device: torch.device
 
-    def metrics(self) -> dict[str, Any]:
+    def fit(self, half_width: float | None = None) -> Output:
+        """Fits a and b to the served logits of the rows of all ranks, which call it together; see `Output`."""
+        served = Output(half_width)
+        calibration = fit_affine(
+            lambda: ((_float64(served.served(_logits(part))), part["label"].astype(np.float64)) for part in self.parts),
+            lambda sums: sum_over_ranks(self._collectives, torch.from_numpy(sums).to(self._device)).numpy(),
+        )
+        return Output(half_width, calibration)
+
+    def metrics(self, output: Output) -> dict[str, Any]:
         """Computes every metric of `compute_metrics` over the rows of all ranks, which call it together."""
-        return self._evaluate(model_scores)
+        return self._evaluate(lambda rows: model_scores(rows, output))
 
     def baseline_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
         """Computes the two baselines' metrics on the same rows, fitted on the training rows; likewise together."""
@@ -159,9 +169,12 @@ class SplitScores:
         return compute_metrics_over_ranks(self.parts, columns, collectives=self._collectives, device=self._device)
 
 
-def model_scores(rows: NDArray[Any]) -> ScoredRows:
-    """Returns what the model makes of some rows of `SplitScores.parts`."""
-    return ScoredRows(rows["user_id"], rows["logit"], rows["label"])
+def model_scores(rows: NDArray[Any], output: Output) -> ScoredRows:
+    """Returns what the model makes of some rows of `SplitScores.parts`: ranked by the raw logit."""
+    logits = _logits(rows)
+    served = None if output.half_width is None else _float64(output.served(logits))
+    calibrated = _float64(output.calibrated(logits))
+    return ScoredRows(rows["user_id"], rows["logit"], rows["label"], served=served, calibrated=calibrated)
 
 
 def baseline_predictors(dataset: Dataset) -> dict[str, Predict]:
@@ -180,6 +193,14 @@ def baseline_predictors(dataset: Dataset) -> dict[str, Predict]:
         return ScoredRows(rows["user_id"], score, rows["label"], np.clip(score, 1e-6, 1 - 1e-6))
 
     return {"item_mean": item_mean, "user_item_bias": both}
+
+
+def _logits(rows: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(rows["logit"].copy())  # side by side
+
+
+def _float64(values: Tensor) -> NDArray[np.float64]:
+    return values.double().numpy()
 
 
 def score_split(learner: Learner, split: SplitReader, collectives: Collectives) -> SplitScores:
@@ -203,8 +224,8 @@ def score_split(learner: Learner, split: SplitReader, collectives: Collectives) 
         with problem.kept():
             parts.add(arrived)
     problem.raise_together(f"the {split.split} split could not be kept", collectives, learner.device)
-    loss = _mean_loss(split.split, total, collectives, learner.device)
-    return SplitScores(loss, parts, collectives, learner.device)
+    _check_loss(split.split, total, collectives, learner.device)
+    return SplitScores(parts, collectives, learner.device)
 
 
 def _score(learner: Learner, piece: NDArray[Any], chunks: int) -> Tensor:
@@ -225,7 +246,7 @@ def _loss_sums(logits: Tensor, labels: NDArray[np.int8]) -> NDArray[np.float64]:
     return np.array([float(losses.sum()), labels.size, int((~torch.isfinite(logits)).sum())])
 
 
-def _mean_loss(split: str, own: NDArray[np.float64], collectives: Collectives, device: torch.device) -> float:
+def _check_loss(split: str, own: NDArray[np.float64], collectives: Collectives, device: torch.device) -> None:
     loss_sum, rows, unusable = sum_over_ranks(collectives, torch.from_numpy(own).to(device)).tolist()
     loss = loss_sum / rows if rows else math.nan
     if rows and (unusable or not math.isfinite(loss)):
@@ -233,4 +254,3 @@ def _mean_loss(split: str, own: NDArray[np.float64], collectives: Collectives, d
             f"the {split} loss is {loss}, {int(unusable)} of {int(rows)} scores are not finite: training has diverged; "
             "lower optimizer.learning_rate (γ), or look for damaged values in the model"
         )
-    return loss

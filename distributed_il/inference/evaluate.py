@@ -7,16 +7,16 @@ from typing import Any, Literal
 import torch
 
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.data.dataset import LocalBlockReader
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.inference.config import EvaluateConfig
-from distributed_il.inference.trained_run import open_run
+from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.learner import Learner
 from distributed_il.training.side_features import features_for
 
 
-def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | None) -> tuple[Learner, Dataset]:
-    """Loads a checkpoint, every row up to date, with its dataset: `data`, or the one that the run names.
+def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | None) -> tuple[Learner, TrainedRun]:
+    """Loads a checkpoint, every row up to date; its dataset is `data`, or the one that the run names.
 
     Raises:
         UserError: There is no such checkpoint, or it was trained on other data.
@@ -35,7 +35,7 @@ def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | No
     )
     run.store.restore(run.manifest, learner)
     learner.materialize()
-    return learner, run.dataset
+    return learner, run
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -46,7 +46,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.
     """
-    learner, dataset = load_model(config.run_dir, config.checkpoint, config.data)
+    learner, run = load_model(config.run_dir, config.checkpoint, config.data)
+    dataset = run.dataset
     split = SplitReader(dataset, LocalBlockReader(dataset), config.split, rank=0, world_size=1)
     scores = score_split(learner, split, learner.collectives)
-    return {config.split: scores.metrics(), "trivial": scores.baseline_metrics(dataset)}
+    return {config.split: scores.metrics(run.output), "trivial": scores.baseline_metrics(dataset)}

@@ -15,6 +15,7 @@ import torch
 from distributed_il.core.config import TrainConfig, completed, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, filesystem
+from distributed_il.evaluation.output import Output
 from distributed_il.models.embedding.factored import Factors
 from distributed_il.training.checkpoint import CheckpointStore, Name
 from distributed_il.training.exposure_factors import factors_for, factors_named_by
@@ -29,6 +30,11 @@ class TrainedRun:
     manifest: Mapping[str, Any]  # of the checkpoint; `place` is its directory
     config: TrainConfig  # of the run, but for its method, which is the default one
     dataset: Dataset  # what it was trained on
+
+    @property
+    def output(self) -> Output:
+        """What is served of the model's logits."""
+        return Output.from_dict(self.manifest.get("output"))
 
     def factors(self) -> Factors | None:
         """Returns the exposure factors that the model was trained with; None where it took none.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation.distributed_metrics import ScoredRows
-from distributed_il.evaluation.metrics import compute_metrics, log_losses_of_logits, log_losses_of_probabilities
+from distributed_il.evaluation.metrics import log_losses_of_logits, log_losses_of_probabilities
 from distributed_il.evaluation.metrics.bootstrap import Estimate, bootstrap
 from distributed_il.evaluation.split_scores import SplitReader, baseline_predictors, model_scores, score_split
 from distributed_il.inference.evaluate import load_model
@@ -76,7 +76,8 @@ def compare(records: Sequence[RunRecord], data: str | None) -> list[Comparison]:
     """
     found: dict[tuple[str, str], Comparison] = {}
     for record in records:
-        learner, dataset = load_model(record.run_dir, "best", data)
+        learner, run = load_model(record.run_dir, "best", data)
+        dataset = run.dataset
         reader = SplitReader(dataset, LocalBlockReader(dataset), record.split, rank=0, world_size=1)
         # A page is made in one process, which holds the rows of a split at once: resampling visits them all.
         rows = np.concatenate([*score_split(learner, reader, learner.collectives).parts])
@@ -84,7 +85,7 @@ def compare(records: Sequence[RunRecord], data: str | None) -> list[Comparison]:
         if key not in found:
             found[key] = _without_models(dataset, record.split, rows)
         before = found[key]
-        model = _measure(record.name, model_scores(rows), before.slices)
+        model = _measure(record.name, model_scores(rows, run.output), before.slices)
         found[key] = Comparison(dataset, record.split, [*before.models, model], before.baselines, before.slices)
     return list(found.values())
 
@@ -102,23 +103,17 @@ def _without_models(dataset: Dataset, split: str, rows: NDArray[Any]) -> Compari
 
 
 def _measure(name: str, scored: ScoredRows, slices: Mapping[str, Slices]) -> Predictor:
-    users, scores, labels, probabilities = scored
-
-    def metrics(chosen: slice | NDArray[np.bool_]) -> dict[str, Any]:
-        own = None if probabilities is None else probabilities[chosen]
-        return compute_metrics(users[chosen], scores[chosen], labels[chosen], probabilities=own)
-
-    losses = (
-        log_losses_of_logits(scores.astype(np.float64), labels)
-        if probabilities is None
-        else log_losses_of_probabilities(probabilities, labels)
-    )
+    if scored.probabilities is None:
+        logits = scored.scores.astype(np.float64) if scored.served is None else scored.served
+        losses = log_losses_of_logits(logits, scored.labels)
+    else:
+        losses = log_losses_of_probabilities(scored.probabilities, scored.labels)
     return Predictor(
         name=name,
-        metrics=metrics(slice(None)),
-        estimates=bootstrap(users, scores, labels, losses, seed=SEED),
+        metrics=scored.metrics(),
+        estimates=bootstrap(scored.user_ids, scored.scores, scored.labels, losses, seed=SEED),
         slices={
-            kind: [metrics(groups.numbers == number) for number in range(len(groups.names))]
+            kind: [scored.chosen(groups.numbers == number).metrics() for number in range(len(groups.names))]
             for kind, groups in slices.items()
         },
     )

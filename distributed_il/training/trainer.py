@@ -17,8 +17,11 @@ from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.data.loading.loader import BatchLayout, TrainingRows
 from distributed_il.data.sampling import UnlabelledSampler
+from distributed_il.evaluation.affine_calibration import AffineCalibration
+from distributed_il.evaluation.output import Output
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
+from distributed_il.methods.protocol import half_width_of
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore, Name, SavedState
@@ -99,6 +102,7 @@ class Trainer:
         self.telemetry = Telemetry(config, self.learner, collectives, hooks)
         self.checkpoint_schedule = CheckpointSchedule(config.run)
         self.state = RunState()
+        self.calibration = AffineCalibration()
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._resumed, self._start = self._resume()
         about_them, self._basis = about_factors(config.model, dataset, factors_named_by(last))
@@ -217,7 +221,10 @@ class Trainer:
         self.learner.materialize()
         state = self.state
         scores = score_split(self.learner, self.splits["valid"], self.collectives)
-        loss, metrics = scores.loss, scores.metrics()
+        output = scores.fit(self._half_width())
+        self.calibration = output.calibration
+        metrics = scores.metrics(output)
+        loss = float(metrics["logloss"])
         loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
         train_loss = loss_sum / rows if rows else math.nan
         if self.collectives.rank == 0:
@@ -236,11 +243,12 @@ class Trainer:
         assert best is not None
         self.store.restore(best, self.learner)
         self.learner.materialize()
-        valid = score_split(self.learner, self.splits["valid"], self.collectives).metrics()
+        output = Output.from_dict(best.get("output"))
+        valid = score_split(self.learner, self.splits["valid"], self.collectives).metrics(output)
         scores = score_split(self.learner, self.splits["test"], self.collectives)
         result = {
             "valid": valid,
-            "test": scores.metrics(),
+            "test": scores.metrics(output),
             "trivial": scores.baseline_metrics(self.dataset),
             "run": {**self._facts(), "throughput": self.telemetry.throughput()},
         }
@@ -271,8 +279,13 @@ class Trainer:
         self.hooks.monitor.flush()
         facts, arrays = self.telemetry.state()
         saved = SavedState({"course": self.state.to_dict(), "telemetry": facts}, arrays | self._basis)
-        self.store.save(self.learner, saved, round=self.state.round, about=self._about, names=names)
+        output = Output(self._half_width(), self.calibration)
+        about = {**self._about, "output": output.to_dict()}
+        self.store.save(self.learner, saved, round=self.state.round, about=about, names=names)
         self.checkpoint_schedule.saved()
+
+    def _half_width(self) -> float | None:
+        return half_width_of(self.method, self.learner.tower)
 
     def _resume(self) -> tuple[bool, dict[str, Any] | None]:
         """Restores the last checkpoint or starts warm; returns whether there was one, and a warm start's origin."""
@@ -283,6 +296,7 @@ class Trainer:
         check_same_run(self.config, self.dataset, manifest)
         saved = self.store.restore(manifest, self.learner)
         self.state = RunState.from_dict(saved.facts["course"])
+        self.calibration = Output.from_dict(manifest.get("output")).calibration
         self.telemetry.restore(saved.facts["telemetry"], saved.arrays)
         self.telemetry.best_loss = self.state.best_loss if self.state.best_round else None
         return True, manifest.get("start")

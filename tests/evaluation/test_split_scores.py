@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from gloo_ranks import run_on_gloo
-from scored_splits import KnownScores, known_scores, measure
+from scored_splits import HALF_WIDTH, KnownScores, known_scores, measure
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from small_datasets import SplitRows, random_rows, write_dataset
 from thread_ranks import ThreadCollectives, run_on_threads
 
@@ -24,6 +26,7 @@ from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation import split_scores
 from distributed_il.evaluation.baselines import user_item_bias
 from distributed_il.evaluation.metrics import compute_metrics
+from distributed_il.evaluation.output import Output
 from distributed_il.evaluation.split_scores import SplitReader, UserParts, score_split
 from distributed_il.models.learner import Learner
 
@@ -34,7 +37,7 @@ SIZES = {"train": 400, "valid": 250, "test": 2}
 
 @pytest.fixture(scope="module")
 def rows() -> SplitRows:
-    return random_rows(np.random.default_rng(3), USERS, ITEMS, SIZES)
+    return random_rows(np.random.default_rng(10), USERS, ITEMS, SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +76,38 @@ def test_ranks_find_what_one_place_finds(
     rows: SplitRows, dataset: Dataset, tmp_path: Path, run: Callable[..., Any], world_size: int, split: str
 ) -> None:
     columns = known_scores(rows, split, KnownScores(USERS, ITEMS))
-    whole = compute_metrics(**columns)
+    whole = compute_metrics(**columns, calibrated=columns["scores"].astype(np.float64))
     trivial = trivial_in_one_place(dataset, columns, rows[split]["item_id"])
     found = run(world_size, dataset, split, tmp_path)
     assert sum(of_rank["rows"] for of_rank in found) == SIZES[split]
     for rank, of_rank in enumerate(found):
         assert all(user % world_size == rank for user in of_rank["users"])
         assert repr(of_rank["metrics"]) == repr(found[0]["metrics"])  # the same bits
-        assert of_rank["loss"] == found[0]["loss"] == of_rank["again"]
-        assert of_rank["loss"] == pytest.approx(whole["logloss"], rel=1e-12)
+        assert repr(of_rank["again"]) == repr(of_rank["metrics"])
         assert of_rank["metrics"] == pytest.approx(whole, rel=0, abs=1e-12, nan_ok=True)
         for name, expected in trivial.items():
             assert of_rank["trivial"][name] == pytest.approx(expected, rel=0, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_ranks_find_the_calibration_of_one_place(rows: SplitRows, dataset: Dataset, world_size: int) -> None:
+    columns = known_scores(rows, "valid", KnownScores(USERS, ITEMS))
+    labels, raw = columns["labels"], torch.from_numpy(columns["scores"])
+    found = on_threads(world_size, dataset, "valid", Path())
+    for half_width, output, metrics in ((None, "output", "calibrated"), (HALF_WIDTH, "clear_output", "clear")):
+        served = Output(half_width).served(raw).double().numpy()
+        oracle = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky").fit(served[:, None], labels)
+        fits = [rank[output] for rank in found]
+        assert fits == fits[:1] * world_size  # the same bits
+        assert fits[0].half_width == half_width
+        assert fits[0].calibration.slope == pytest.approx(oracle.coef_[0, 0], rel=1e-7)
+        assert fits[0].calibration.intercept == pytest.approx(oracle.intercept_[0], rel=1e-7)
+        calibrated = fits[0].calibration.apply(served)
+        whole = compute_metrics(**columns, served=served, calibrated=calibrated)
+        assert [rank[metrics] for rank in found] == [pytest.approx(whole, rel=0, abs=1e-12)] * world_size
+        assert whole["calibrated_logloss"] == pytest.approx(
+            log_loss(labels, oracle.predict_proba(served[:, None])), rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("most_parts", [2, 1000])
@@ -96,11 +119,12 @@ def test_rows_may_come_in_pieces_and_be_read_again(
     monkeypatch.setattr(split_scores, "PIECE_ROWS", piece)
     monkeypatch.setattr(split_scores, "PART_ROWS", piece)
     monkeypatch.setattr(split_scores, "MOST_PARTS", most_parts)
-    whole = compute_metrics(**known_scores(rows, "valid", KnownScores(USERS, ITEMS)))
+    columns = known_scores(rows, "valid", KnownScores(USERS, ITEMS))
+    whole = compute_metrics(**columns, calibrated=columns["scores"].astype(np.float64))
     found = on_threads(4, dataset, "valid", Path())
     for of_rank in found:
         assert of_rank["metrics"] == pytest.approx(whole, rel=0, abs=1e-12)
-        assert of_rank["again"] == of_rank["loss"]
+        assert of_rank["again"] == of_rank["metrics"]
         # A score may be a collective: all ranks call it equally often.
         assert of_rank["calls"] == found[0]["calls"]
 
@@ -123,7 +147,7 @@ def test_ranks_that_hold_a_part_of_the_model_each_find_the_same(
             device=torch.device("cpu"),
         )
         split = SplitReader(dataset, LocalBlockReader(dataset), "valid", rank=ranks.rank, world_size=ranks.world_size)
-        return score_split(learner, split, ranks).metrics()
+        return score_split(learner, split, ranks).metrics(Output())
 
     alone = measured(LocalCollectives())
     for found in run_on_threads(4, measured):
@@ -163,9 +187,9 @@ def test_a_split_is_read_once_where_there_is_room_for_its_rows(
 def test_a_split_without_rows_has_no_loss(dataset: Dataset) -> None:
     found = on_threads(2, dataset, "unclear", Path())
     for of_rank in found:
-        assert math.isnan(of_rank["loss"])
         assert of_rank["metrics"]["rows"] == 0
-        assert math.isnan(of_rank["metrics"]["auc"])
+        assert all(math.isnan(of_rank["metrics"][name]) for name in ("auc", "logloss", "calibrated_logloss"))
+        assert of_rank["output"] == Output()
 
 
 # An infinite score that is right costs nothing, so the loss alone would not tell.

@@ -11,7 +11,10 @@ from torch import Tensor
 
 from distributed_il.core.collectives import Collectives
 from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.evaluation.output import Output
 from distributed_il.evaluation.split_scores import SplitReader, score_split
+
+HALF_WIDTH = 0.75
 
 
 class KnownScores:
@@ -51,11 +54,14 @@ def measure(collectives: Collectives, path: str, split: str) -> dict[str, Any]:
     scores = score_split(model, reader, collectives)
     again = score_split(model, reader, collectives)
     return {
-        "loss": scores.loss,
-        "again": again.loss,
+        "again": again.metrics(Output()),
         "users": np.unique(np.concatenate([part["user_id"] for part in scores.parts])).tolist(),
         "rows": sum(part.size for part in scores.parts),
         "calls": len(model.calls),
-        "metrics": scores.metrics(),
+        "metrics": scores.metrics(Output()),
+        "output": scores.fit(),
+        "calibrated": scores.metrics(scores.fit()),
+        "clear_output": scores.fit(HALF_WIDTH),
+        "clear": scores.metrics(scores.fit(HALF_WIDTH)),
         "trivial": scores.baseline_metrics(dataset),
     }

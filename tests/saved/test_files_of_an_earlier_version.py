@@ -32,8 +32,8 @@ DATA = str(FILES / "dataset")
 
 
 def same(found: Any, expected: Any) -> None:
-    """Equal, numbers to 1e-9: another machine's libraries may round the last bits otherwise."""
-    assert found.keys() == expected.keys()
+    """Equal, numbers to 1e-9: another machine's libraries may round the last bits otherwise; later keys may be more."""
+    assert found.keys() >= expected.keys()
     for key, value in expected.items():
         if isinstance(value, dict):
             same(found[key], value)

@@ -63,7 +63,8 @@ def grown(path: Path, **changes: Any) -> Dataset:
 
 
 def test_a_run_takes_them_and_evaluation_reads_them_again(old: TrainConfig) -> None:
-    learner, dataset = load_model(old.run.dir, "best", None)
+    learner, run = load_model(old.run.dir, "best", None)
+    dataset = run.dataset
     assert learner.features is not None
     assert {"user_features.1", "item_features.0"} <= set(learner.tower.state())
     test = evaluate(EvaluateConfig(run_dir=old.run.dir))["test"]

@@ -45,9 +45,14 @@ def test_a_round_is_measured_on_the_whole_validation_split(trainer: Trainer) -> 
     columns = np.concatenate([*trainer.splits["valid"].pieces()])
     users, items = (torch.from_numpy(columns[name].astype(np.int64)) for name in ("user_id", "item_id"))
     logits = trainer.learner.score(users, items).numpy()
-    expected = compute_metrics(columns["user_id"], logits, columns["label"])
+    labels = columns["label"]
+    a, b = trainer.calibration.slope, trainer.calibration.intercept
+    expected = compute_metrics(columns["user_id"], logits, labels, calibrated=a * logits.astype(np.float64) + b)
     assert found == pytest.approx(expected, rel=1e-12)
     assert trainer.state.best_loss == pytest.approx(expected["logloss"], rel=1e-12)
+    manifest = trainer.store.manifest("best")
+    assert manifest is not None
+    assert manifest["output"] == {"half_width": None, "slope": a, "intercept": b}
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run_with_a_cure(trainer: Trainer) -> None:

@@ -16,6 +16,9 @@ from distributed_il.evaluation.metrics.calibration import (
 )
 from distributed_il.evaluation.metrics.ranking import UserTies, user_auc, user_mrr, user_mrr_first, user_ndcg
 
+CALIBRATED = "calibrated_"
+"""Before the names of what is computed from calibrated logits."""
+
 
 def tally(
     user_ids: NDArray[Any],
@@ -24,6 +27,8 @@ def tally(
     ranks: NDArray[np.int64],
     *,
     probabilities: NDArray[np.float64] | None,
+    served: NDArray[np.float64] | None = None,
+    calibrated: NDArray[np.float64] | None = None,
     cutoffs: Sequence[int],
 ) -> dict[str, float]:
     """Sums over rows and over users.
@@ -33,7 +38,9 @@ def tally(
         scores: float [n], finite.
         labels: int64 [n], each 0 or 1.
         ranks: int64 [n], `descending_ranks` of the scores.
-        probabilities: float64 [n] in [0, 1], for logloss and the gaps of calibration. None: the scores are logits.
+        probabilities: float64 [n] in [0, 1], for logloss and the gaps of calibration. None: they come from logits.
+        served: float64 [n], these logits. None: the scores are the logits.
+        calibrated: float64 [n], logits for the calibrated logloss and gaps. None: there are none.
         cutoffs: k of each ndcg@k.
 
     Returns:
@@ -43,13 +50,12 @@ def tally(
     ties = UserTies.from_rows(user_ids, ranks, labels)
     by_user = user_auc(ties)
     if probabilities is None:
-        logits = scores.astype(np.float64)
-        losses = log_losses_of_logits(logits, labels)
-        # σ(x) = ½(1 + tanh(x/2)) does not overflow.
-        probabilities = 0.5 * (1.0 + np.tanh(0.5 * logits))
+        of_scores = _calibration_sums(scores.astype(np.float64) if served is None else served, labels, prefix="")
     else:
-        losses = log_losses_of_probabilities(probabilities, labels)
-    gaps = calibration_gaps(probabilities, labels)
+        gaps = _numbered(calibration_gaps(probabilities, labels))
+        of_scores = {"logloss": log_losses_of_probabilities(probabilities, labels).sum(), **gaps}
+    if calibrated is not None:
+        of_scores |= _calibration_sums(calibrated, labels, prefix=CALIBRATED)
     sums = {
         "rows": labels.size,
         "users": ties.num_users,
@@ -61,10 +67,19 @@ def tally(
         **{f"ndcg@{cutoff}": user_ndcg(ties, cutoff).sum() for cutoff in cutoffs},
         "mrr": user_mrr(ties).sum(),
         "mrr_first": user_mrr_first(ties).sum(),
-        "logloss": losses.sum(),
-        **{f"gap {number}": gap for number, gap in enumerate(gaps)},
+        **of_scores,
     }
     return {name: float(total) for name, total in sums.items()}
+
+
+def _calibration_sums(logits: NDArray[np.float64], labels: NDArray[np.int64], *, prefix: str) -> dict[str, float]:
+    # σ(x) = ½(1 + tanh(x/2)) does not overflow.
+    gaps = calibration_gaps(0.5 * (1.0 + np.tanh(0.5 * logits)), labels)
+    return {f"{prefix}logloss": log_losses_of_logits(logits, labels).sum(), **_numbered(gaps, prefix)}
+
+
+def _numbered(gaps: NDArray[np.float64], prefix: str = "") -> dict[str, float]:
+    return {f"{prefix}gap {number}": gap for number, gap in enumerate(gaps)}
 
 
 def metrics_of(sums: Mapping[str, float], area: float) -> dict[str, float | int]:
@@ -72,16 +87,23 @@ def metrics_of(sums: Mapping[str, float], area: float) -> dict[str, float | int]
     rows, users = sums["rows"], sums["users"] - sums["users_left_out"]
     by_user = [name for name in sums if name in ("gauc", "mrr", "mrr_first") or name.startswith("ndcg@")]
     means = {name: _ratio(sums[name], users) for name in by_user}
-    gaps = np.array([total for name, total in sums.items() if name.startswith("gap ")])
+    prefixes = [prefix for prefix in ("", CALIBRATED) if f"{prefix}logloss" in sums]
     return {
         "auc": area,
         "gauc": means.pop("gauc"),
         "gauc_impressions": _ratio(sums["gauc_impressions"], rows - sums["rows_left_out"]),
         **means,
-        "logloss": _ratio(sums["logloss"], rows),
-        "ece": expected_calibration_error(gaps, int(rows)),
+        **{name: value for prefix in prefixes for name, value in _calibration(sums, int(rows), prefix).items()},
         **{name: int(sums[name]) for name in ("rows", "users", "users_left_out", "rows_left_out")},
         "positives_share": _ratio(sums["positives"], rows),
+    }
+
+
+def _calibration(sums: Mapping[str, float], rows: int, prefix: str) -> dict[str, float]:
+    gaps = np.array([total for name, total in sums.items() if name.startswith(f"{prefix}gap ")])
+    return {
+        f"{prefix}logloss": _ratio(sums[f"{prefix}logloss"], rows),
+        f"{prefix}ece": expected_calibration_error(gaps, rows),
     }
 
 

@@ -57,6 +57,20 @@ def test_gauc_is_the_plain_mean_and_the_weighted_one_beside_it() -> None:
     assert "ndcg@10" not in result
 
 
+def test_served_and_calibrated_logits_have_losses_of_their_own() -> None:
+    # Both rows tie as scores. Served: ±log 3, right with probability ¾; calibrated: ±log 9, with 9/10.
+    columns = {"user_ids": np.zeros(2, np.int64), "scores": np.ones(2), "labels": np.array([1, 0])}
+    served = np.array([math.log(3), -math.log(3)])
+    result = compute_metrics(**columns, served=served, calibrated=2 * served)
+    calibrated = ["calibrated_logloss", "calibrated_ece"]
+    assert list(result) == [*KEYS[:9], *calibrated, *KEYS[9:]]
+    assert result["auc"] == result["gauc"] == 0.5
+    expected = [-math.log(3 / 4), 1 / 4, -math.log(9 / 10), 1 / 10]
+    assert [result[name] for name in ("logloss", "ece", *calibrated)] == pytest.approx(expected, rel=1e-14)
+    with pytest.raises(ValueError, match="1 of 2 calibrated are not finite"):
+        compute_metrics(**columns, calibrated=np.array([np.nan, 0.0]))
+
+
 def test_logits_and_their_probabilities_agree() -> None:
     rng = np.random.default_rng(6)
     users, logits, labels = rng.integers(0, 9, 300), rng.standard_normal(300) * 3, rng.integers(0, 2, 300)

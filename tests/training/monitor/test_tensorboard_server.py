@@ -40,6 +40,8 @@ METRICS = (
     "mrr_first",
     "logloss",
     "ece",
+    "calibrated_logloss",
+    "calibrated_ece",
     "rows",
     "users",
     "users_left_out",
