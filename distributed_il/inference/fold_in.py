@@ -1,0 +1,171 @@
+"""New users folded in from their histories: a row for each, while everything that was trained stays as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distributed_il.core.config import OptimizerConfig
+from distributed_il.data.exposure import Neighbours, UserFolder
+from distributed_il.inference.model import ServedModel, load_served_model
+from distributed_il.methods.losses import log_loss
+from distributed_il.models.embedding.factored import MAPS, RowFactors
+from distributed_il.models.embedding.row_adam import Rows, adam_update
+from distributed_il.training.checkpoint import Name
+from distributed_il.training.checkpoint_shards import file_name, read_tensors
+from distributed_il.training.exposure_factors import factors_named_by
+
+STEPS = 60
+"""Adam steps on a user's own row."""
+PAIRS_AT_ONCE = 1 << 16
+"""Labelled pairs of the users that are folded in together; one user may have more."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LabelledItems:
+    """Labelled items of each user.
+
+    Attributes:
+        items: Item ids of each user.
+        labels: 0 or 1 for each of their entries, [entries].
+    """
+
+    items: Neighbours
+    labels: NDArray[np.int8]
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.items.ids.shape:
+            raise ValueError(f"labels {self.labels.shape} do not fit items {self.items.ids.shape}")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class UserFactors:
+    """What makes z·A of a user's history.
+
+    Attributes:
+        folder: Makes z, unscaled, from the items.
+        scaling: Scales and clips it as in training; of its factors nothing is used.
+        weights: A [k, user_dim].
+    """
+
+    folder: UserFolder
+    scaling: RowFactors
+    weights: Tensor
+
+    def of(self, watched: Sequence[Neighbours]) -> Tensor:
+        """Returns z·A [users, user_dim]; 0 for users without an item that has a vector."""
+        raw = torch.from_numpy(self.folder.fold(watched))[:, : len(self.weights)]
+        return dataclasses.replace(self.scaling, raw=raw).of(torch.arange(len(raw))) @ self.weights
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class UserFoldIn:
+    """Folds users in: w_eff = w + z·A, z from the items that a user has watched, w from those with labels.
+
+    w starts at 0 and takes full-batch Adam steps, at the run's learning rate and weight decay, on the mean log loss of
+    the user's labelled items. Item rows, tower and A stay, so that users don't depend on each other.
+
+    Attributes:
+        model: The trained model; its users play no part.
+        optimizer: Of its run.
+        factors: None for a model without, whose rows come from labels alone.
+    """
+
+    model: ServedModel
+    optimizer: OptimizerConfig
+    factors: UserFactors | None
+
+    def rows(
+        self, watched: Sequence[Neighbours], labelled: LabelledItems | None = None, *, steps: int = STEPS
+    ) -> Tensor:
+        """Makes the rows of users.
+
+        Args:
+            watched: Items of each user, labelled and unclear, in one or several indexes of the same users.
+            labelled: Those with labels, whose items are all known to the model; None where there are none.
+            steps: Adam steps.
+
+        Returns:
+            w + z·A [users, user_dim], of the model's dtype. Of users without labels it is z·A alone.
+
+        Raises:
+            ValueError: There are labels of more or fewer users, or of an item that the model has no row of.
+        """
+        if self.factors is None:
+            shape = (watched[0].rows, self.model.backbone.user_dim)
+            weights = torch.from_numpy(np.zeros(shape, dtype=self.model.items.dtype))
+        else:
+            weights = self.factors.of(watched)
+        if labelled is None:
+            return weights
+        ids, num_items = labelled.items.ids, len(self.model.items)
+        if labelled.items.rows != len(weights):
+            raise ValueError(f"labels are of {labelled.items.rows} users, histories of {len(weights)}")
+        if ids.size and not 0 <= ids.min() <= ids.max() < num_items:
+            raise ValueError(f"labelled items must be in [0, {num_items}), not {ids.min()} to {ids.max()}")
+        for start, stop in _parts(labelled.items):
+            weights[start:stop] += self._own_rows(weights[start:stop], labelled, start, stop, steps)
+        return weights
+
+    def _own_rows(self, fixed: Tensor, labelled: LabelledItems, start: int, stop: int, steps: int) -> Tensor:
+        """Returns w [users, user_dim] of a range of users, whose z·A is `fixed`."""
+        offsets = labelled.items.offsets[start : stop + 1]
+        entries, counts = slice(offsets[0], offsets[-1]), torch.from_numpy(np.diff(offsets))
+        owners = torch.repeat_interleave(counts)
+        item_ids = labelled.items.ids[entries].astype(np.int64)
+        labels = torch.from_numpy(labelled.labels[entries].astype(np.int64)).to(fixed.dtype)
+        items, codes = torch.from_numpy(self.model.items.take(item_ids, axis=0)), self._codes(item_ids)
+        shares = (1 / counts.to(fixed.dtype))[owners]
+        own = Rows.of(fixed.new_zeros((len(fixed), 3 * fixed.shape[1])))
+        for step in range(1, steps + 1):
+            rows = (own.weight + fixed).requires_grad_()
+            # Users share no row, so the gradient of the sum is that of each user's own mean.
+            loss = (log_loss(self.model.backbone(rows[owners], items, *codes), labels) * shares).sum()
+            (gradient,) = torch.autograd.grad(loss, rows)
+            adam_update(
+                own,
+                gradient,
+                step=step,
+                learning_rate=self.optimizer.learning_rate,
+                weight_decay=self.optimizer.weight_decay,
+            )
+        return own.weight
+
+    def _codes(self, item_ids: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """Returns the side features of pairs where the tower takes such; those of new users are unknown."""
+        if not self.model.codes:
+            return ()
+        users, items = self.model.codes
+        unknown = np.zeros((item_ids.size, users.shape[1]), dtype=users.dtype)
+        return torch.from_numpy(unknown), torch.from_numpy(items.take(item_ids, axis=0))
+
+
+def load_fold_in(run_dir: str, checkpoint: Name, data: str | None) -> UserFoldIn:
+    """Reads from a checkpoint what folds users in; the dataset is `data`, or the one that the run names.
+
+    Raises:
+        UserError: There is no such checkpoint, it was trained on other data, or a file is damaged.
+    """
+    model, run = load_served_model(run_dir, checkpoint, data)
+    factors, stored = run.factors(), run.dataset.factors(factors_named_by(run.manifest))
+    if factors is None or stored is None:
+        return UserFoldIn(model, run.config.optimizer, None)
+    tower = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")
+    users = UserFactors(stored.basis().user_folder(), factors.users, tower[MAPS[0]])
+    return UserFoldIn(model, run.config.optimizer, users)
+
+
+def _parts(index: Neighbours) -> Iterator[tuple[int, int]]:
+    """Yields ranges of rows that have `PAIRS_AT_ONCE` entries at the most, or one row."""
+    start = 0
+    while start < index.rows:
+        limit = int(index.offsets[start]) + PAIRS_AT_ONCE
+        stop = max(start + 1, int(np.searchsorted(index.offsets, limit, side="right")) - 1)
+        yield start, stop
+        start = stop
