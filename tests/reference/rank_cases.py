@@ -54,6 +54,7 @@ class Case:
     from_dataset: bool = False
     tables: Literal["replicated", "sharded"] = "replicated"
     factors: bool = False
+    row_dropout: float = 0.0
 
 
 T_CE = TruncatedConfig(max_drop_rate=0.4, num_gradual_steps=4)
@@ -88,6 +89,7 @@ CASES = {
     "ig, neumf, factors": Case(IG, "neumf", factors=True),
     "ig, catch up, factors": Case(IG, missed_steps="catch_up", factors=True),
     "ig, crossing, factors": Case(IG, crossing=True, factors=True),
+    "ig, row dropout": Case(IG, "bias_mf", factors=True, row_dropout=0.3),
     "ig, dataset, factors": Case(IG, from_dataset=True, factors=True),
     "ig, no tower, factors": Case(IG, "backbones:DotProduct", factors=True),
 }
@@ -176,7 +178,14 @@ def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Bat
 def make_learner(case: Case, collectives: Collectives, *, num_users: int = USERS, num_items: int = ITEMS) -> Learner:
     """A float64 model of the case."""
     return Learner(
-        ModelConfig(backbone=case.backbone, embedding_dim=4, init_std=0.3, dtype="float64", tables=case.tables),
+        ModelConfig(
+            backbone=case.backbone,
+            embedding_dim=4,
+            init_std=0.3,
+            dtype="float64",
+            tables=case.tables,
+            row_dropout=case.row_dropout,
+        ),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=case.missed_steps),
         num_users=num_users,
         num_items=num_items,

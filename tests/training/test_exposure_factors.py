@@ -1,0 +1,218 @@
+"""Runs of a model whose rows take exposure factors: what they are given, saved with, resumed and served by."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from local_runs import local_trainer
+from small_datasets import random_rows, write_dataset
+
+from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import InverseGradientConfig
+from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare.build.exposure_factors import add_factors
+from distributed_il.inference.config import EvaluateConfig
+from distributed_il.inference.evaluate import evaluate, load_model
+from distributed_il.inference.model import load_served_model
+from distributed_il.runtime.preflight import check_run
+from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.run_state import Stopped
+
+USERS, ITEMS, COLUMNS = 60, 50, 4
+STRANGER = USERS - 1
+"""A user of no training row, and of no unclear one."""
+
+
+def config_of(data: Dataset, run_dir: Path, *, start: str | None = None, **model: Any) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(path=data.path),
+        run=RunConfig(dir=str(run_dir), batch_size=100, max_rounds=2, patience=2, seed=3, start_from=start),
+        model=ModelConfig(**{"embedding_dim": 4, "init_std": 0.1, "dtype": "float64", **model}),
+        optimizer=OptimizerConfig(learning_rate=0.02, weight_decay=1e-4),
+        method=InverseGradientConfig(),
+    )
+
+
+def make(path: Path, *, taste: bool = True, users: int = USERS) -> Dataset:
+    """With taste, two halves of the users watch two halves of the items; the last user watches nothing in training."""
+    rows = random_rows(
+        np.random.default_rng(1), users, ITEMS, {"train": 1000, "valid": 200, "test": 200, "unclear": 600}
+    )
+    for name, columns in rows.items():
+        kept = np.ones(columns["user_id"].size, dtype=np.bool_)
+        if taste:
+            kept &= (columns["user_id"] % 2) == (columns["item_id"] % 2)
+        if name in ("train", "unclear"):
+            kept &= columns["user_id"] != users - 1
+        rows[name] = {key: column[kept] for key, column in columns.items()}
+    return write_dataset(path, rows, num_users=users, num_items=ITEMS, lanes=2)
+
+
+def with_factors(data: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **settings: Any) -> Dataset:
+    monkeypatch.setattr("distributed_il.data.prepare.build.exposure_factors._LEAST_EXPOSURES", 100)
+    add_factors(data, tmp_path, **{"columns": COLUMNS, **settings})
+    return Dataset.open(data.path)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    return with_factors(make(tmp_path / "data"), monkeypatch, tmp_path)
+
+
+def note_of(config: TrainConfig) -> tuple[int | Literal["auto"], str]:
+    """What `model.factors` comes to, and what a person is told."""
+    from distributed_il.training.exposure_factors import resolve_factors
+
+    notes: list[str] = []
+    resolved = resolve_factors(config, Dataset.open(config.data.path), note=notes.append)
+    return resolved.model.factors, "".join(notes)
+
+
+def test_auto_takes_all_columns_where_there_is_structure(data: Dataset, tmp_path: Path) -> None:
+    assert note_of(config_of(data, tmp_path / "run")) == (COLUMNS, "")
+
+
+def test_auto_takes_none_where_there_is_none_or_nothing_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = make(tmp_path / "plain", taste=False)
+    columns, note = note_of(config_of(plain, tmp_path / "run"))
+    assert columns == 0
+    assert f"prepare --factors_only --output={plain.path}" in note
+    columns, note = note_of(config_of(with_factors(plain, monkeypatch, tmp_path), tmp_path / "run"))
+    assert columns == 0
+    assert "carries no structure" in note
+
+
+def test_what_cant_be_had_is_refused_before_the_run(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.factors is 5 and .* has 4 columns; .*--factors=5"):
+        check_run(config_of(data, tmp_path / "run", factors=5))
+    plain = make(tmp_path / "plain")
+    with pytest.raises(UserError, match=r"model\.factors is 2 and .* has no exposure factors; .*--factors_only"):
+        check_run(config_of(plain, tmp_path / "run", factors=2))
+    with pytest.raises(UserError, match=r"model\.row_dropout is 0\.5 and model\.factors auto comes to 0"):
+        check_run(config_of(plain, tmp_path / "run", row_dropout=0.5))
+    with pytest.raises(UserError, match=r"model\.row_dropout is 0\.5 and model\.factors 0"):
+        config_of(plain, tmp_path / "run", factors=0, row_dropout=0.5)
+
+
+def test_a_run_is_saved_with_a_number_and_names_its_factors(data: Dataset, tmp_path: Path) -> None:
+    trainer = local_trainer(config_of(data, tmp_path / "run"))
+    assert (trainer.learner.tower.extra("factors.users") == 0).all()
+    trainer.run()
+    assert (trainer.learner.tower.extra("factors.users") != 0).all()
+    assert "factors: 4" in (tmp_path / "run" / "config.yaml").read_text()
+    stored = data.factors()
+    assert stored is not None
+    store = CheckpointStore(str(tmp_path / "run"))
+    manifest = store.manifest("best")
+    assert manifest is not None
+    assert manifest["factors"] == {
+        "fingerprint": stored.fingerprint,
+        "basis": stored.basis_fingerprint,
+        "tau_users": stored.manifest.tau_users,
+        "tau_items": stored.manifest.tau_items,
+    }
+    arrays = store.state(manifest).arrays
+    assert np.array_equal(arrays["basis.item_vectors"], stored.x_items)
+    assert np.array_equal(arrays["basis.singular_values"], stored.singular_values)
+
+
+def test_the_first_columns_are_taken_where_fewer_are_asked_for(data: Dataset, tmp_path: Path) -> None:
+    learner = local_trainer(config_of(data, tmp_path / "run", factors=2)).learner
+    stored = data.factors()
+    assert stored is not None
+    assert np.array_equal(learner.embeddings.factors[0].raw.numpy(), stored.z_users[:, :2])  # pyright: ignore
+    assert learner.tower.extra("factors.items").shape == (2, 5)
+
+
+@pytest.mark.parametrize("row_dropout", [0.0, 0.4])
+def test_a_stopped_run_resumes_to_the_bit_whatever_factors_came_meanwhile(
+    row_dropout: float, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = local_trainer(config_of(data, tmp_path / "whole", row_dropout=row_dropout))
+    whole.run()
+    config = config_of(data, tmp_path / "run", row_dropout=row_dropout)
+    stopped = local_trainer(config)
+    stopped.hooks = dataclasses.replace(stopped.hooks, should_stop=lambda: stopped.state.round == 1)
+    with pytest.raises(Stopped):
+        stopped.run()
+    with_factors(data, monkeypatch, tmp_path, tau=2.0, columns=3)  # now in use; the run's own stay beside them
+    check_run(config)
+    resumed = local_trainer(config)
+    assert resumed.config.model.factors == COLUMNS
+    resumed.run()
+    assert torch.equal(resumed.learner.tower.packed, whole.learner.tower.packed)
+    assert torch.equal(resumed.learner.users.packed, whole.learner.users.packed)
+
+
+def test_evaluation_and_serving_add_the_factors(data: Dataset, tmp_path: Path) -> None:
+    result = local_trainer(config_of(data, tmp_path / "run")).run()
+    again = evaluate(EvaluateConfig(run_dir=str(tmp_path / "run")))
+    assert again["test"] == result["test"]
+    learner, _ = load_model(str(tmp_path / "run"), "best", None)
+    served, _ = load_served_model(str(tmp_path / "run"), "best", None)
+    users, items = (grid.reshape(-1) for grid in np.meshgrid(np.arange(USERS), np.arange(ITEMS), indexing="ij"))
+    expected = learner.score(torch.from_numpy(users), torch.from_numpy(items))
+    assert torch.allclose(served.logits(users, items), expected, rtol=0, atol=1e-12)
+
+
+def test_whoever_has_exposures_is_known(data: Dataset, tmp_path: Path) -> None:
+    local_trainer(config_of(data, tmp_path / "run")).run()
+    served, run = load_served_model(str(tmp_path / "run"), "best", None)
+    exposed = np.diff(data.observed().indptr) + np.diff(data.logged().indptr) > 0
+    labelled = run.dataset.activity().user_rows > 0
+    assert not exposed[STRANGER]
+    assert np.array_equal(served.user_known, exposed | labelled)
+
+
+def test_a_run_without_factors_is_gone_on_from_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = make(tmp_path / "data")
+    local_trainer(config_of(plain, tmp_path / "old")).run()
+    _forget_factors(tmp_path / "old")  # as a version that knew of none left it
+    data = with_factors(plain, monkeypatch, tmp_path)
+    config = config_of(data, tmp_path / "new", start=str(tmp_path / "old"))
+    check_run(config)
+    trainer = local_trainer(config)
+    old, _ = load_model(str(tmp_path / "old"), "best", None)
+    assert trainer.config.model.factors == COLUMNS
+    assert torch.equal(trainer.learner.users.packed, old.users.packed)
+    users, items = torch.arange(ITEMS), torch.arange(ITEMS)
+    assert torch.equal(trainer.learner.score(users, items), old.score(users, items))
+    trainer.run()
+    assert (trainer.learner.tower.extra("factors.items") != 0).all()
+
+
+def test_a_warm_start_keeps_the_basis_or_is_refused(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_trainer(config_of(data, tmp_path / "old")).run()
+    old = str(tmp_path / "old")
+    foreign = with_factors(make(tmp_path / "foreign", users=USERS + 3), monkeypatch, tmp_path)
+    with pytest.raises(UserError, match=r"exposure factors of another basis .* prepare --append_to"):
+        check_run(config_of(foreign, tmp_path / "new", start=old))
+    grown = with_factors(
+        make(tmp_path / "grown", users=USERS + 3), monkeypatch, tmp_path, columns=None, parent=data.factors()
+    )
+    config = config_of(grown, tmp_path / "new", start=old)
+    check_run(config)
+    trainer = local_trainer(config)
+    before, _ = load_model(old, "best", None)
+    assert torch.equal(trainer.learner.tower.packed, before.tower.packed)
+    with pytest.raises(UserError, match=r"model\.factors \(there 4, here 0\)"):
+        check_run(config_of(grown, tmp_path / "new", start=old, factors=0))
+
+
+def _forget_factors(run: Path) -> None:
+    for path in (run / "checkpoints").glob("*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        for name in ("factors", "factor_scale", "factor_decay", "row_dropout"):
+            del manifest["config"]["model"][name]
+        path.write_text(json.dumps(manifest))
