@@ -89,7 +89,7 @@ CASES = {
     "ig, neumf, factors": Case(IG, "neumf", factors=True),
     "ig, catch up, factors": Case(IG, missed_steps="catch_up", factors=True),
     "ig, crossing, factors": Case(IG, crossing=True, factors=True),
-    "ig, row dropout": Case(IG, "bias_mf", factors=True, row_dropout=0.3),
+    "ig, factors, row dropout": Case(IG, "bias_mf", factors=True, row_dropout=0.3),
     "ig, dataset, factors": Case(IG, from_dataset=True, factors=True),
     "ig, no tower, factors": Case(IG, "backbones:DotProduct", factors=True),
 }

@@ -23,6 +23,7 @@ from distributed_il.inference.evaluate import evaluate, load_model
 from distributed_il.inference.model import load_served_model
 from distributed_il.runtime.preflight import check_run
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.exposure_factors import resolve_factors
 from distributed_il.training.run_state import Stopped
 
 USERS, ITEMS, COLUMNS = 60, 50, 4
@@ -68,8 +69,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 
 def note_of(config: TrainConfig) -> tuple[int | Literal["auto"], str]:
     """What `model.factors` comes to, and what a person is told."""
-    from distributed_il.training.exposure_factors import resolve_factors
-
     notes: list[str] = []
     resolved = resolve_factors(config, Dataset.open(config.data.path), note=notes.append)
     return resolved.model.factors, "".join(notes)
