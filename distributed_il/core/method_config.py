@@ -100,6 +100,30 @@ class InverseDualConfig(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OrdinalConfig(MethodConfig):
+    """Ordinal log loss: logged unclear pairs lie between negatives and positives along one logit.
+
+    Unclear pairs are drawn uniformly over the log; `unlabelled.source` and `unlabelled.rate` do not apply. A dataset
+    without logged unclear pairs is refused: of sampled pairs nobody knows that they are unclear.
+    """
+
+    name: Literal["ordinal"] = "ordinal"
+    unlabelled_weight: float = 0.3
+    """λ, multiplies the mean over the unclear pairs."""
+    half_width: float | Literal["learned"] = 0.5
+    """t: above it a logit makes a positive likelier than not, below −t a negative; `learned`: a weight of the model,
+    from 0.5 on."""
+    pairs: int = 2
+    """Unclear pairs for each labelled row."""
+
+    def __post_init__(self) -> None:
+        require_positive("method.unlabelled_weight (λ)", self.unlabelled_weight)
+        if self.half_width != "learned":
+            require_positive("method.half_width (t)", self.half_width)
+        require_at_least("method.pairs", self.pairs, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InverseGradientConfig(MethodConfig):
     """Algorithm 1: each dual-loss update is taken, inverted or skipped by what it does to held-out labelled rows."""
 
@@ -123,6 +147,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "t_ce": TruncatedConfig,
     "r_ce": ReweightedConfig,
     "idl": InverseDualConfig,
+    "ordinal": OrdinalConfig,
     "ig": InverseGradientConfig,
 }
 

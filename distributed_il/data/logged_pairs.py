@@ -22,8 +22,8 @@ class LoggedPairSampler:
     those with many; here a pair weighs the same whoever's it is.
     """
 
-    logged: PairIndex
-    """The logged unclear pairs."""
+    logged: PairIndex | None
+    """The logged unclear pairs, as a dataset has them."""
     seed: int
     """Seed of the run."""
     rate: int
@@ -32,7 +32,7 @@ class LoggedPairSampler:
     def __post_init__(self) -> None:
         if self.rate < 1:
             raise ValueError(f"rate is {self.rate}; it must be at least 1")
-        if not self.logged.items.size:
+        if self.logged is None or not self.logged.items.size:
             raise UserError(
                 "the method draws logged unclear pairs, and the dataset has none; prepare it with a feedback rule that "
                 "leaves some unclear, or choose another method.name"
@@ -49,6 +49,7 @@ class LoggedPairSampler:
         Returns:
             The pairs, those of row 0 first; all of them valid.
         """
+        assert self.logged is not None
         draws = np.tile(np.arange(self.rate, dtype=np.int64), row_numbers.size)
         hashes = hash_u64(self.seed, LOGGED, round, np.repeat(row_numbers, self.rate), draws)
         places = uniform_below(hashes, self.logged.items.size)

@@ -1,4 +1,4 @@
-"""The six methods of the paper's Table 2 and methods of the user's, behind one protocol."""
+"""The six methods of the paper's Table 2, the ordinal loss, and methods of the user's, behind one protocol."""
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import MethodConfig
@@ -15,6 +15,7 @@ BUILT_IN = {
     "t_ce": _SUPERVISED,
     "r_ce": _SUPERVISED,
     "idl": _SUPERVISED,
+    "ordinal": "distributed_il.methods.ordinal:Ordinal",
     "ig": "distributed_il.methods.inverse_gradient:InverseGradient",
 }
 

@@ -10,11 +10,28 @@ the tails.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+START = 0.5
+"""What a learned half width starts from, before any step."""
+
 _HALF = 0.5
+
+
+def learned_half_width(weight: Tensor) -> Tensor:
+    """Returns t = s(w + log(e^START − 1)) > 0 of a learned scalar w; START at w = 0. Gradients flow to w.
+
+    Args:
+        weight: w, a scalar of any float dtype.
+
+    Returns:
+        A float64 scalar.
+    """
+    return F.softplus(weight.double() + math.log(math.expm1(START)))
 
 
 def ordinal_log_loss(logits: Tensor, labels: Tensor, half_width: float | Tensor) -> Tensor:
@@ -29,13 +46,18 @@ def ordinal_log_loss(logits: Tensor, labels: Tensor, half_width: float | Tensor)
         [B] of the logits' dtype, half precision as float32; at least 0.
 
     Raises:
-        ValueError: Shapes differ.
+        ValueError: Shapes are not those above.
     """
-    if logits.shape != labels.shape or logits.dim() != 1:
-        raise ValueError(f"logits {list(logits.shape)} and labels {list(labels.shape)} must both have shape [B]")
-    wide = logits.double()
-    sign = 2 * labels.double() - 1
-    return _rounded(_softplus(half_width - sign * wide), logits)
+    return _rounded(_softplus(half_width - _signed(logits, labels)), logits)
+
+
+def clear_log_loss(logits: Tensor, labels: Tensor, half_width: float | Tensor) -> Tensor:
+    """Returns −log P(y | clear) of each labelled row, the log loss of `clear_logit`; arguments as above.
+
+    P(y | clear) = P(y) / (P(y) + P(1 − y)), so that it is s(log P(1 − y) − log P(y)).
+    """
+    signed = _signed(logits, labels)
+    return _rounded(_softplus(_softplus(half_width - signed) - _softplus(half_width + signed)), logits)
 
 
 def unclear_loss(logits: Tensor, half_width: float | Tensor) -> Tensor:
@@ -88,6 +110,15 @@ def clear_logit(logits: Tensor, half_width: float) -> Tensor:
         - torch.log1p(torch.exp(-(size - width).abs()))
     )
     return x + torch.sign(x) * torch.where(product < _HALF, near, far)
+
+
+def _signed(logits: Tensor, labels: Tensor) -> Tensor:
+    """x where y = 1, −x where y = 0, in float64."""
+    if logits.dim() != 1:
+        raise ValueError(f"logits must have shape [B], not {list(logits.shape)}")
+    if labels.shape != logits.shape:
+        raise ValueError(f"labels must have shape {list(logits.shape)}, not {list(labels.shape)}")
+    return logits.double() * (2 * labels.double() - 1)
 
 
 def _softplus(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Protocol
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.methods.steps.decision import StepReport
 from distributed_il.methods.steps.executor import StepExecutor
-from distributed_il.models.tower import Tower
+from distributed_il.models.tower import Extra, Tower
 
 
 class Method(Protocol):
@@ -27,6 +27,11 @@ class Method(Protocol):
     def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
         """Takes one optimiser step. Every rank calls it with its part of the same global batch."""
         ...
+
+
+def extras_of(method: Method) -> dict[str, Extra]:
+    """Returns the weights that a method learns beside the backbone's, by name, as its attribute `extras` has them."""
+    return getattr(method, "extras", {})
 
 
 def half_width_of(method: Method, tower: Tower) -> float | None:

@@ -16,7 +16,6 @@ from distributed_il.core.method_config import (
     TruncatedConfig,
 )
 from distributed_il.data.loading.batch import Batch, Phase, Unlabelled
-from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.methods.losses import (
     inverse_dual_loss,
     log_loss,
@@ -62,11 +61,10 @@ class Supervised:
         """Takes one step on labelled rows and unlabelled pairs together; see `Method.step`."""
         if self.is_plain:
             return executor.plain(batch)
-        capacity = batch.capacity
-        if batch.unlabelled is not None:
-            capacity += batch.capacity * batch.unlabelled.rate
         return executor.minimize(
-            _joined_plan(batch), lambda logits: self._loss(batch, logits, executor.learner), capacity=capacity
+            batch.joined_plan,
+            lambda logits: self._loss(batch, logits, executor.learner),
+            capacity=batch.joined_capacity,
         )
 
     def _loss(self, batch: Batch, logits: Tensor, learner: Learner) -> tuple[Tensor, StepReport]:
@@ -135,13 +133,3 @@ class Supervised:
             losses = soft_log_loss(logits, self.config.target)
         count = batch.global_count * pairs.rate
         return (losses * pairs.weight).sum() * (self.config.unlabelled_weight * world_size / count)
-
-
-def _joined_plan(batch: Batch) -> IndexPlan:
-    """Returns the plan of the rows, followed by their unlabelled pairs."""
-    if batch.plan is not None:
-        return batch.plan
-    pairs = batch.unlabelled
-    if pairs is None:
-        return IndexPlan.of(batch.user_ids, batch.item_ids)
-    return IndexPlan.of(torch.cat([batch.user_ids, pairs.user_ids]), torch.cat([batch.item_ids, pairs.item_ids]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ class PassResult(NamedTuple):
     values: Tensor  # log losses of labelled pairs, or logits of unlabelled ones, detached [B]
     users: Tensor  # gradient of the user rows, [U, user_dim]
     items: Tensor  # gradient of the item rows, [U, item_dim]
-    tower: tuple[Tensor, ...]  # gradient of each parameter of the tower
+    tower: tuple[Tensor, ...]  # gradient of each parameter of the tower, then of each of the method's extras
 
 
 class Learner:
@@ -38,6 +39,7 @@ class Learner:
         tower: The backbone with its parameters, the same on every rank.
         features: Side features that the backbone is given; None where it takes or gets none.
         drops_rows: Whether a step leaves out some rows' own parts.
+        method_extras: Weights that the method learns beside the backbone's, views of the tower's.
         step: Optimiser steps taken so far.
     """
 
@@ -53,6 +55,7 @@ class Learner:
         device: torch.device,
         features: Features | None = None,
         factors: Factors | None = None,
+        method_extras: Mapping[str, Extra] | None = None,
     ) -> None:
         """Builds the same initial weights whatever the number of ranks."""
         self.optimizer, self.collectives, self.device = optimizer, collectives, device
@@ -60,11 +63,12 @@ class Learner:
         dtype = getattr(torch, model.dtype)
         backbone = load_backbone(model, seed=seeds[0], features=features)
         self.features = features.to(device) if features is not None and backbone.takes_features else None
-        extras: dict[str, Extra] = {}
+        extras = dict(method_extras or {})  # in front of the maps, whose gradients come last
         if factors is not None:
             for name, side, dim in zip(MAPS, factors[:2], (backbone.user_dim, backbone.item_dim), strict=True):
                 extras[name] = Extra((side.raw.shape[1], dim), factors.weight_decay)
         self.tower = Tower(backbone, dtype=dtype, device=device, extras=extras)
+        self.method_extras = tuple(self.tower.extra(name) for name in method_extras or {})
 
         sharded = model.tables == "sharded" and collectives.world_size > 1
         first, stride = (collectives.rank, collectives.world_size) if sharded else (0, 1)

@@ -104,7 +104,7 @@ class Tower:
         raise KeyError(name)
 
     def flatten(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Joins gradients of the backbone's parameters, in their order: [P − extras]."""
+        """Joins gradients of the backbone's parameters, and of extras behind them, in their order."""
         if not gradients:
             return self.flat.new_zeros(self.module_size)
         return torch.cat([gradient.reshape(-1) for gradient in gradients])

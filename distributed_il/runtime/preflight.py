@@ -15,12 +15,14 @@ from ray.exceptions import RayError
 from distributed_il.core.config import RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
+from distributed_il.core.method_config import OrdinalConfig
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.lanes import worker_counts
 from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.exposure_factors import resolve_factors
+from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.resume import check_same_run
 from distributed_il.training.warm_start import check_warm_start, find_warm_start
 
@@ -36,14 +38,17 @@ def check_run(config: TrainConfig) -> Dataset:
 
     Raises:
         UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
-            fit its lanes, it lacks the exposure factors that are asked for, `run.dir` is somebody else's or can't be
-            written, its checkpoint belongs to another run, or what `run.start_from` names does not fit.
+            fit its lanes, it lacks the exposure factors or the logged pairs that are asked for, `run.dir` is somebody
+            else's or can't be written, its checkpoint belongs to another run, or what `run.start_from` names does not
+            fit.
     """
     find_backbone(config.model)
     make_method(config.method)
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
     _check_min_workers(config.run, dataset)
+    if isinstance(config.method, OrdinalConfig):
+        pair_sampler(config, dataset)
     _check_run_dir(config)
     manifest = CheckpointStore(config.run.dir).manifest("last")
     start_from = config.run.start_from if manifest is None else None

@@ -16,12 +16,11 @@ from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.data.loading.loader import BatchLayout, TrainingRows
-from distributed_il.data.sampling import UnlabelledSampler
 from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.output import Output
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
-from distributed_il.methods.protocol import half_width_of
+from distributed_il.methods.protocol import extras_of, half_width_of
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore, Name, SavedState
@@ -32,6 +31,7 @@ from distributed_il.training.exposure_factors import (
     factors_named_by,
     resolve_factors,
 )
+from distributed_il.training.pair_sampler import PairSampler, pair_sampler
 from distributed_il.training.resume import about_run, check_same_run
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
@@ -83,6 +83,7 @@ class Trainer:
             device=device,
             features=features_for(config.model, dataset),
             factors=factors_for(config.model, dataset, factors_named_by(last), device=device),
+            method_extras=extras_of(self.method),
         )
         self.executor = StepExecutor(self.learner)
         if config.run.compile:
@@ -301,15 +302,7 @@ class Trainer:
         self.telemetry.best_loss = self.state.best_loss if self.state.best_round else None
         return True, manifest.get("start")
 
-    def _sampler(self) -> UnlabelledSampler | None:
+    def _sampler(self) -> PairSampler | None:
         if not any(phase.unlabelled for phase in self.method.phases):
             return None
-        wanted = self.config.unlabelled
-        return UnlabelledSampler(
-            self.dataset.observed(),
-            self.dataset.num_items,
-            seed=self.config.run.seed,
-            source=wanted.source,
-            logged=None if wanted.source == "sampled" else self.dataset.logged(),
-            rate=wanted.rate,
-        )
+        return pair_sampler(self.config, self.dataset)

@@ -46,5 +46,6 @@ def test_a_draw_depends_on_the_row_alone() -> None:
 
 def test_a_log_without_unclear_pairs_is_refused() -> None:
     nobody = PairIndex.from_pairs(np.empty(0, np.int64), np.empty(0, np.int64), 3)
-    with pytest.raises(UserError, match="has none"):
-        LoggedPairSampler(nobody, seed=0, rate=1)
+    for logged in (nobody, None):
+        with pytest.raises(UserError, match="has none"):
+            LoggedPairSampler(logged, seed=0, rate=1)

@@ -18,6 +18,7 @@ from distributed_il.core.method_config import (
     MethodConfig,
     NegativeSamplingConfig,
     NoneConfig,
+    OrdinalConfig,
     ReweightedConfig,
     TruncatedConfig,
 )
@@ -36,6 +37,7 @@ METHODS: dict[str, MethodConfig] = {
     "t_ce, local": TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=3, ranking="local"),
     "r_ce": ReweightedConfig(),
     "idl": InverseDualConfig(),
+    "ordinal": OrdinalConfig(),
     "ig": InverseGradientConfig(dual_learning_rate=1e-3),
     "ig, sgd": InverseGradientConfig(dual_learning_rate=1e-1, direction="sgd"),
 }

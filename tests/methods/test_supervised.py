@@ -1,8 +1,9 @@
-"""none, ns, t_ce, r_ce and idl against losses written out over whole models."""
+"""none, ns, t_ce, r_ce, idl and ordinal against losses written out over whole models."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,13 +20,16 @@ from distributed_il.core.method_config import (
     MethodConfig,
     NegativeSamplingConfig,
     NoneConfig,
+    OrdinalConfig,
     ReweightedConfig,
     TruncatedConfig,
 )
 from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.methods import make_method
+from distributed_il.methods.protocol import extras_of, half_width_of
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
+from distributed_il.models.tower import Extra
 
 DenseLoss = Callable[[WholeModel, Batch, int], torch.Tensor]
 USERS, ITEMS = 30, 40
@@ -72,6 +76,23 @@ def always_inverse_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor
     return labelled(model, batch).mean() - 0.25 * dual.mean()
 
 
+def three_class_loss(model: WholeModel, batch: Batch, t: torch.Tensor) -> torch.Tensor:
+    """−log P of negatives, unclear pairs and positives under proportional odds with cut points ±t; λ = 0.5."""
+    logits, unclear = model(batch.user_ids, batch.item_ids), pair_logits(model, batch)
+    clear = torch.where(batch.labels == 1, torch.sigmoid(logits - t), torch.sigmoid(-logits - t))
+    between = torch.sigmoid(unclear + t) - torch.sigmoid(unclear - t)
+    return -clear.log().mean() - 0.5 * between.log().mean()
+
+
+def ordinal_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    return three_class_loss(model, batch, torch.tensor(0.7, dtype=torch.float64))
+
+
+def learned_ordinal_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    """t = softplus(w + log(√e − 1)), ½ at w = 0."""
+    return three_class_loss(model, batch, F.softplus(model.extras[0] + math.log(math.sqrt(math.e) - 1)))
+
+
 def r_ce_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
     """ŷ^β on positives, (1 − ŷ)^β on negatives, β = 0.3."""
     logits = model(batch.user_ids, batch.item_ids)
@@ -109,12 +130,14 @@ CASES: dict[str, tuple[MethodConfig, DenseLoss]] = {
     "ns, lukewarm": (NegativeSamplingConfig(unlabelled_weight=0.5, target=0.5), lukewarm_loss),
     "t_ce": (TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=20), t_ce_loss),
     "r_ce": (ReweightedConfig(exponent=0.3), r_ce_loss),
+    "ordinal": (OrdinalConfig(unlabelled_weight=0.5, half_width=0.7), ordinal_loss),
+    "ordinal, learned": (OrdinalConfig(unlabelled_weight=0.5, half_width="learned"), learned_ordinal_loss),
     "idl": (InverseDualConfig(unlabelled_weight=0.5), idl_loss),
     "idl, always inverse": (InverseDualConfig(unlabelled_weight=-0.25), always_inverse_loss),
 }
 
 
-def make_learner(backbone: str) -> Learner:
+def make_learner(backbone: str, extras: dict[str, Extra] | None = None) -> Learner:
     return Learner(
         ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3),
@@ -123,6 +146,7 @@ def make_learner(backbone: str) -> Learner:
         seed=8,
         collectives=LocalCollectives(),
         device=torch.device("cpu"),
+        method_extras=extras,
     )
 
 
@@ -131,13 +155,15 @@ def make_learner(backbone: str) -> Learner:
 def test_100_steps_equal_the_dense_loss(case: str, backbone: str) -> None:
     config, dense_loss = CASES[case]
     method = make_method(config)
-    learner = make_learner(backbone)
+    learner = make_learner(backbone, extras_of(method))
     reference = DenseReference(learner)
     uses_pairs = method.phases[0].unlabelled
     rng = np.random.default_rng(2)
     for step in range(100):
+        # Logged pairs can always be drawn.
+        invalid_share = 0.0 if isinstance(config, OrdinalConfig) else 0.1
         batch = random_batch(
-            rng, rows=24, num_users=USERS, num_items=ITEMS, rate=2 if uses_pairs else 0, invalid_share=0.1
+            rng, rows=24, num_users=USERS, num_items=ITEMS, rate=2 if uses_pairs else 0, invalid_share=invalid_share
         )
         loss = dense_loss(reference.model, batch, step)
         users, items = batch.user_ids, batch.item_ids
@@ -160,6 +186,34 @@ def test_the_reported_loss_is_the_log_loss_of_the_labelled_rows_before_the_step(
     assert float(report.loss_sum) == pytest.approx(float(labelled(reference.model, batch).detach().sum()), rel=1e-12)
     assert report.unlabelled_logits is not None
     torch.testing.assert_close(report.unlabelled_logits, pair_logits(reference.model, batch).detach())
+
+
+def test_ordinal_reports_the_log_loss_of_what_it_serves() -> None:
+    """−log P(y | clear), in three-class probabilities."""
+    learner = make_learner("gmf")
+    learner.users.weight.mul_(20)  # logits of some size
+    batch = random_batch(np.random.default_rng(0), rows=24, num_users=USERS, num_items=ITEMS, rate=2)
+    with torch.no_grad():
+        logits = DenseReference(learner).model(batch.user_ids, batch.item_ids)
+    positive, negative = torch.sigmoid(logits - 0.5), torch.sigmoid(-logits - 0.5)
+    given = torch.where(batch.labels == 1, positive, negative)
+    report = make_method(OrdinalConfig()).step(StepExecutor(learner), batch)
+    assert report.rows == 24
+    assert float(report.loss_sum) == pytest.approx(float(-(given / (positive + negative)).log().sum()), rel=1e-12)
+
+
+def test_a_learned_half_width_starts_at_a_half_and_finds_the_share_of_unclear_pairs() -> None:
+    """One pair for a row at λ = 1: half of all are unclear. With logits held at 0, that is P(unclear) at t = log 3."""
+    method = make_method(OrdinalConfig(unlabelled_weight=1.0, half_width="learned", pairs=1))
+    learner = make_learner("gmf", extras_of(method))
+    assert half_width_of(method, learner.tower) == pytest.approx(0.5, rel=1e-15)
+    learner.optimizer = OptimizerConfig(learning_rate=5e-2)
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        learner.users.weight.zero_()
+        learner.tower.flat[:1].zero_()
+        method.step(StepExecutor(learner), random_batch(rng, rows=8, num_users=USERS, num_items=ITEMS, rate=1))
+    assert half_width_of(method, learner.tower) == pytest.approx(math.log(3), abs=1e-2)
 
 
 def test_t_ce_drops_equal_losses_by_row_number_so_that_dealing_does_not_matter() -> None:
@@ -193,6 +247,8 @@ def test_only_methods_of_unlabelled_pairs_ask_for_them() -> None:
         "ns, lukewarm": True,
         "t_ce": False,
         "r_ce": False,
+        "ordinal": True,
+        "ordinal, learned": True,
         "idl": True,
         "idl, always inverse": True,
     }

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distributed_il.data.loading.batch import Batch
-from distributed_il.models.embedding.factored import FactoredStore
+from distributed_il.models.embedding.factored import MAPS, FactoredStore
 from distributed_il.models.learner import Learner
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -31,7 +31,8 @@ class WholeModel(nn.Module):
         self.items = nn.Parameter(learner.items.weight.detach().clone())
         self.tower = copy.deepcopy(learner.tower.module)
         # w_eff = w + Z·A for whole tables.
-        self.maps = nn.ParameterList([learner.tower.extra(name).detach().clone() for name in learner.tower.extras])
+        self.maps = nn.ParameterList(_extras(learner, maps=True))
+        self.extras = nn.ParameterList(_extras(learner, maps=False))
         self.factors = whole_factors(learner)
         self.codes = () if learner.features is None else (learner.features.users, learner.features.items)
 
@@ -41,6 +42,11 @@ class WholeModel(nn.Module):
         for k, z in enumerate(self.factors):
             tables[k] = tables[k] + z @ self.maps[k]
         return self.tower(tables[0][user_ids], tables[1][item_ids], *codes)
+
+
+def _extras(learner: Learner, *, maps: bool) -> list[Tensor]:
+    """Copies of the tower's extras: the maps A, or what the method learns."""
+    return [learner.tower.extra(name).detach().clone() for name in learner.tower.extras if (name in MAPS) == maps]
 
 
 def whole_factors(learner: Learner) -> list[Tensor]:
@@ -77,7 +83,7 @@ class DenseReference:
         self.model = WholeModel(learner)
         self.learning_rate = learner.optimizer.learning_rate
         self.weight_decay = learner.optimizer.weight_decay
-        self.factor_decay = next((extra.weight_decay for extra in learner.tower.extras.values()), 0.0)
+        self.factor_decay = learner.tower.extras[MAPS[0]].weight_decay if self.model.factors else 0.0
         self.first = [torch.zeros_like(p) for p in self.model.parameters()]
         self.second = [torch.zeros_like(p) for p in self.model.parameters()]
         self.t = 0
@@ -132,7 +138,7 @@ class DenseReference:
                 touched[:] = False
                 touched[user_ids if name == "users" else item_ids] = True
             # g ← g + λw; m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; w ← w − γ m̂ / (√v̂ + ε)
-            decay = self.factor_decay if name.startswith("maps") else self.weight_decay
+            decay = {"maps": self.factor_decay, "extras": 0.0}.get(name.partition(".")[0], self.weight_decay)
             g = gradients[k] + decay * w.detach()
             m = BETA1 * self.first[k] + (1 - BETA1) * g
             v = BETA2 * self.second[k] + (1 - BETA2) * g**2
@@ -146,8 +152,8 @@ class DenseReference:
         """Largest difference between any weight of this θ and a learner's."""
         pairs = [(self.model.users, learner.users.weight), (self.model.items, learner.items.weight)]
         pairs += zip(self.model.tower.parameters(), learner.tower.parameters, strict=True)
-        extras = [learner.tower.extra(name) for name in learner.tower.extras]
-        pairs += zip(self.model.maps, extras, strict=True)
+        pairs += zip(self.model.maps, _extras(learner, maps=True), strict=True)
+        pairs += zip(self.model.extras, _extras(learner, maps=False), strict=True)
         return max(float((ours - theirs).detach().abs().max()) for ours, theirs in pairs)
 
     def moment_distance(self, learner: Learner) -> float:

@@ -24,14 +24,18 @@ from distributed_il.core.method_config import (
     MethodConfig,
     NegativeSamplingConfig,
     NoneConfig,
+    OrdinalConfig,
     ReweightedConfig,
     TruncatedConfig,
 )
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.data.loading.batch import Batch
 from distributed_il.data.loading.loader import BatchLayout, TrainingRows
+from distributed_il.data.logged_pairs import LoggedPairSampler
 from distributed_il.data.sampling import UnlabelledSampler
 from distributed_il.methods import Method, make_method
+from distributed_il.methods.ordinal import Ordinal
+from distributed_il.methods.protocol import extras_of
 from distributed_il.methods.steps import executor
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.embedding.table import EmbeddingTable
@@ -60,6 +64,7 @@ class Case:
 T_CE = TruncatedConfig(max_drop_rate=0.4, num_gradual_steps=4)
 IG = InverseGradientConfig(dual_learning_rate=5e-3)
 IG_SGD = InverseGradientConfig(dual_learning_rate=1.0, direction="sgd")
+LEARNED = OrdinalConfig(half_width="learned")
 CASES = {
     "none": Case(NoneConfig()),
     "none, sampled negatives": Case(NoneConfig(negatives="sampled")),
@@ -81,6 +86,10 @@ CASES = {
     "ig, catch up": Case(IG, missed_steps="catch_up"),
     "ig, crossing": Case(IG, crossing=True),
     "ig, crossing, no tower": Case(IG, "backbones:DotProduct", crossing=True),
+    "ordinal": Case(OrdinalConfig()),
+    "ordinal, neumf": Case(LEARNED, "neumf"),
+    "ordinal, factors": Case(LEARNED, "bias_mf", factors=True),
+    "ordinal, dataset": Case(LEARNED, from_dataset=True),
     "ig, dataset": Case(IG, from_dataset=True),
     "t_ce, dataset": Case(T_CE, from_dataset=True),
     "none, factors": Case(NoneConfig(), "bias_mf", factors=True),
@@ -93,7 +102,7 @@ CASES = {
     "ig, dataset, factors": Case(IG, from_dataset=True, factors=True),
     "ig, no tower, factors": Case(IG, "backbones:DotProduct", factors=True),
 }
-DDP_CASES = ("none", "idl, neumf", "ig, neumf")
+DDP_CASES = ("none", "idl, neumf", "ig, neumf", "ordinal, neumf")
 """Run once more with the tower under DDP, which is too small for that otherwise."""
 LOCAL_T_CE = Case(dataclasses.replace(T_CE, ranking="local"))
 
@@ -157,7 +166,9 @@ def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Bat
     rows = TrainingRows(
         dataset,
         LocalBlockReader(dataset),
-        UnlabelledSampler(dataset.observed(), dataset.num_items, seed=3),
+        LoggedPairSampler(dataset.logged(), seed=3, rate=2)
+        if isinstance(method, Ordinal)
+        else UnlabelledSampler(dataset.observed(), dataset.num_items, seed=3),
         BatchLayout(
             seed=3,
             test_share=method.test_share,
@@ -194,6 +205,7 @@ def make_learner(case: Case, collectives: Collectives, *, num_users: int = USERS
         device=torch.device("cpu"),
         features=random_features(num_users, num_items),
         factors=random_factors(num_users, num_items) if case.factors else None,
+        method_extras=extras_of(make_method(case.method)),
     )
 
 

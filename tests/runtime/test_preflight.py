@@ -10,6 +10,7 @@ import pytest
 
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import OrdinalConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.runtime.preflight import check_node, check_run, possible_workers
 
@@ -64,6 +65,13 @@ def test_fewest_workers_that_divide_neither_are_told_which_do(tiny_dataset: Data
 
 def test_a_run_that_names_no_fewest_workers_has_one_number(tiny_dataset: Dataset) -> None:
     assert possible_workers(RunConfig(dir="run", workers=6), tiny_dataset) == [6]
+
+
+def test_logged_pairs_that_the_dataset_lacks_are_refused(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    config = config_of(make_dataset(unclear=0), tmp_path / "run")
+    with pytest.raises(UserError, match="draws logged unclear pairs, and the dataset has none; .* another method.name"):
+        check_run(dataclasses.replace(config, method=OrdinalConfig()))
+    assert not (tmp_path / "run").exists()
 
 
 def test_fewer_rows_than_workers_are_refused(make_dataset: MakeDataset, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap
@@ -50,6 +51,21 @@ class Batch:
     capacity: int  # most labelled rows that any rank has of it, the same on every rank
     # of its rows, followed by the unlabelled pairs where the phase joins them; if it was made ahead
     plan: IndexPlan | None = None
+
+    @property
+    def joined_plan(self) -> IndexPlan:
+        """The plan of the rows, followed by the unlabelled pairs where there are some."""
+        if self.plan is not None:
+            return self.plan
+        pairs = self.unlabelled
+        if pairs is None:
+            return IndexPlan.of(self.user_ids, self.item_ids)
+        return IndexPlan.of(torch.cat([self.user_ids, pairs.user_ids]), torch.cat([self.item_ids, pairs.item_ids]))
+
+    @property
+    def joined_capacity(self) -> int:
+        """Most rows and pairs together that any rank has of it."""
+        return self.capacity * (1 if self.unlabelled is None else 1 + self.unlabelled.rate)
 
     @property
     def plans(self) -> list[IndexPlan]:

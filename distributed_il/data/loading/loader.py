@@ -15,6 +15,7 @@ from distributed_il.data.lanes import Schedule, TestSlots, block_order, lanes_of
 from distributed_il.data.loading.batch import Batch, Phase, Subset
 from distributed_il.data.loading.held_out_rows import HeldOutRows, LabelledRows
 from distributed_il.data.loading.windows import BatchMaker, WindowRows
+from distributed_il.data.logged_pairs import LoggedPairSampler
 from distributed_il.data.sampling import UnlabelledPairs, UnlabelledSampler
 
 Int64 = NDArray[np.int64]
@@ -48,7 +49,7 @@ class TrainingRows:
         self,
         dataset: Dataset,
         reader: BlockReader,
-        sampler: UnlabelledSampler | None,
+        sampler: UnlabelledSampler | LoggedPairSampler | None,
         layout: BatchLayout,
         *,
         dtype: torch.dtype,

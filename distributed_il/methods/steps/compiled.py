@@ -12,7 +12,15 @@ from torch import _dynamo as dynamo
 from torch._dynamo import exc
 from torch.fx.experimental import _config
 
-from distributed_il.methods.steps.eager import Candidates, EagerPasses, candidate_sums, dual_pass, labelled_pass
+from distributed_il.methods.steps.eager import (
+    BatchLoss,
+    Candidates,
+    EagerPasses,
+    candidate_sums,
+    dual_pass,
+    labelled_pass,
+    summed_log_loss,
+)
 from distributed_il.models.backbones import Backbone
 from distributed_il.models.embedding.embedding_store import PairRows, RowDeltas
 from distributed_il.models.learner import PassResult
@@ -103,9 +111,17 @@ class CompiledPasses:
         self._dual = compiled(dual_pass, any_length=("rows", "weight"), warn=warn)
         self._sums = compiled(candidate_sums, any_length=("rows", "deltas", "labels"), warn=warn)
 
-    def labelled(self, tower: Backbone, rows: PairRows, labels: Tensor, scale: Tensor) -> PassResult:
-        run = self._eager.labelled if _few(rows) else self._labelled
-        return run(tower, rows, labels, scale)
+    def labelled(
+        self,
+        tower: Backbone,
+        rows: PairRows,
+        labels: Tensor,
+        scale: Tensor,
+        loss: BatchLoss = summed_log_loss,
+        extras: tuple[Tensor, ...] = (),
+    ) -> PassResult:
+        run = self._eager.labelled if _few(rows) or len(labels) < FEWEST else self._labelled
+        return run(tower, rows, labels, scale, loss, extras)
 
     def dual(self, tower: Backbone, rows: PairRows, weight: Tensor, scale: Tensor) -> PassResult:
         run = self._eager.dual if _few(rows) else self._dual

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap, UniqueIds
 from distributed_il.methods.steps.compiled import tensors_in
+from distributed_il.methods.steps.eager import BatchLoss, summed_log_loss
 from distributed_il.methods.steps.fused import Evaluated, FusedSteps, InverseBatch
 from distributed_il.models.learner import Learner
 
@@ -134,15 +135,17 @@ class GraphedSteps:
         self._batch_size, self._spares = batch_size, (learner.users.num_rows, learner.items.num_rows)
 
     @staticmethod
-    def fits(*plans: IndexPlan) -> bool:
+    def fits(labels: Tensor, *plans: IndexPlan) -> bool:
         """See `FusedSteps.fits`."""
-        return FusedSteps.fits(*plans)
+        return FusedSteps.fits(labels, *plans)
 
-    def plain(self, plan: IndexPlan, labels: Tensor, scale: float, step: int) -> Tensor:
+    def plain(
+        self, plan: IndexPlan, labels: Tensor, scale: float, step: int, loss: BatchLoss = summed_log_loss
+    ) -> Tensor:
         """See `FusedSteps.plain`."""
         if not self._is_full(labels):
-            return self._any.plain(plan, labels, scale, step)
-        return self._full.plain(filled_up(plan, self._spares), labels, scale, step).clone()
+            return self._any.plain(plan, labels, scale, step, loss)
+        return self._full.plain(filled_up(plan, self._spares), labels, scale, step, loss).clone()
 
     def evaluate_candidates(
         self, batch: InverseBatch, pair_scale: float, direction: Callable[[Tensor], Tensor], step: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -14,19 +14,40 @@ from distributed_il.models.backbones import Backbone
 from distributed_il.models.embedding.embedding_store import PairRows, RowDeltas
 from distributed_il.models.learner import PassResult
 
+BatchLoss = Callable[..., tuple[Tensor, Tensor]]
+"""A loss of a batch, the same function at every step. From the logits of labelled rows followed by those of their
+unlabelled pairs, [n], the labels, [B], and the method's extras to the log losses to report, [B], and the scalar to
+minimise: a sum over the rows, of which the step makes the mean over all ranks."""
 
-def labelled_pass(tower: Backbone, rows: PairRows, labels: Tensor, scale: Tensor) -> PassResult:
-    """Computes the log losses of labelled pairs and the gradient of scale · Σ ℓ(x, y).
+
+def summed_log_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Computes Σ ℓ(x, y); see `BatchLoss`."""
+    losses = log_loss(logits, labels)
+    return losses, losses.sum()
+
+
+def labelled_pass(
+    tower: Backbone,
+    rows: PairRows,
+    labels: Tensor,
+    scale: Tensor,
+    loss: BatchLoss = summed_log_loss,
+    extras: tuple[Tensor, ...] = (),
+) -> PassResult:
+    """Computes the log losses of labelled pairs and the gradient of scale · the loss, Σ ℓ(x, y) unless told otherwise.
 
     Args:
         tower: The backbone.
-        rows: The rows of the pairs.
+        rows: The rows of the pairs, unlabelled ones last.
         labels: 0 or 1, float [B].
         scale: Scalar.
+        loss: What is minimised.
+        extras: The method's extras, which the loss may depend on.
     """
     rows = _as_leaves(rows)
-    losses = log_loss(_logits(tower, rows), labels)
-    return _pass_result(losses, tower, (rows.users, rows.items), losses.sum() * scale)
+    extras = tuple(weight.detach().requires_grad_() for weight in extras)
+    losses, total = loss(_logits(tower, rows), labels, *extras)
+    return _pass_result(losses, tower, (rows.users, rows.items), total * scale, extras)
 
 
 def dual_pass(tower: Backbone, rows: PairRows, weight: Tensor, scale: Tensor) -> PassResult:
@@ -93,8 +114,10 @@ def _logits(tower: Backbone, rows: PairRows) -> Tensor:
     return tower(user, item, *rows.codes)
 
 
-def _pass_result(values: Tensor, tower: Backbone, leaves: tuple[Tensor, Tensor], loss: Tensor) -> PassResult:
-    users, items, *parameters = torch.autograd.grad(loss, [*leaves, *tower.parameters()])
+def _pass_result(
+    values: Tensor, tower: Backbone, leaves: tuple[Tensor, Tensor], loss: Tensor, extras: tuple[Tensor, ...] = ()
+) -> PassResult:
+    users, items, *parameters = torch.autograd.grad(loss, [*leaves, *tower.parameters(), *extras])
     return PassResult(values.detach(), users, items, tuple(parameters))
 
 
@@ -117,7 +140,15 @@ class Candidates:
 class Passes(Protocol):
     """Runs the arithmetic of a step between its exchanges."""
 
-    def labelled(self, tower: Backbone, rows: PairRows, labels: Tensor, scale: Tensor) -> PassResult:
+    def labelled(
+        self,
+        tower: Backbone,
+        rows: PairRows,
+        labels: Tensor,
+        scale: Tensor,
+        loss: BatchLoss = summed_log_loss,
+        extras: tuple[Tensor, ...] = (),
+    ) -> PassResult:
         """See `labelled_pass`."""
         ...
 

@@ -13,11 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from distributed_il.core.shared_memory import NodeCollectives
 from distributed_il.data.loading.batch import Batch, Unlabelled
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap
-from distributed_il.methods.losses import log_loss
 from distributed_il.methods.steps.compiled import CompiledPasses
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps
 from distributed_il.methods.steps.decision import SIGNS, StepReport, decide_together
-from distributed_il.methods.steps.eager import EagerPasses, Passes, chosen_pass
+from distributed_il.methods.steps.eager import BatchLoss, EagerPasses, Passes, chosen_pass, summed_log_loss
 from distributed_il.methods.steps.fused import FusedSteps, InverseBatch
 from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients
 from distributed_il.models.embedding.table import RowGradients
@@ -77,28 +76,41 @@ class StepExecutor:
         else:
             self.fused = FusedSteps(learner, warn)
 
-    def plain(self, batch: Batch) -> StepReport:
-        """Takes one Adam step on the mean log loss of the global batch's labelled rows."""
-        learner, labels = self.learner, batch.labels
-        plan = batch.plan or IndexPlan.of(batch.user_ids, batch.item_ids)
+    def plain(self, batch: Batch, loss: BatchLoss = summed_log_loss) -> StepReport:
+        """Takes one Adam step on a mean over the global batch's labelled rows, of their log loss unless told otherwise.
+
+        Args:
+            batch: Labelled rows, and unlabelled pairs where the loss is of such too.
+            loss: Of this rank's rows and pairs, and of the method's extras; the same function at every step.
+        """
+        learner, labels, capacity = self.learner, batch.labels, batch.joined_capacity
+        plan, extras = batch.joined_plan, learner.method_extras
         scale = learner.collectives.world_size / batch.global_count
-        if self.fused is not None and self.fused.fits(plan):
+        if self.fused is not None and self.fused.fits(labels, plan):
             learner.step += 1
-            return StepReport(self.fused.plain(plan, labels, scale, learner.step).sum(), labels.numel())
+            return StepReport(self.fused.plain(plan, labels, scale, learner.step, loss).sum(), labels.numel())
         if self._ddp is not None:
+            extras = tuple(weight.detach().requires_grad_() for weight in extras)
 
             def mean_loss(logits: Tensor) -> tuple[Tensor, Tensor]:
-                losses = log_loss(logits, labels)
-                return losses.sum() * scale, losses.detach().sum()
+                losses, total = loss(logits, labels, *extras)
+                return total * scale, losses.detach().sum()
 
-            return StepReport(self.minimize(plan, mean_loss, capacity=batch.capacity), labels.numel())
+            return StepReport(self.minimize(plan, mean_loss, capacity=capacity, extras=extras), labels.numel())
         gathered = learner.gather(plan)
         rows = gathered.pair_rows(learner.features)
-        found = self.passes.labelled(learner.tower.module, rows, labels, labels.new_full((), scale))
-        learner.apply(learner.reduce(found, gathered, capacity=batch.capacity), gathered)
+        found = self.passes.labelled(learner.tower.module, rows, labels, labels.new_full((), scale), loss, extras)
+        learner.apply(learner.reduce(found, gathered, capacity=capacity), gathered)
         return StepReport(found.values.sum(), labels.numel())
 
-    def minimize(self, plan: IndexPlan, loss: Callable[[Tensor], tuple[Tensor, Result]], *, capacity: int) -> Result:
+    def minimize(
+        self,
+        plan: IndexPlan,
+        loss: Callable[[Tensor], tuple[Tensor, Result]],
+        *,
+        capacity: int,
+        extras: tuple[Tensor, ...] = (),
+    ) -> Result:
         """Takes one Adam step on a loss of some pairs' logits, operation by operation.
 
         Args:
@@ -106,26 +118,30 @@ class StepExecutor:
             loss: From logits [B] to this rank's part of the global mean, times world_size (DDP and the exchange
                 average over ranks), and whatever is to be returned.
             capacity: Most pairs that any rank has in this batch.
+            extras: The method's extras, leaves that the loss depends on; none where the method has none.
         """
         learner = self.learner
         gathered = learner.gather(plan)
         forward = self._ddp or learner.tower.module
         logits = forward(gathered.users.pairs(), gathered.items.pairs(), *gathered.codes(learner.features))
         value, result = loss(logits)
-        learner.apply(self._gradients(value, gathered, capacity), gathered)
+        learner.apply(self._gradients(value, gathered, capacity, extras), gathered)
         return result
 
-    def _gradients(self, loss: Tensor, gathered: GatheredBatch, capacity: int) -> Gradients:
+    def _gradients(self, loss: Tensor, gathered: GatheredBatch, capacity: int, extras: tuple[Tensor, ...]) -> Gradients:
         """Differentiates a loss and averages over ranks; DDP averages the tower's gradients in its backward pass."""
         learner, tower, leaves = self.learner, self.learner.tower, gathered.leaves
         if self._ddp is None:
             users, items, *parameters = torch.autograd.grad(
-                loss, [*leaves, *tower.parameters], allow_unused=True, materialize_grads=True
+                loss, [*leaves, *tower.parameters, *extras], allow_unused=True, materialize_grads=True
             )
             return learner.embeddings.reduce(gathered, (users, items), tower.flatten(parameters), capacity=capacity)
         loss.backward()
-        users, items = (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves)
-        rows = learner.embeddings.reduce(gathered, (users, items), None, capacity=capacity)
+        users, items, *of_extras = (
+            torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in (*leaves, *extras)
+        )
+        dense = torch.cat([part.reshape(-1) for part in of_extras]) if extras else None
+        rows = learner.embeddings.reduce(gathered, (users, items), dense, capacity=capacity)
         # What came with the rows is the gradient of the extras.
         return replace(rows, tower=torch.cat([tower.take_gradient(), rows.tower]))
 
@@ -138,7 +154,7 @@ class StepExecutor:
         assert pairs is not None
         plan = batch.plan or IndexPlan.of(batch.user_ids, batch.item_ids)
         pair_plan = pairs.plan or IndexPlan.of(pairs.user_ids, pairs.item_ids)
-        if self.fused is not None and self.fused.fits(pair_plan, plan):
+        if self.fused is not None and self.fused.fits(batch.labels, pair_plan, plan):
             overlap = pairs.overlap or Overlap.of(plan, pair_plan)
             inverse_batch = InverseBatch(plan, batch.labels, pair_plan, pairs.weight, overlap)
             return self._fused_inverse(self.fused, inverse_batch, batch.global_count, pairs.rate, direction)

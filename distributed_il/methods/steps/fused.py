@@ -20,6 +20,7 @@ from distributed_il.data.features import Codes
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap, rows_at
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
 from distributed_il.methods.steps.compiled import FEWEST, compiled
+from distributed_il.methods.steps.eager import BatchLoss, summed_log_loss
 from distributed_il.models.embedding.embedding_store import RowDeltas
 from distributed_il.models.embedding.factored import MAPS, FactoredStore
 from distributed_il.models.embedding.row_adam import BETA1, BETA2, Rows, adam_arithmetic, catch_up
@@ -89,23 +90,27 @@ class FusedSteps:
         return wrapped
 
     @staticmethod
-    def fits(*plans: IndexPlan) -> bool:
-        """Returns whether batches of these plans are of lengths that the compiled functions take."""
-        return all(min(len(side.ids), len(side.inverse)) >= FEWEST for plan in plans for side in plan)
+    def fits(labels: Tensor, *plans: IndexPlan) -> bool:
+        """Returns whether batches of these lengths are taken by the compiled functions."""
+        sides = [side for plan in plans for side in plan]
+        return min(len(labels), *(min(len(side.ids), len(side.inverse)) for side in sides)) >= FEWEST
 
-    def plain(self, plan: IndexPlan, labels: Tensor, scale: float, step: int) -> Tensor:
+    def plain(
+        self, plan: IndexPlan, labels: Tensor, scale: float, step: int, loss: BatchLoss = summed_log_loss
+    ) -> Tensor:
         """Takes the ordinary labelled step, tables and tower in place.
 
         Args:
-            plan: The batch's pairs.
+            plan: The batch's pairs, unlabelled ones last.
             labels: 0 or 1, float [B].
-            scale: Of each loss.
+            scale: Of the loss.
             step: t, counted from 1: this step's number.
+            loss: What is minimised; the same function at every call.
 
         Returns:
             Log losses before the step, [B].
         """
-        return self._plain(self._tables, plan, labels, self._scalars(scale, step))
+        return self._plain(self._tables, plan, labels, loss, self._scalars(scale, step))
 
     def evaluate_candidates(
         self, batch: InverseBatch, pair_scale: float, direction: Callable[[Tensor], Tensor], step: int
@@ -148,14 +153,16 @@ class _Arithmetic:
         self._layout = [(name, parameter.shape) for name, parameter in tower.module.named_parameters()]
         self._catches_up = learner.optimizer.missed_steps == "catch_up"
         self._factors = _Factors.of(learner)
+        self._extras = [_place(weight) for weight in learner.method_extras]
+        self._tower_decay = _tower_decay(learner)
 
-    def plain(self, tables: Tables, plan: IndexPlan, labels: Tensor, scalars: Tensor) -> Tensor:
+    def plain(self, tables: Tables, plan: IndexPlan, labels: Tensor, loss: BatchLoss, scalars: Tensor) -> Tensor:
         step = scalars[1]
         user_rows = self._gather(tables.users, plan.users.ids, step - 1)
         item_rows = self._gather(tables.items, plan.items.ids, step - 1)
         parts = _parts(tables.tower)
         losses, gradients = self._labelled(
-            (user_rows.weight, item_rows.weight, parts.weight[0]), plan, labels, scalars[0]
+            (user_rows.weight, item_rows.weight, parts.weight[0]), plan, labels, loss, scalars[0]
         )
         self._descend_tower(parts, gradients[2].unsqueeze(0), scalars)
         self._descend(user_rows, gradients[0], scalars)
@@ -213,13 +220,13 @@ class _Arithmetic:
         tables.tower.copy_(_joined(parts))
 
     def _labelled(
-        self, weights: tuple[Tensor, Tensor, Tensor], plan: IndexPlan, labels: Tensor, scale: Tensor
+        self, weights: tuple[Tensor, Tensor, Tensor], plan: IndexPlan, labels: Tensor, loss: BatchLoss, scale: Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Computes losses, and gradients of user rows, item rows and tower."""
         leaves = tuple(weight.detach().requires_grad_() for weight in weights)
         logits = self._logits(leaves[2], *_of_pairs(plan, *self._effective(plan, *leaves)), self._codes(plan))
-        losses = log_loss(logits, labels)
-        return losses.detach(), torch.autograd.grad(losses.sum() * scale, leaves)
+        losses, total = loss(logits, labels, *(_view(leaves[2], *place) for place in self._extras))
+        return losses.detach(), torch.autograd.grad(total * scale, leaves)
 
     def _codes(self, plan: IndexPlan) -> Codes:
         """Returns the side features of each pair; a spare row, which no pair uses, has none."""
@@ -243,10 +250,10 @@ class _Arithmetic:
         return self._factors.added_to(plan, users, items, flat)
 
     def _descend_tower(self, rows: Rows, gradient: Tensor, scalars: Tensor) -> None:
-        if self._factors is None:
+        if self._tower_decay is None:
             self._descend(rows, gradient, scalars)
         else:
-            adam_arithmetic(rows, gradient + self._factors.weight_decay * rows.weight, scalars[2], scalars[3], 0.0)
+            adam_arithmetic(rows, gradient + self._tower_decay * rows.weight, scalars[2], scalars[3], 0.0)
 
     def _descend(self, rows: Rows, gradient: Tensor, scalars: Tensor) -> None:
         adam_arithmetic(rows, gradient, scalars[2], scalars[3], self._optimizer.weight_decay)
@@ -277,13 +284,10 @@ class _Arithmetic:
 class _Factors:
     """Exposure factors of all rows, with a spare row of 0, and where their maps A lie in the tower."""
 
-    def __init__(self, store: FactoredStore, tower: Tower, weight_decay: float) -> None:
+    def __init__(self, store: FactoredStore, tower: Tower) -> None:
         whole = [side.of(torch.arange(len(side.raw), device=side.raw.device)) for side in store.factors]
         self._z = [F.pad(z, (0, 0, 0, 1)) for z in whole]
-        self._maps = [(tower.extra(name).storage_offset(), tower.extra(name).shape) for name in MAPS]
-        decays = [torch.full((tower.module_size,), weight_decay)]
-        decays += [torch.full((math.prod(extra.shape),), extra.weight_decay) for extra in tower.extras.values()]
-        self.weight_decay = torch.cat(decays).to(tower.packed)
+        self._maps = [_place(tower.extra(name)) for name in MAPS]
 
     @classmethod
     def of(cls, learner: Learner) -> _Factors | None:
@@ -291,15 +295,35 @@ class _Factors:
         store = learner.embeddings
         if not isinstance(store, FactoredStore):
             return None
-        return cls(store, learner.tower, learner.optimizer.weight_decay)
+        return cls(store, learner.tower)
 
     def added_to(self, plan: IndexPlan, users: Tensor, items: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
         """Adds z·A to rows of a plan, A as it lies in a flat vector of the tower."""
         found = [
-            torch.addmm(rows, z.index_select(0, side.ids), flat[start : start + shape.numel()].view(shape))
-            for rows, side, z, (start, shape) in zip((users, items), plan, self._z, self._maps, strict=True)
+            torch.addmm(rows, z.index_select(0, side.ids), _view(flat, *place))
+            for rows, side, z, place in zip((users, items), plan, self._z, self._maps, strict=True)
         ]
         return found[0], found[1]
+
+
+def _tower_decay(learner: Learner) -> Tensor | None:
+    """Returns λ of each of the tower's weights, [P]; None where the optimiser's holds for all."""
+    tower = learner.tower
+    if not tower.extras:
+        return None
+    decays = [torch.full((tower.module_size,), learner.optimizer.weight_decay)]
+    decays += [torch.full((math.prod(extra.shape),), extra.weight_decay) for extra in tower.extras.values()]
+    return torch.cat(decays).to(tower.packed)
+
+
+def _place(extra: Tensor) -> tuple[int, torch.Size]:
+    """Returns where extra weights begin in the tower's flat vector, and their shape."""
+    return int(extra.storage_offset()), extra.shape
+
+
+def _view(flat: Tensor, start: int, shape: torch.Size) -> Tensor:
+    """Returns weights that lie in a flat vector of the tower."""
+    return flat[start : start + shape.numel()].view(shape)
 
 
 def _of_pairs(plan: IndexPlan, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

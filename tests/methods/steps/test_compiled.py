@@ -11,8 +11,9 @@ from random_features import random_features
 
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
-from distributed_il.core.method_config import InverseGradientConfig
-from distributed_il.methods import make_method
+from distributed_il.core.method_config import InverseGradientConfig, OrdinalConfig
+from distributed_il.methods import Method, make_method
+from distributed_il.methods.protocol import extras_of
 from distributed_il.methods.steps import compiled
 from distributed_il.methods.steps.compiled import CompiledPasses
 from distributed_il.methods.steps.executor import StepExecutor
@@ -23,7 +24,12 @@ USERS, ITEMS = 40, 50
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
 
 
-def make_executor(backbone: str = "gmf", missed_steps: str = "skip", *, factors: bool = False) -> StepExecutor:
+LEARNED = make_method(OrdinalConfig(half_width="learned"))
+
+
+def make_executor(
+    backbone: str = "gmf", missed_steps: str = "skip", *, factors: bool = False, method: Method | None = None
+) -> StepExecutor:
     learner = Learner(
         ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
@@ -34,6 +40,7 @@ def make_executor(backbone: str = "gmf", missed_steps: str = "skip", *, factors:
         device=torch.device("cpu"),
         features=random_features(USERS, ITEMS),
         factors=random_factors(USERS, ITEMS) if factors else None,
+        method_extras=extras_of(method) if method else None,
     )
     return StepExecutor(learner)
 
@@ -42,13 +49,22 @@ def refuse(message: str) -> None:
     raise AssertionError(message)
 
 
-def train_alike(ours: StepExecutor, theirs: StepExecutor, *, rows: tuple[int, ...]) -> set[int]:
+IG = make_method(InverseGradientConfig(dual_learning_rate=3e-3))
+
+
+def train_alike(
+    ours: StepExecutor,
+    theirs: StepExecutor,
+    *,
+    rows: tuple[int, ...],
+    method: Method = IG,
+    rates: tuple[int, ...] = (0, 1, 2),
+) -> set[int]:
     """Labelled and inverse steps by turns on both; returns the decisions, which must agree like all else."""
-    method = make_method(InverseGradientConfig(dual_learning_rate=3e-3))
     rng = np.random.default_rng(3)
     choices: set[int] = set()
     for step, count in enumerate(rows):
-        batch = random_batch(rng, rows=count, num_users=USERS, num_items=ITEMS, rate=(0, 1, 2)[step % 3])
+        batch = random_batch(rng, rows=count, num_users=USERS, num_items=ITEMS, rate=rates[step % len(rates)])
         ours_report, theirs_report = method.step(ours, batch), method.step(theirs, batch)
         assert float(ours_report.loss_sum) == pytest.approx(float(theirs_report.loss_sum), rel=1e-12)
         if theirs_report.decision is not None:
@@ -89,6 +105,18 @@ def test_compiled_passes_equal_eager_ones(backbone: str) -> None:
     compiled = make_executor(backbone)
     compiled.passes = CompiledPasses(refuse)
     assert len(train_alike(compiled, make_executor(backbone), rows=ROWS)) >= 2
+
+
+def test_fused_ordinal_steps_with_factors_equal_eager_ones() -> None:
+    compiled, eager = (make_executor("bias_mf", "catch_up", factors=True, method=LEARNED) for _ in range(2))
+    compiled.compile(refuse, batch_size=64)
+    train_alike(compiled, eager, rows=ROWS, method=LEARNED, rates=(2,))
+
+
+def test_compiled_ordinal_passes_equal_eager_ones() -> None:
+    compiled, eager = (make_executor(method=LEARNED) for _ in range(2))
+    compiled.passes = CompiledPasses(refuse)
+    train_alike(compiled, eager, rows=ROWS, method=LEARNED, rates=(2,))
 
 
 @pytest.mark.parametrize("with_ranks", [False, True])

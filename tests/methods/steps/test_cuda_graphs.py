@@ -16,9 +16,10 @@ from torch import Tensor
 
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
-from distributed_il.core.method_config import InverseGradientConfig
+from distributed_il.core.method_config import InverseGradientConfig, OrdinalConfig
 from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
-from distributed_il.methods import make_method
+from distributed_il.methods import Method, make_method
+from distributed_il.methods.protocol import extras_of
 from distributed_il.methods.steps import compiled, cuda_graphs
 from distributed_il.methods.steps.compiled import tensors_in
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps, filled_up
@@ -32,7 +33,14 @@ ROWS = (64, 64, 64, 64, 50, 64, 64, 64, 1, 64, 64, 7, 64, 64)
 """Full batches, others in between, and one too small for either."""
 
 
-def make_learner(backbone: str, missed_steps: str = "skip", device: str = "cpu", *, factors: bool = False) -> Learner:
+def make_learner(
+    backbone: str,
+    missed_steps: str = "skip",
+    device: str = "cpu",
+    *,
+    factors: bool = False,
+    method: Method | None = None,
+) -> Learner:
     return Learner(
         ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
         OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
@@ -43,6 +51,7 @@ def make_learner(backbone: str, missed_steps: str = "skip", device: str = "cpu",
         device=torch.device(device),
         features=random_features(USERS, ITEMS),
         factors=random_factors(USERS, ITEMS) if factors else None,
+        method_extras=extras_of(method) if method else None,
     )
 
 
@@ -93,11 +102,17 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return found
 
 
+IG = make_method(InverseGradientConfig(dual_learning_rate=3e-3))
+
+
 def train_alike(
-    ours: StepExecutor, theirs: StepExecutor, rows: tuple[int, ...], rates: tuple[int, ...] = (0, 1, 1)
+    ours: StepExecutor,
+    theirs: StepExecutor,
+    rows: tuple[int, ...],
+    rates: tuple[int, ...] = (0, 1, 1),
+    method: Method = IG,
 ) -> set[int]:
     """Labelled and inverse steps by turns on both, which must agree; returns the decisions."""
-    method = make_method(InverseGradientConfig(dual_learning_rate=3e-3))
     rng = np.random.default_rng(3)
     choices: set[int] = set()
     for step, count in enumerate(rows):
@@ -158,6 +173,16 @@ def test_plain_steps_alone(recorder: Recorder) -> None:
     executor = with_graphs(make_learner("gmf"), refuse)
     train_alike(executor, eager("gmf"), ROWS, rates=(0,))
     assert recorder.replays == ROWS.count(BATCH) - 1  # the first warms up
+
+
+def test_ordinal_steps_with_a_learned_half_width(recorder: Recorder) -> None:
+    method = make_method(OrdinalConfig(half_width="learned"))
+    executor = with_graphs(make_learner("bias_mf", factors=True, method=method), refuse)
+    theirs = StepExecutor(make_learner("bias_mf", factors=True, method=method))
+    train_alike(executor, theirs, ROWS, rates=(2,), method=method)
+    # Ids and inverses are of rows and pairs together, 64 · 3; then labels and numbers.
+    assert recorder.lengths == [(192,) * 4 + (64, 4)]
+    assert recorder.replays == ROWS.count(BATCH) - 1
 
 
 def test_every_number_of_pairs_has_a_graph_of_its_own(recorder: Recorder) -> None:
