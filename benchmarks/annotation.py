@@ -97,7 +97,7 @@ def train(plan: Plan, dataset: Dataset, run_dir: str, name: str, seed: int) -> N
     method, source = METHODS[name]
     config = TrainConfig(
         data=DataConfig(path=dataset.path),
-        run=RunConfig(dir=run_dir, seed=seed, max_rounds=plan.rounds),
+        run=RunConfig(dir=run_dir, seed=seed, max_rounds=plan.rounds, select_by="logloss"),
         optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5, missed_steps="catch_up"),
         unlabelled=UnlabelledConfig(source=source),
         method=method,

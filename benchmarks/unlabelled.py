@@ -81,7 +81,7 @@ def run_case(dataset: Dataset, method: MethodConfig, source: Any, *, seed: int, 
     with tempfile.TemporaryDirectory() as run_dir:
         config = TrainConfig(
             data=DataConfig(path=dataset.path),
-            run=RunConfig(dir=run_dir, seed=seed, max_rounds=rounds),
+            run=RunConfig(dir=run_dir, seed=seed, max_rounds=rounds, select_by="logloss"),
             optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5, missed_steps="catch_up"),
             unlabelled=UnlabelledConfig(source=source),
             method=method,

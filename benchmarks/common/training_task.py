@@ -50,6 +50,7 @@ class TrainingTask:
             "seed": self.seed,
             "max_rounds": self.max_rounds,
             "patience": self.patience,
+            "select_by": "logloss",
             "batch_size": BATCH_SIZE,
         }
         return config_from_dict({"data": {"path": self.data}, "run": run, **self.setting})

@@ -35,6 +35,7 @@ def _job(row: dict[str, Any], config: dict[str, Any], name: str) -> str:
         "batch_size": config["batch_size"] // WORKERS,
         "max_rounds": config["max_rounds"],
         "patience": config["patience"],
+        "select_by": "logloss",
     }
     loss = row["runs"][0]["valid"]["logloss"]
     return (

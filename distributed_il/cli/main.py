@@ -29,7 +29,7 @@ COMMANDS = {
     "prepare": Command("distributed_il.cli.prepare:PREPARE", "turns raw feedback into a dataset"),
     "simulate": Command("distributed_il.cli.simulate:SIMULATE", "simulates micro-video logs as a dataset"),
     "train": Command("distributed_il.cli.train", "trains a recommender on a dataset"),
-    "sweep": Command("distributed_il.cli.sweep", "finds the best settings of a run by validation loss"),
+    "sweep": Command("distributed_il.cli.sweep", "finds the best settings of a run by a validation metric"),
     "evaluate": Command("distributed_il.cli.inference:EVALUATE", "measures a trained model again"),
     "score": Command("distributed_il.cli.inference:SCORE", "writes a model's score of each given pair"),
     "annotate": Command("distributed_il.cli.inference:ANNOTATE", "writes how a model labels unclear pairs"),

@@ -1,4 +1,4 @@
-"""`distributed-il sweep`: the best settings of a run, found by validation loss."""
+"""`distributed-il sweep`: the best settings of a run, found by a validation metric."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distributed_il.runtime.sweep.space import SweepConfig
 
 ABOUT = (
     "Tries settings of a run on Ray Tune, drawn from the ranges in a file, each trial on one worker; those that fall "
-    "behind are stopped early. The best one by validation log loss is tested, beside the one that the file puts first. "
+    "behind are stopped early. The best one by run.select_by is tested, beside the one that the file puts first. "
     "All other settings are those of `train`; run.dir is the sweep's directory, with a run directory for each trial."
 )
 
@@ -40,14 +40,14 @@ def run(argv: Sequence[str]) -> None:
     """
     config, base = read(argv)
     find_own_code()
-    from distributed_il.runtime.sweep.outcome import TABLE_ENDS, trial_table
+    from distributed_il.runtime.sweep.outcome import table_ends, trial_table
     from distributed_il.runtime.sweep.search import run_sweep
     from distributed_il.runtime.sweep.verdict import verdict
 
     outcome = run_sweep(config, base)
     trials, best = outcome.trials, outcome.best
     keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))
-    print(_aligned([["trial", *keys, *TABLE_ENDS], *trial_table(trials, keys)]))
+    print(_aligned([["trial", *keys, *table_ends(best.selection)], *trial_table(trials, keys)]))
     print()
     print(metric_table("test", outcome.tested))
     print(f"\n{verdict(outcome)}")

@@ -12,6 +12,8 @@ import yaml
 from distributed_il.core.errors import UserError, require, require_at_least, require_not_negative, require_positive
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, method_class
 
+SelectBy = Literal["calibrated_logloss", "logloss", "auc", "gauc"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
@@ -119,7 +121,11 @@ class RunConfig:
     max_rounds: int = 30
     """Rounds at the most; a round is one pass over every labelled training row."""
     patience: int = 3
-    """Rounds without a lower validation loss after which training stops."""
+    """Rounds without a better value of `select_by` after which training stops."""
+    select_by: SelectBy = "calibrated_logloss"
+    """Validation metric that chooses the best round, and a sweep's best trial. `calibrated_logloss`: log loss after an
+    affine fit of the logits to valid (Platt 1999), which compares methods whatever scale their logits are on;
+    `logloss`: as served before the fit; `auc`, `gauc`: refused where valid does not define them."""
     checkpoint_every_steps: int | None = None
     """Also checkpoint inside a round every so many steps; at the end of each round there always is one."""
     checkpoint_every_s: float | None = 600.0
@@ -218,7 +224,7 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**sections)
 
 
-SAVED_BEFORE: dict[str, dict[str, Any]] = {"model": {"factors": 0}}
+SAVED_BEFORE: dict[str, dict[str, Any]] = {"model": {"factors": 0}, "run": {"select_by": "logloss"}}
 """What a saved configuration means by leaving a setting out, where that is not today's default."""
 
 

@@ -31,7 +31,7 @@ class Progress:
         loss: Mean training loss of the round so far.
         decisions: Shares of direct, skip and inverse; None where the method takes none.
         eta_s: Seconds left of the pass; NaN where unknown.
-        best: Lowest validation loss so far; None before the first.
+        best: Validation metric of the best round so far; None before the first.
     """
 
     round: int

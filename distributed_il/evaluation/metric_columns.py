@@ -16,7 +16,7 @@ METRICS = {
     "ece": "ECE",
 }
 """Headings by key of metrics.json."""
-LOWER_IS_BETTER = frozenset({"logloss", "ece"})
+LOWER_IS_BETTER = frozenset({"logloss", "ece", "calibrated_logloss", "calibrated_ece"})
 
 
 def metric_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

@@ -17,7 +17,7 @@ class CheckpointConfig:
     data: str | None = None
     """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
     checkpoint: Literal["best", "last"] = "best"
-    """Which model: that of the best round by validation loss, or the last one."""
+    """Which model: that of the best round by `run.select_by`, or the last one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from distributed_il.training.monitor.figures import STYLES, decision_chart, weig
 CURVES = {
     "train_loss": "Training loss",
     "logloss": "Validation log loss",
+    "calibrated_logloss": "Validation log loss, calibrated",
     "auc": "Validation AUC",
     "gauc": "Validation GAUC",
 }

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from distributed_il.core.config import flat
+from distributed_il.core.config import completed, flat
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import read_run_file
+from distributed_il.evaluation.selection import Selection
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import DecisionHistory, WeightHistogram
 
@@ -46,9 +47,15 @@ class RunRecord:
         return "valid" if self.results is None else "test"
 
     @property
+    def selection(self) -> Selection:
+        """What the run chooses its best round by."""
+        return Selection(self.settings["run.select_by"])
+
+    @property
     def best_round(self) -> int:
-        """Round of lowest validation loss, from 1."""
-        return 1 + min(range(len(self.history)), key=lambda number: self.history[number]["logloss"])
+        """Round of the best value of what the run selects by, from 1."""
+        place = self.selection.best([self.selection.value(entry) for entry in self.history])
+        return 1 if place is None else place + 1
 
 
 def read_record(run_dir: str, name: str) -> RunRecord:
@@ -68,7 +75,7 @@ def read_record(run_dir: str, name: str) -> RunRecord:
     return RunRecord(
         name=name,
         run_dir=run_dir,
-        settings=flat(manifest["config"]),
+        settings=flat(completed(manifest["config"])),
         history=manifest["facts"]["course"]["history"],
         decisions=DecisionHistory.from_state(decisions),
         first_weights=WeightHistogram(arrays["first_weights"].astype(np.int64)),

@@ -77,6 +77,7 @@ def _run_row(one: RunRecord) -> list[str]:
         f"{one.settings['run.workers']}",
         "–" if one.results is None else f"{one.results['run']['throughput']['rows_per_s']:,.0f}",
         metric_text(one.history[one.best_round - 1]["logloss"]),
+        one.selection.name,
     ]
 
 

@@ -18,6 +18,7 @@ from distributed_il.core.files import filesystem
 from distributed_il.core.method_config import OrdinalConfig
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.lanes import worker_counts
+from distributed_il.evaluation.selection import Selection, check_selection
 from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
 from distributed_il.training.checkpoint import CheckpointStore
@@ -38,14 +39,15 @@ def check_run(config: TrainConfig) -> Dataset:
 
     Raises:
         UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
-            fit its lanes, it lacks the exposure factors or the logged pairs that are asked for, `run.dir` is somebody
-            else's or can't be written, its checkpoint belongs to another run, or what `run.start_from` names does not
-            fit.
+            fit its lanes, its valid split does not define `run.select_by`, it lacks the exposure factors or the logged
+            pairs that are asked for, `run.dir` is somebody else's or can't be written, its checkpoint belongs to
+            another run, or what `run.start_from` names does not fit.
     """
     find_backbone(config.model)
     make_method(config.method)
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
+    check_selection(Selection(config.run.select_by), dataset)
     _check_min_workers(config.run, dataset)
     if isinstance(config.method, OrdinalConfig):
         pair_sampler(config, dataset)

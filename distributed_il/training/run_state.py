@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -18,8 +17,8 @@ class RunState:
     round: int = 0  # rounds finished
     phase: int = 0  # passes of the present round finished
     step: int = 0  # steps of the present pass taken
-    best_round: int = 0  # round of lowest validation loss, from 1; 0 before the first
-    best_loss: float = math.inf
+    best_round: int = 0  # from 1; 0 before the first
+    best_value: float | None = None  # of the validation metric that it is chosen by
     # validation metrics of each round, with its training loss
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list[dict[str, Any]])
 
@@ -29,14 +28,15 @@ class RunState:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON values, from which `from_dict` makes the same state."""
-        values = dataclasses.asdict(self)
-        return values | {"best_loss": None} if math.isinf(self.best_loss) else values
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunState:
         """Returns the state that a checkpoint holds."""
-        best_loss: Any = math.inf if values["best_loss"] is None else values["best_loss"]
-        return cls(**{**values, "best_loss": best_loss})
+        known = dict(values)
+        if "best_loss" in known:  # before there was a choice of metrics
+            known["best_value"] = known.pop("best_loss")
+        return cls(**known)
 
 
 class CheckpointSchedule:

@@ -40,6 +40,7 @@ class Telemetry:
         pairs: Unlabelled pairs of the run so far over all ranks: drawn, fallback pairs among them, undrawable.
         round_loss: Sum of training losses of the round, and rows, over all ranks.
         rows_per_s: Labelled rows per second over all ranks, since the last flush.
+        best: Validation metric of the best round so far; None before the first.
         trained: Of this process's passes: seconds, rows of all ranks, mean seconds that ranks waited for data and spent
             in collectives.
         pass_memory: Most resident bytes of each of `KINDS` that a report within a pass has found on this rank.
@@ -62,7 +63,7 @@ class Telemetry:
         self.rows_per_s = 0.0
         self.trained = np.zeros(4)
         self.pass_memory = np.zeros(len(KINDS), dtype=np.int64)
-        self.best_loss: float | None = None
+        self.best: float | None = None
         self._logits: list[Tensor] = []
         self._loss = torch.zeros((), dtype=torch.float64, device=learner.device)
         self._rows = 0
@@ -152,7 +153,7 @@ class Telemetry:
                 loss=loss if loss is not None else self._round_mean(),
                 decisions=(shares["direct"], shares["skip"], shares["inverse"]) if self.decisions.total else None,
                 eta_s=rows_left / self.rows_per_s if self.rows_per_s else math.nan,
-                best=self.best_loss,
+                best=self.best,
             )
         )
 

@@ -11,6 +11,7 @@ import torch
 
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import TrainConfig, config_to_dict
+from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
@@ -18,6 +19,7 @@ from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.data.loading.loader import BatchLayout, TrainingRows
 from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.output import Output
+from distributed_il.evaluation.selection import Selection
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
 from distributed_il.methods.protocol import extras_of, half_width_of
@@ -103,7 +105,7 @@ class Trainer:
         self.telemetry = Telemetry(config, self.learner, collectives, hooks)
         self.checkpoint_schedule = CheckpointSchedule(config.run)
         self.state = RunState()
-        self.calibration = AffineCalibration()
+        self.calibration, self._selection = AffineCalibration(), Selection(config.run.select_by)
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._resumed, self._start = self._resume()
         about_them, self._basis = about_factors(config.model, dataset, factors_named_by(last))
@@ -218,24 +220,33 @@ class Trainer:
         return RankRequests(save=save, stop=self.hooks.should_stop(), leave=self.hooks.should_leave())
 
     def _validate(self) -> bool:
-        """Measures the validation split; returns whether its loss is the lowest so far."""
+        """Measures the validation split; returns whether the round is the best so far.
+
+        Raises:
+            UserError: The metric that rounds are chosen by is not defined on these rows; on every rank.
+        """
         self.learner.materialize()
         state = self.state
         scores = score_split(self.learner, self.splits["valid"], self.collectives)
         output = scores.fit(self._half_width())
         self.calibration = output.calibration
         metrics = scores.metrics(output)
-        loss = float(metrics["logloss"])
+        value = self._selection.value(metrics)
+        if not math.isfinite(value):
+            raise UserError(
+                f"run.select_by is {self._selection.key}, which is {value} on the valid split; set it to "
+                "calibrated_logloss, or prepare a dataset with more validation rows"
+            )
         loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
         train_loss = loss_sum / rows if rows else math.nan
         if self.collectives.rank == 0:
             values = {f"valid/{name}": float(value) for name, value in metrics.items()}
             self.hooks.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
         state.history.append({"round": state.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics})
-        improved = loss < state.best_loss
+        improved = state.best_value is None or self._selection.cost(value) < self._selection.cost(state.best_value)
         if improved:
-            state.best_round, state.best_loss = state.round + 1, loss
-        self.telemetry.best_loss = state.best_loss
+            state.best_round, state.best_value = state.round + 1, value
+        self.telemetry.best = state.best_value
         return improved
 
     def _finish(self) -> dict[str, Any]:
@@ -299,7 +310,7 @@ class Trainer:
         self.state = RunState.from_dict(saved.facts["course"])
         self.calibration = Output.from_dict(manifest.get("output")).calibration
         self.telemetry.restore(saved.facts["telemetry"], saved.arrays)
-        self.telemetry.best_loss = self.state.best_loss if self.state.best_round else None
+        self.telemetry.best = self.state.best_value
         return True, manifest.get("start")
 
     def _sampler(self) -> PairSampler | None:

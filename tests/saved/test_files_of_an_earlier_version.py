@@ -90,5 +90,6 @@ def test_a_dataset_is_appended_to_and_a_run_starts_from_an_old_model(tmp_path: P
 
 
 def config(data: str, run: Path, *flags: str) -> Any:
-    """Of the saved runs of GMF."""
-    return read_train_config(["--config", str(FILES / "run.yaml"), f"--data.path={data}", f"--run.dir={run}", *flags])
+    """Of the saved runs of GMF, which chose by log loss."""
+    before = ["--config", str(FILES / "run.yaml"), "--run.select_by=logloss"]
+    return read_train_config([*before, f"--data.path={data}", f"--run.dir={run}", *flags])

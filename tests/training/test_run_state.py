@@ -61,6 +61,13 @@ def test_a_state_comes_back_from_json(state: RunState) -> None:
     assert RunState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False))) == state
 
 
+@pytest.mark.parametrize(("best_round", "best_loss"), [(0, None), (1, 0.25)])
+def test_a_state_of_before_has_the_lowest_loss(best_round: int, best_loss: float | None) -> None:
+    kept = {"round": 1, "phase": 0, "step": 0, "history": [{"round": 1}]}
+    state = RunState.from_dict({**kept, "best_round": best_round, "best_loss": best_loss})
+    assert state == RunState(1, 0, 0, best_round, best_loss, [{"round": 1}])
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return make_small_dataset(tmp_path_factory.mktemp("course") / "dataset", num_users=80, train=2_000)

@@ -49,7 +49,7 @@ def test_a_round_is_measured_on_the_whole_validation_split(trainer: Trainer) -> 
     a, b = trainer.calibration.slope, trainer.calibration.intercept
     expected = compute_metrics(columns["user_id"], logits, labels, calibrated=a * logits.astype(np.float64) + b)
     assert found == pytest.approx(expected, rel=1e-12)
-    assert trainer.state.best_loss == pytest.approx(expected["logloss"], rel=1e-12)
+    assert trainer.state.best_value == pytest.approx(expected["calibrated_logloss"], rel=1e-12)
     manifest = trainer.store.manifest("best")
     assert manifest is not None
     assert manifest["output"] == {"half_width": None, "slope": a, "intercept": b}

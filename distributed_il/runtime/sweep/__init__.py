@@ -1,1 +1,1 @@
-"""Searches settings of a run on Ray Tune: the trial of lowest validation loss is chosen, and it alone is tested."""
+"""Searches settings of a run on Ray Tune: the trial of the best validation metric is chosen, and it alone is tested."""

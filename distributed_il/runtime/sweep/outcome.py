@@ -10,7 +10,8 @@ from typing import Any
 from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import read_run_file
-from distributed_il.evaluation.metric_columns import metric_text
+from distributed_il.evaluation.metric_columns import METRICS, metric_text
+from distributed_il.evaluation.selection import Selection
 from distributed_il.report.render import setting_text
 from distributed_il.runtime.sweep.trial import FAILED
 from distributed_il.training.checkpoint import CheckpointStore
@@ -35,19 +36,30 @@ class Trial:
     failed: str | None
 
     @property
-    def losses(self) -> list[float]:
-        """Validation log loss of each finished round."""
-        return [float(entry["logloss"]) for entry in self.history]
+    def selection(self) -> Selection:
+        """What rounds and trials are chosen by, the same for all trials."""
+        return Selection(self.config.run.select_by)
 
     @property
-    def best_loss(self) -> float:
-        """Lowest validation log loss; infinite where there is none."""
-        return min((loss for loss in self.losses if math.isfinite(loss)), default=math.inf)
+    def values(self) -> list[float]:
+        """The validation metric that trials are chosen by, of each finished round."""
+        return [self.selection.value(entry) for entry in self.history]
 
     @property
     def best_round(self) -> int:
-        """Round of the lowest loss, from 1; 0 where there is none."""
-        return 0 if math.isinf(self.best_loss) else 1 + self.losses.index(self.best_loss)
+        """Round of the best value, from 1; 0 where there is none."""
+        place = self.selection.best(self.values)
+        return 0 if place is None else place + 1
+
+    @property
+    def best_value(self) -> float:
+        """The best value; NaN where there is none."""
+        return self.values[self.best_round - 1] if self.best_round else math.nan
+
+    @property
+    def cost(self) -> float:
+        """What is lowest for the best trial; infinite for one without a value."""
+        return self.selection.cost(self.best_value)
 
     @property
     def at_best(self) -> Mapping[str, Any]:
@@ -71,7 +83,7 @@ class Outcome:
 
     Attributes:
         trials: All of them.
-        best: That of lowest validation log loss.
+        best: That of the best validation metric.
         reference: The one that the space puts first, to compare the best with; None without one that has a model.
         results: The content of metrics.json of best and reference, by name; of no other the test split was read.
     """
@@ -97,32 +109,41 @@ def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> T
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
-    """Returns the trial of lowest validation log loss, the first among equals; the test split plays no part.
+    """Returns the trial of the best validation metric, the first among equals; the test split plays no part.
 
     Raises:
         UserError: None has finished a round.
     """
-    best = min(trials, key=lambda trial: trial.best_loss)
-    if math.isinf(best.best_loss):
+    best = min(trials, key=lambda trial: trial.cost)
+    if not best.best_round:
         reason = next((trial.failed for trial in trials if trial.failed), "none has finished a round")
         raise UserError(f"no trial of the sweep has a model: {reason}")
     return best
 
 
 def trial_table(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[str]]:
-    """Lays out trials, the best first: name, settings of `keys`, then what `TABLE_ENDS` says."""
+    """Lays out trials, the best first: name, settings of `keys`, then what `table_ends` says."""
+    shown = _shown(trials[0].selection) if trials else {}
     return [
         [
             trial.name,
             *(setting_text(trial.settings.get(key, "–")) for key in keys),
-            *(metric_text(trial.at_best.get(key)) for key in ("logloss", "auc", "gauc")),
+            *(metric_text(trial.at_best.get(key)) for key in shown),
             str(trial.best_round or "–"),
             str(len(trial.history)),
             trial.ended,
         ]
-        for trial in sorted(trials, key=lambda trial: (trial.best_loss, trial.name))
+        for trial in sorted(trials, key=lambda trial: (trial.cost, trial.name))
     ]
 
 
-TABLE_ENDS = ("valid log loss", "AUC", "GAUC", "best round", "rounds", "ended")
-"""Headings of `trial_table` after those of the settings; the metrics are those of the best round on validation."""
+def table_ends(selection: Selection) -> list[str]:
+    """Returns the headings of `trial_table` after those of the settings; metrics are those of the best round."""
+    return [*_shown(selection).values(), "best round", "rounds", "ended"]
+
+
+def _shown(selection: Selection) -> dict[str, str]:
+    """Headings by key: first the metric that trials are chosen by."""
+    return {selection.key: f"valid {selection.name}"} | {
+        key: METRICS[key] for key in ("auc", "gauc") if key != selection.key
+    }

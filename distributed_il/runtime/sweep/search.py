@@ -1,4 +1,4 @@
-"""Draws trials, runs them on Ray Tune, chooses one by validation loss and tests it."""
+"""Draws trials, runs them on Ray Tune, chooses one by a validation metric and tests it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset, filesystem
+from distributed_il.evaluation.selection import Selection
 from distributed_il.runtime.capacity import worker_resources
 from distributed_il.runtime.environment import environment
 from distributed_il.runtime.launch import with_absolute_paths
@@ -25,7 +26,7 @@ from distributed_il.runtime.sweep.draw import draw, with_settings
 from distributed_il.runtime.sweep.outcome import Outcome, best_of, read_trial
 from distributed_il.runtime.sweep.space import Settings, Space, SweepConfig, read_space
 from distributed_il.runtime.sweep.sweep_page import render_sweep
-from distributed_il.runtime.sweep.trial import FAILED, LOSS, ROUND, finish_run, run_trial
+from distributed_il.runtime.sweep.trial import FAILED, ROUND, VALUE, finish_run, run_trial
 from distributed_il.runtime.sweep.verdict import verdict
 
 ATTEMPTS = 3
@@ -66,7 +67,8 @@ def run_sweep(config: SweepConfig, base: TrainConfig) -> Outcome:
         _run_trials(config, base, runs)
         trials = [read_trial(name, settings, run) for (name, run), settings in zip(runs.items(), drawn, strict=True)]
         best = best_of(trials)
-        _say(f"trial {best.name} has the lowest validation log loss, {best.best_loss:.4f}; it is measured on test")
+        superlative = f"{best.selection.superlative} validation {best.selection.name}"
+        _say(f"trial {best.name} has the {superlative}, {best.best_value:.4f}; it is measured on test")
         compared = space.first is not None and trials[0].best_round > 0
         ends = {trial.name: trial.config for trial in (best, *trials[:compared])}
         tasks = {name: _task(base, finish_run).remote(run) for name, run in ends.items()}
@@ -101,10 +103,11 @@ def _run_trials(config: SweepConfig, base: TrainConfig, runs: dict[str, TrainCon
         grace_period=min(config.grace_rounds, base.run.max_rounds),
         reduction_factor=config.reduction_factor,
     )
+    mode = "min" if Selection(base.run.select_by).lowest else "max"
     tuner = tune.Tuner(
         tune.with_resources(lambda given: run_trial(runs[given["trial"]]), worker_resources(base.run)),
         param_space={"trial": tune.grid_search(list(runs))},
-        tune_config=tune.TuneConfig(metric=LOSS, mode="min", scheduler=scheduler, reuse_actors=True),
+        tune_config=tune.TuneConfig(metric=VALUE, mode=mode, scheduler=scheduler, reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=f"{base.run.dir}/ray",
@@ -131,8 +134,9 @@ class _Lines(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name, last = trial.config["trial"], trial.last_result or {}
         self._left -= 1
-        failed = read_run_file(self._runs[name].run.dir, FAILED)
-        news = f"{last[ROUND]} rounds, valid log loss {last[LOSS]:.4f}" if LOSS in last else "no round finished"
+        run = self._runs[name].run
+        failed, metric = read_run_file(run.dir, FAILED), Selection(run.select_by).name
+        news = f"{last[ROUND]} rounds, valid {metric} {last[VALUE]:.4f}" if VALUE in last else "no round finished"
         _say(f"trial {name}: {news if failed is None else failed}; {self._left} to go")
 
 
@@ -146,6 +150,7 @@ def _write(run_dir: str, space: Space, outcome: Outcome) -> None:
     facts = {
         "space": space.to_dict(),
         "best": outcome.best.name,
+        "select_by": outcome.best.selection.key,
         "verdict": verdict(outcome),
         "test": best["test"],
         "trivial": best["trivial"],
@@ -153,7 +158,7 @@ def _write(run_dir: str, space: Space, outcome: Outcome) -> None:
             {
                 "name": trial.name,
                 "settings": trial.settings,
-                "valid_losses": trial.losses,
+                "valid_values": trial.values,
                 "valid": trial.at_best,
                 "best_round": trial.best_round,
                 "ended": trial.ended,

@@ -1,4 +1,4 @@
-"""The page of a sweep: its best trial, all trials, and how the loss follows each setting."""
+"""The page of a sweep: its best trial, all trials, and how what they are chosen by follows each setting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from distributed_il.core.charts import Series, line_chart, scatter_chart
 from distributed_il.core.drawing import Chart
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 from distributed_il.report.render import render, setting_text
-from distributed_il.runtime.sweep.outcome import TABLE_ENDS, Outcome, Trial, trial_table
+from distributed_il.runtime.sweep.outcome import Outcome, Trial, table_ends, trial_table
 from distributed_il.runtime.sweep.space import Domain, Space
 from distributed_il.runtime.sweep.verdict import verdict
 
@@ -29,9 +29,10 @@ def render_sweep(space: Space, outcome: Outcome) -> str:
         results=metric_rows(tested),
         models=sum(name.startswith("trial") for name in tested),
         compared=[trial.config.run.dir for trial in (outcome.reference, best) if trial is not None],
+        metric=best.selection.name,
         curves=_curves(trials, best),
         setting_charts=[_by_setting(domain, trials, best) for domain in space.domains],
-        trial_columns=["trial", *space.keys, *TABLE_ENDS],
+        trial_columns=["trial", *space.keys, *table_ends(best.selection)],
         trial_rows=trial_table(trials, space.keys),
         space=[[domain.key, _words(domain)] for domain in space.domains],
     )
@@ -41,26 +42,25 @@ def _curves(trials: Sequence[Trial], best: Trial) -> Chart | None:
     lines = [
         Series(
             f"trial {trial.name}, the best" if trial is best else "other trials",
-            range(1, len(trial.losses) + 1),
-            trial.losses,
+            range(1, len(trial.history) + 1),
+            trial.values,
             BEST if trial is best else OTHERS,
         )
         for trial in [*(trial for trial in trials if trial is not best), best]
     ]
     legend = [lines[-1], *lines[:1]] if len(lines) > 1 else lines
     note = "A line that ends early was stopped by the sweep, or by its own patience."
-    return line_chart("Validation log loss", lines, x_label="round", legend=legend, note=note)
+    return line_chart(f"Validation {best.selection.name}", lines, x_label="round", legend=legend, note=note)
 
 
 def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart | None:
-    """Draws the lowest loss of each trial over the values of one setting."""
+    """Draws the best value of each trial over the values of one setting."""
     known = [
-        trial
-        for trial in trials
-        if domain.key in trial.settings and domain.holds(trial.settings) and math.isfinite(trial.best_loss)
+        trial for trial in trials if domain.key in trial.settings and domain.holds(trial.settings) and trial.best_round
     ]
     if not known:
         return None
+    selection = best.selection
 
     def place(trial: Trial) -> float:
         value = trial.settings[domain.key]
@@ -69,7 +69,7 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart |
         return math.log10(value) if domain.kind == "loguniform" else value
 
     groups = [
-        Series(name, [place(trial) for trial in some], [trial.best_loss for trial in some], style)
+        Series(name, [place(trial) for trial in some], [trial.best_value for trial in some], style)
         for name, some, style in (
             ("other trials", [trial for trial in known if trial is not best], OTHERS),
             (f"trial {best.name}, the best", [trial for trial in known if trial is best], BEST),
@@ -77,7 +77,7 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart |
         if some
     ]
     return scatter_chart(
-        f"Lowest loss by {domain.key}{_conditions(domain)}",
+        f"{selection.superlative.capitalize()} {selection.name} by {domain.key}{_conditions(domain)}",
         groups,
         x_label=f"log₁₀ of {domain.key}" if domain.kind == "loguniform" else domain.key,
         x_names=[setting_text(value) for value in domain.values] if domain.kind == "choice" else [],

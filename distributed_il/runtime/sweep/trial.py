@@ -1,8 +1,7 @@
-"""One trial: an ordinary run in one process that reports the validation loss of each round to Ray Tune."""
+"""One trial: an ordinary run in one process that reports the validation metric of each round to Ray Tune."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import write_run_file
 from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.evaluation.selection import Selection
 from distributed_il.runtime.worker import run_monitor
 from distributed_il.training.monitor import TensorBoardMonitor
 from distributed_il.training.run_hooks import RunHooks
@@ -21,7 +21,7 @@ from distributed_il.training.trainer import Trainer
 
 FAILED = "failed.txt"
 """Why a trial ended without a model, in its directory."""
-LOSS, ROUND = "valid_loss", "round"
+VALUE, ROUND = "valid_value", "round"
 
 
 def run_trial(config: TrainConfig) -> None:
@@ -32,9 +32,15 @@ def run_trial(config: TrainConfig) -> None:
     """
     try:
         with run_monitor(config.run.dir) as monitor:
-            trainer = _trainer(config, monitor, on_round=_report)
+            selection = Selection(config.run.select_by)
+
+            def report(entry: dict[str, Any]) -> None:
+                # Where Tune wants the trial to end, this does not return.
+                tune.report({ROUND: entry["round"], VALUE: selection.value(entry)})
+
+            trainer = _trainer(config, monitor, on_round=report)
             for entry in trainer.state.history:
-                _report(entry)
+                report(entry)
             trainer.fit()
     except UserError as error:  # such as a learning rate at which training diverges: no reason to end the sweep
         write_run_file(config.run.dir, FAILED, str(error))
@@ -46,12 +52,6 @@ def finish_run(config: TrainConfig) -> dict[str, Any]:
     """Trains a trial to its end where Tune had stopped it early, tests it, and returns what metrics.json holds."""
     with run_monitor(config.run.dir) as monitor:
         return _trainer(config, monitor, on_round=lambda entry: None).run()
-
-
-def _report(entry: dict[str, Any]) -> None:
-    # Where Tune wants the trial to end, this does not return.
-    if math.isfinite(entry["logloss"]):
-        tune.report({ROUND: entry["round"], LOSS: entry["logloss"]})
 
 
 def _trainer(config: TrainConfig, monitor: TensorBoardMonitor, on_round: Callable[[dict[str, Any]], None]) -> Trainer:

@@ -13,13 +13,15 @@ BESIDE = ("auc", "gauc", "logloss")
 def verdict(outcome: Outcome) -> str:
     """Says which trial won and by how much over the one that the space puts first, where it does."""
     best, reference = outcome.best, outcome.reference
+    metric = best.selection.name
     if reference is None:
-        return f"{_named(best)} has the lowest validation log loss, {best.best_loss:.4f} in round {best.best_round}."
+        found = f"{best.selection.superlative} validation {metric}, {best.best_value:.4f}"
+        return f"{_named(best)} has the {found} in round {best.best_round}."
     if reference is best:
         others = [trial for trial in outcome.trials if trial is not best and trial.best_round]
-        second = f" The nearest is {_named(best_of(others))}, {best_of(others).best_loss:.4f}." if others else ""
+        second = f" The nearest is {_named(best_of(others))}, {best_of(others).best_value:.4f}." if others else ""
         return (
-            f"Nothing that was tried is better than {_named(best)}: its validation log loss is {best.best_loss:.4f}, "
+            f"Nothing that was tried is better than {_named(best)}: its validation {metric} is {best.best_value:.4f}, "
             f"in round {best.best_round}.{second}"
         )
     tested, beside = (outcome.results[trial.name]["test"] for trial in (best, reference))
@@ -29,8 +31,9 @@ def verdict(outcome: Outcome) -> str:
         if tested.get(key) is not None and beside.get(key) is not None
     ]
     return (
-        f"{_named(best)} wins: its validation log loss is {best.best_loss:.4f}, in round {best.best_round}, "
-        f"{reference.best_loss - best.best_loss:.4f} below the {reference.best_loss:.4f} of {_named(reference)}. "
+        f"{_named(best)} wins: its validation {metric} is {best.best_value:.4f}, in round {best.best_round}, "
+        f"{reference.cost - best.cost:.4f} {'below' if best.selection.lowest else 'above'} the "
+        f"{reference.best_value:.4f} of {_named(reference)}. "
         f"On the test split, which was read after the choice and of these two alone: {', '.join(differences)}, the "
         "difference to the latter in brackets."
     )

@@ -50,7 +50,7 @@ def test_the_best_by_validation_loss_is_tested_and_it_alone(swept: Any) -> None:
     _, base, outcome = swept
     trials, best, result = outcome.trials, outcome.best, outcome.results[outcome.best.name]
     assert sorted(trial.settings["optimizer.learning_rate"] for trial in trials) == RATES
-    assert best.best_loss == min(trial.best_loss for trial in trials)
+    assert best.best_value == min(trial.best_value for trial in trials if trial.best_round)
     assert best.settings["optimizer.learning_rate"] == 3e-2
     tested = sorted(path.parts[-2] for path in Path(base.run.dir).glob("trials/*/metrics.json"))
     assert tested == [best.name]
@@ -65,7 +65,7 @@ def test_a_trial_is_an_ordinary_run_of_the_same_global_batch(swept: Any, tmp_pat
     alone = local_trainer(dataclasses.replace(best.config, run=run)).run()
     assert alone["test"] == pytest.approx(result["test"])
     history = json.loads((tmp_path / "run" / "metrics.json").read_text())["history"]
-    assert [entry["logloss"] for entry in history] == best.losses
+    assert [entry["calibrated_logloss"] for entry in history] == best.values
 
 
 def test_trials_that_fall_behind_are_stopped_and_one_that_diverges_ends_nothing(swept: Any) -> None:
@@ -76,7 +76,7 @@ def test_trials_that_fall_behind_are_stopped_and_one_that_diverges_ends_nothing(
     assert "diverged" in of_rate[1e30].failed
     assert best.ended == "all rounds"
     assert {of_rate[rate].ended for rate in RATES[:2]} <= {"stopped early", "all rounds"}
-    assert all(len(trial.losses) >= 2 for trial in trials if trial.failed is None)
+    assert all(len(trial.history) >= 2 for trial in trials if trial.failed is None)
 
 
 def test_results_are_a_table_and_a_page(swept: Any) -> None:
@@ -84,10 +84,11 @@ def test_results_are_a_table_and_a_page(swept: Any) -> None:
     trials, best, result = outcome.trials, outcome.best, outcome.results[outcome.best.name]
     facts = json.loads((Path(base.run.dir) / "sweep.json").read_text())
     assert facts["best"] == best.name
-    assert [trial["valid_losses"] for trial in facts["trials"]] == [list(trial.losses) for trial in trials]
+    assert facts["select_by"] == "calibrated_logloss"
+    assert [trial["valid_values"] for trial in facts["trials"]] == [trial.values for trial in trials]
     page = (Path(base.run.dir) / "sweep.html").read_text()
     assert f"{result['test']['auc']:.4f}" in page
-    assert "Lowest loss by optimizer.learning_rate" in page
+    assert "Lowest calibrated log loss by optimizer.learning_rate" in page
 
 
 @pytest.mark.cluster  # half a minute
@@ -103,9 +104,9 @@ def test_a_sweep_that_is_started_again_does_what_is_missing(swept: Any) -> None:
     assert again.results[best.name]["test"] == pytest.approx(result["test"])
     assert after[best.name] == before[best.name]  # nothing of it was trained again
     found = next(trial for trial in again.trials if trial.name == lost.name)
-    shared = min(len(found.losses), len(lost.losses))
+    shared = min(len(found.values), len(lost.values))
     assert shared >= 2
-    assert found.losses[:shared] == lost.losses[:shared]
+    assert found.values[:shared] == lost.values[:shared]
 
 
 def test_another_sweep_in_the_same_place_is_refused(swept: Any, capsys: pytest.CaptureFixture[str]) -> None:

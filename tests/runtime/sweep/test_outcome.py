@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, SelectBy, TrainConfig
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.sweep.outcome import Outcome, Trial, best_of, trial_table
+from distributed_il.runtime.sweep.outcome import Outcome, Trial, best_of, table_ends, trial_table
 from distributed_il.runtime.sweep.space import Domain, Space
 from distributed_il.runtime.sweep.sweep_page import render_sweep
 from distributed_il.runtime.sweep.verdict import verdict
@@ -17,10 +17,16 @@ from distributed_il.runtime.sweep.verdict import verdict
 PLAIN = {"method.name": "none"}
 
 
-def trial(name: str, losses: Sequence[float], failed: str | None = None, settings: Mapping[str, Any] = PLAIN) -> Trial:
+def trial(
+    name: str,
+    losses: Sequence[float],
+    failed: str | None = None,
+    settings: Mapping[str, Any] = PLAIN,
+    select_by: SelectBy = "calibrated_logloss",
+) -> Trial:
     """A trial; its AUC on validation is the round's number over 10."""
-    config = TrainConfig(data=DataConfig(path="data"), run=RunConfig(dir=f"run/trials/{name}"))
-    history = [{"logloss": loss, "auc": number / 10, "gauc": 0.5} for number, loss in enumerate(losses, 1)]
+    config = TrainConfig(data=DataConfig(path="data"), run=RunConfig(dir=f"run/trials/{name}", select_by=select_by))
+    history = [{"calibrated_logloss": loss, "auc": number / 10, "gauc": 0.5} for number, loss in enumerate(losses, 1)]
     return Trial(name, settings, config, history, failed)
 
 
@@ -53,16 +59,31 @@ def test_words_say_what_won_and_by_how_much() -> None:
     won = outcome(better, plain)
     assert list(won.tested) == ["trial 001", "trial 000", "item_mean"]
     assert verdict(won) == (
-        "Trial 001 (method.name idl, a 0.25) wins: its validation log loss is 0.5000, in round 2, 0.0500 below the "
-        "0.5500 of Trial 000 (method.name none). On the test split, which was read after the choice and of these two "
-        "alone: AUC 0.8123 (+0.0123), log loss 0.5000 (+0.0000), the difference to the latter in brackets."
+        "Trial 001 (method.name idl, a 0.25) wins: its validation calibrated log loss is 0.5000, in round 2, 0.0500 "
+        "below the 0.5500 of Trial 000 (method.name none). On the test split, which was read after the choice and of "
+        "these two alone: AUC 0.8123 (+0.0123), log loss 0.5000 (+0.0000), the difference to the latter in brackets."
     )
     worse = trial("001", [0.7, 0.56], settings={"method.name": "idl"})
     assert verdict(outcome(plain, plain, worse, trial("002", [], "diverged"))) == (
-        "Nothing that was tried is better than Trial 000 (method.name none): its validation log loss is 0.5500, in "
-        "round 2. The nearest is Trial 001 (method.name idl), 0.5600."
+        "Nothing that was tried is better than Trial 000 (method.name none): its validation calibrated log loss is "
+        "0.5500, in round 2. The nearest is Trial 001 (method.name idl), 0.5600."
     )
-    assert verdict(outcome(better, None)).startswith("Trial 001 (method.name idl, a 0.25) has the lowest")
+    assert verdict(outcome(better, None)).startswith(
+        "Trial 001 (method.name idl, a 0.25) has the lowest validation calibrated log loss, 0.5000 in round 2"
+    )
+
+
+def test_the_highest_auc_wins() -> None:
+    shorter, longer = trial("0", [0.1], select_by="auc"), trial("1", [0.8, 0.9], select_by="auc")
+    assert best_of([shorter, longer]) is longer
+    assert table_ends(longer.selection)[:2] == ["valid AUC", "GAUC"]
+    rows = trial_table([shorter, longer], [])
+    assert rows == [
+        ["1", "0.2000", "0.5000", "2", "2", "stopped early"],
+        ["0", "0.1000", "0.5000", "1", "1", rows[1][5]],
+    ]
+    words = "wins: its validation AUC is 0.2000, in round 2, 0.1000 above the 0.1000 of Trial 0"
+    assert words in verdict(outcome(longer, shorter))
 
 
 def test_a_page_shows_the_best_beside_the_first_and_conditions_of_the_space() -> None:
@@ -76,7 +97,7 @@ def test_a_page_shows_the_best_beside_the_first_and_conditions_of_the_space() ->
     plain = trial("000", [0.6, 0.55])
     better = trial("001", [0.7, 0.5], settings={"method.name": "idl", "method.unlabelled_weight": 0.25})
     page = render_sweep(space, outcome(better, plain, trial("002", [], "diverged")))
-    assert "wins: its validation log loss is 0.5000" in page
+    assert "wins: its validation calibrated log loss is 0.5000" in page
     assert "distributed-il report run/trials/000 run/trials/001 --output=page.html" in page
-    assert "Lowest loss by method.unlabelled_weight where method.name is idl" in page
+    assert "Lowest calibrated log loss by method.unlabelled_weight where method.name is idl" in page
     assert "uniform, 0.1 to 1 where method.name is idl" in page
