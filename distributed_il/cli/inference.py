@@ -59,7 +59,8 @@ SCORE = ConfigCommand(
 )
 ANNOTATE = ConfigCommand(
     "annotate",
-    "Annotates unclear pairs by a trained model: Parquet of w1, w0 and ŷ (Eq. 4), in external ids. " + _FALLBACK,
+    "Annotates unclear pairs by a trained model: Parquet of w1, w0 and ŷ (Eq. 4), in external ids. w1 and w0 are of "
+    "the raw logit, whatever becomes of it in ŷ. " + _FALLBACK,
     f"{_CONFIGS}:AnnotateConfig",
     partial(_write_result, "distributed_il.runtime.batch_inference:annotate"),
 )

@@ -85,7 +85,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnlabelledConfig:
-    """Where unlabelled pairs come from."""
+    """Where unlabelled pairs come from; `ordinal` has its own, uniform over the logged ones."""
 
     source: Literal["sampled", "logged", "both"] = "sampled"
     """`sampled`: items that the user lacks in the training data; `logged`: the user's unclear watches;
@@ -133,9 +133,9 @@ class RunConfig:
     threads_per_worker: int = 1
     """CPU threads of each worker's arithmetic."""
     compile: bool = False
-    """Compile the steps of `none` and `ig` with torch.compile: faster, after half a minute at the start; results change
-    by rounding. On a GPU a single worker also replays full batches as CUDA graphs. Needs a C++ compiler on every node;
-    where something fails, the run says so and goes on without."""
+    """Compile the steps of `none`, `ordinal` and `ig` with torch.compile: faster, after half a minute at the start;
+    results change by rounding. On a GPU a single worker also replays full batches as CUDA graphs. Needs a C++ compiler
+    on every node; where something fails, the run says so and goes on without."""
     wait_for_workers_s: float | None = 30.0
     """Seconds that a run waits for a cluster which has no room for its workers; null: as long as it takes."""
     collective_timeout_s: float = 120.0

@@ -106,7 +106,7 @@ def test_a_setting_of_another_method_is_refused_with_the_cure(capsys: pytest.Cap
 
 
 def test_an_unknown_method_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "none, ns, t_ce, r_ce, idl, ig" in refusal(capsys, "train", *NEEDED, "--method.name=igg")
+    assert "none, ns, t_ce, r_ce, idl, ordinal, ig" in refusal(capsys, "train", *NEEDED, "--method.name=igg")
 
 
 # What is wrong is said in words

@@ -177,7 +177,7 @@ def test_help_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
         ([f"--method.name={METHOD}", "--method.focal=1"], "did you mean 'method.focus'?"),
         ([f"--method.name={METHOD}", "--method.direction=sgd"], "it belongs to ig"),
         ([f"--method.name={METHOD}", "--method.focus=much"], "method.focus is 'much'; it must be a number"),
-        (["--method.name"], "it must be one of none, ns, t_ce, r_ce, idl, ig, or module:Class"),
+        (["--method.name"], "it must be one of none, ns, t_ce, r_ce, idl, ordinal, ig, or module:Class"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line_that_names_its_place(
