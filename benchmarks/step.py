@@ -1,5 +1,7 @@
 r"""What does an inverse step cost beside a plain one, beside the dense way, and in large tables?
 
+And what does a plain step cost with exposure factors, and with unclear pairs beside its labelled rows?
+
 Takes steps by turns on models of several sizes, with batches and index plans made ahead as a run's prefetch thread
 makes them: no Ray, no files, no other process. Each model takes plain and inverse steps, eager and compiled, and the
 dense way its own inverse steps.
@@ -25,6 +27,7 @@ from benchmarks.common.measuring import interleaved_seconds, ratios
 from benchmarks.common.peak_memory import PeakMemory
 from benchmarks.common.result import Figure, Result
 from benchmarks.steps.dense_process import DenseProcess, plain_environment
+from benchmarks.steps.plain_cases import KINDS, PlainCase
 from benchmarks.steps.step_cases import MODES, STEPS, Size, StepCase, wait_for
 from distributed_il.core.process import process_environment
 from distributed_il.data.loading.loader import window_steps
@@ -36,6 +39,15 @@ IG_OVER_PLAIN_MOST = {
     ("neumf", "compiled"): 2.5,
 }
 """Inverse over plain step, batch 1,024, tables of 170,000 rows."""
+OVER_NONE_MOST = {
+    ("none_with_factors", "eager"): 1.15,
+    ("none_with_factors", "compiled"): 1.25,
+    ("ordinal_with_factors_1_pair", "eager"): 1.8,
+    ("ordinal_with_factors_1_pair", "compiled"): 1.8,
+    ("ordinal_with_factors_2_pairs", "eager"): 2.6,
+    ("ordinal_with_factors_2_pairs", "compiled"): 2.6,
+}
+"""Step of method and 16 exposure factors over a step of `none` without factors, batch 1,024, tables of 170,000 rows."""
 DENSE_LEAST = {("gmf", "170k"): 100.0, ("neumf", "170k"): 60.0, ("gmf", "2m"): 1000.0, ("neumf", "2m"): 1000.0}
 """Dense way over our inverse step."""
 LARGE_MOST = 1.5
@@ -61,6 +73,10 @@ class Plan:
     """Steps of a timed call with batches of 1,024; larger batches take as many rows."""
     repeats: int = 15
     """Timed calls of each kind."""
+    over_none: tuple[str, ...] = ("gmf", "bias_mf")
+    """Backbones whose steps with factors and unclear pairs are measured beside those of `none`, batches of 1,024."""
+    over_none_rows: int = 170_000
+    """Rows of both tables then."""
     dense_rows: tuple[int, ...] = (10_000, 170_000, 2_000_000)
     """Sizes that the dense way is measured at, with batches of 1,024."""
     dense_repeats: int = 5
@@ -117,7 +133,33 @@ def measure(plan: Plan) -> dict[str, Figure]:
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # other processes need the room
         first |= dict(_memory(backbone, rows, plan))
+    for backbone in plan.over_none:
+        found, parts = _over_none(backbone, plan)
+        first, then = first | found, then | parts
     return first | then
+
+
+def _over_none(backbone: str, plan: Plan) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    """Steps with exposure factors and with unclear pairs, by turns with those of `none` without either."""
+    size = Size(backbone, plan.over_none_rows, 1024)
+    cases = {name: PlainCase(size, kind, torch.device(plan.device)) for name, kind in KINDS.items()}
+    for case in cases.values():
+        case.compile()
+    modes = [(name, mode) for name in KINDS for mode in MODES]
+    calls = {f"{name}_{mode}": cases[name].steps(mode, plan.steps) for name, mode in modes}
+    seconds = interleaved_seconds(calls, repeats=plan.repeats, warm_up=2)
+    judged = plan.device == "cpu" and size.label == "170k"
+    found = {
+        f"{backbone}_{name}_over_none_{mode}": Figure(
+            ratios(seconds[f"{name}_{mode}"], seconds[f"none_{mode}"]), OVER_NONE_MOST[name, mode] if judged else None
+        )
+        for name, mode in OVER_NONE_MOST
+    }
+    parts = {
+        f"{backbone}_{name}_{size.label}_ms": Figure([1e3 * sample / plan.steps for sample in samples])
+        for name, samples in seconds.items()
+    }
+    return found, parts
 
 
 def copy_bandwidth(device: torch.device, *, repeats: int = 7) -> list[float]:
@@ -308,6 +350,8 @@ def main() -> None:
         notes=(
             "Batches of 1,024 where the name says nothing else, as many unlabelled pairs, ids uniform at random, "
             "embedding size 32, float32. Rows are those of both tables together.",
+            "over_none: 16 exposure factors a row, and with method `ordinal` one or two unclear pairs of any user for "
+            "each labelled row, over a step of `none` without factors.",
             "On a GPU, compiled steps are replayed as CUDA graphs, recorded before they are timed.",
             "Steps take batches made ahead; what making them costs a run's other thread is `made_ahead`.",
             "dense_over_ours is the dense inverse step over ours, compiled, and `_eager` over ours, eager, as a "

@@ -106,7 +106,7 @@ class StepCase:
         Raises:
             RuntimeError: They could not be compiled.
         """
-        self._executor.compile(_refuse, batch_size=self.size.batch)
+        self._executor.compile(refuse, batch_size=self.size.batch)
         self._fused, self._executor.fused = self._executor.fused, None
         for step in STEPS:
             self.steps(step, "compiled", CALLS_TO_READY)()
@@ -187,5 +187,13 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _refuse(message: str) -> None:
+def refuse(message: str) -> None:
+    """Told that steps could not be compiled, ends the benchmark.
+
+    Args:
+        message: What went wrong.
+
+    Raises:
+        RuntimeError: Always.
+    """
     raise RuntimeError(message)

@@ -13,6 +13,7 @@ from benchmarks import step
 from benchmarks.common.peak_memory import PeakMemory
 from benchmarks.common.result import Figure
 from benchmarks.steps.dense_way import DenseWay
+from benchmarks.steps.plain_cases import PlainCase
 from benchmarks.steps.step_cases import Size, StepCase
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
@@ -67,14 +68,22 @@ def test_names_of_sizes() -> None:
 
 
 def test_all_figures_of_a_tiny_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stay_eager(case: StepCase) -> None:
+    def stay_eager(case: StepCase | PlainCase) -> None:
         case._fused = None
 
     monkeypatch.setattr(StepCase, "compile", stay_eager)
+    monkeypatch.setattr(PlainCase, "compile", stay_eager)
     monkeypatch.setattr(step, "_memory", lambda *_: iter([("gmf_working_memory_2k_bytes", Figure([1.0]))]))
     rows = (("gmf", (1000, 2000)),)
-    plan = step.Plan(rows=rows, batches=(1024,), steps=1, repeats=2, dense_rows=(2000,), dense_repeats=1)
+    plan = step.Plan(
+        rows=rows, batches=(1024,), steps=1, repeats=2, dense_rows=(2000,), dense_repeats=1,
+        over_none=("bias_mf",), over_none_rows=2000,
+    )  # fmt: skip
     figures = step.measure(plan)
+    for name, mode in step.OVER_NONE_MOST:
+        ours, none = (figures[f"bias_mf_{kind}_{mode}_2k_ms"].repeats for kind in (name, "none"))
+        expected = [above / below for above, below in zip(ours, none, strict=True)]
+        assert figures[f"bias_mf_{name}_over_none_{mode}"].repeats == expected
     assert figures["gmf_dense_over_ours_2k"].repeats
     assert figures["gmf_working_memory_2k_bytes"].median == 1
     for mode in ("eager", "compiled"):
