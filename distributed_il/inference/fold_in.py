@@ -13,8 +13,10 @@ from torch import Tensor
 
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.exposure import Neighbours, UserFolder
+from distributed_il.evaluation.output import Output
 from distributed_il.inference.model import ServedModel, load_served_model
 from distributed_il.methods.losses import log_loss
+from distributed_il.methods.ordinal_loss import ordinal_log_loss
 from distributed_il.models.embedding.factored import MAPS, RowFactors
 from distributed_il.models.embedding.row_adam import Rows, adam_update
 from distributed_il.training.checkpoint import Name
@@ -68,18 +70,20 @@ class UserFactors:
 class UserFoldIn:
     """Folds users in: w_eff = w + z·A, z from the items that a user has watched, w from those with labels.
 
-    w starts at 0 and takes full-batch Adam steps, at the run's learning rate and weight decay, on the mean log loss of
-    the user's labelled items. Item rows, tower and A stay, so that users don't depend on each other.
+    w starts at 0 and takes full-batch Adam steps, at the run's learning rate and weight decay, on the mean loss of the
+    user's labelled items. Item rows, tower and A stay, so that users don't depend on each other.
 
     Attributes:
         model: The trained model; its users play no part.
         optimizer: Of its run.
         factors: None for a model without, whose rows come from labels alone.
+        half_width: t of a model trained by `ordinal`, whose loss of a labelled row it decides; None for any other.
     """
 
     model: ServedModel
     optimizer: OptimizerConfig
     factors: UserFactors | None
+    half_width: float | None = None
 
     def rows(
         self, watched: Sequence[Neighbours], labelled: LabelledItems | None = None, *, steps: int = STEPS
@@ -126,8 +130,8 @@ class UserFoldIn:
         for step in range(1, steps + 1):
             rows = (own.weight + fixed).requires_grad_()
             # Users share no row, so the gradient of the sum is that of each user's own mean.
-            loss = (log_loss(self.model.backbone(rows[owners], items, *codes), labels) * shares).sum()
-            (gradient,) = torch.autograd.grad(loss, rows)
+            losses = self._losses(self.model.backbone(rows[owners], items, *codes), labels)
+            (gradient,) = torch.autograd.grad((losses * shares).sum(), rows)
             adam_update(
                 own,
                 gradient,
@@ -136,6 +140,11 @@ class UserFoldIn:
                 weight_decay=self.optimizer.weight_decay,
             )
         return own.weight
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.half_width is None:
+            return log_loss(logits, labels)
+        return ordinal_log_loss(logits, labels, self.half_width)
 
     def _codes(self, item_ids: NDArray[np.int64]) -> tuple[Tensor, ...]:
         """Returns the side features of pairs where the tower takes such; those of new users are unknown."""
@@ -154,11 +163,12 @@ def load_fold_in(run_dir: str, checkpoint: Name, data: str | None) -> UserFoldIn
     """
     model, run = load_served_model(run_dir, checkpoint, data)
     factors, stored = run.factors(), run.dataset.factors(factors_named_by(run.manifest))
+    half_width = Output.from_dict(run.manifest.get("output")).half_width
     if factors is None or stored is None:
-        return UserFoldIn(model, run.config.optimizer, None)
+        return UserFoldIn(model, run.config.optimizer, None, half_width)
     tower = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")
     users = UserFactors(stored.basis().user_folder(), factors.users, tower[MAPS[0]])
-    return UserFoldIn(model, run.config.optimizer, users)
+    return UserFoldIn(model, run.config.optimizer, users, half_width)
 
 
 def _parts(index: Neighbours) -> Iterator[tuple[int, int]]:

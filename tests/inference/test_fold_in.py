@@ -83,13 +83,23 @@ def histories(seed: int = 0) -> tuple[Neighbours, LabelledItems]:
     return index(lists["unclear"]), LabelledItems(labelled, rng.integers(0, 2, labelled.ids.size).astype(np.int8))
 
 
-@pytest.mark.parametrize("with_factors", [True, False])
-@pytest.mark.parametrize("backbone", ["bias_mf", "gmf", "neumf", "deepfm", "backbones:DotProduct"])
-def test_rows_are_those_of_a_loop_over_users(backbone: str, with_factors: bool) -> None:
+@pytest.mark.parametrize(
+    ("backbone", "with_factors", "half_width"),
+    [
+        ("bias_mf", True, None),
+        ("bias_mf", True, 0.5),
+        ("gmf", False, None),
+        ("neumf", True, None),
+        ("deepfm", True, None),
+        ("deepfm", False, 0.5),
+        ("backbones:DotProduct", True, None),
+    ],
+)
+def test_rows_are_those_of_a_loop_over_users(backbone: str, with_factors: bool, half_width: float | None) -> None:
     model, (unclear, labelled) = served(backbone), histories()
     width = model.backbone.user_dim
     factors = user_factors(width) if with_factors else None
-    rows = UserFoldIn(model, OPTIMIZER, factors).rows([labelled.items, unclear], labelled, steps=5)
+    rows = UserFoldIn(model, OPTIMIZER, factors, half_width).rows([labelled.items, unclear], labelled, steps=5)
     assert rows.shape == (USERS, width)
     for user in range(USERS):
         fixed = torch.zeros(width, dtype=torch.float64)
@@ -112,8 +122,8 @@ def test_rows_are_those_of_a_loop_over_users(backbone: str, with_factors: bool) 
                     codes = [torch.zeros((1, len(USER_VALUES)), dtype=torch.uint8)]
                     codes += [torch.from_numpy(model.codes[1][[item]].copy()).view(1, len(ITEM_VALUES))]
                 logit = model.backbone((own + fixed)[None], torch.from_numpy(model.items[[item]]), *codes)
-                target = torch.tensor([label], dtype=torch.float64)
-                losses.append(torch.nn.functional.binary_cross_entropy_with_logits(logit, target))
+                margin = logit - (half_width or 0) if label else -logit - (half_width or 0)
+                losses.append((1 + (-margin).exp()).log())  # softplus(t − x) for label 1, softplus(t + x) for 0
             adam.zero_grad()
             torch.stack(losses).mean().backward()
             adam.step()

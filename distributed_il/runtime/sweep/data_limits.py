@@ -8,6 +8,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.methods import make_method
 from distributed_il.runtime.sweep.space import Space
 from distributed_il.training.exposure_factors import resolve_factors
+from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.warm_start import find_warm_start
 
 _FACTORS = "model.factors"
@@ -26,33 +27,26 @@ class DataLimits:
         Raises:
             UserError: There is no run to start from where one is named.
         """
-        logged = dataset.logged()
-        self._dataset, self._logs_nothing = dataset, logged is None or not logged.items.size
+        self._dataset = dataset
         self._origin = None if base.run.start_from is None else find_warm_start(base.run.start_from)[1]
         self._tries_none = any(domain.key == _FACTORS and 0 in domain.values for domain in space.domains)
         self.reasons: list[str] = []
 
     def allow(self, config: TrainConfig) -> bool:
         """Returns whether a run is worth a trial."""
-        reason = self._without_factors(config) or self._without_log(config)
+        reason = self._reason(config)
         if reason is not None and reason not in self.reasons:
             self.reasons.append(reason)
         return reason is None
 
-    def _without_factors(self, config: TrainConfig) -> str | None:
+    def _reason(self, config: TrainConfig) -> str | None:
         try:
             resolved = resolve_factors(config, self._dataset, origin=self._origin)
+            if any(phase.unlabelled for phase in make_method(config.method).phases):
+                pair_sampler(config, self._dataset)
         except UserError as error:
             return str(error)
         if self._tries_none and config.model.factors and not resolved.model.factors:
             lacking = "no exposure factors" if self._dataset.factors() is None else "exposure factors without structure"
-            return f"{_FACTORS} {config.model.factors}, because the dataset has {lacking}, and it would mean 0"
-        return None
-
-    def _without_log(self, config: TrainConfig) -> str | None:
-        if not self._logs_nothing:
-            return None
-        pairs = any(phase.unlabelled for phase in make_method(config.method).phases)
-        if pairs and config.unlabelled.source != "sampled":
-            return f"unlabelled.source {config.unlabelled.source}, because the dataset has no logged unclear pairs"
+            return f"{_FACTORS} is {config.model.factors}, but the dataset has {lacking}, and it would mean 0"
         return None
