@@ -123,13 +123,22 @@ class Learner:
         self.embeddings.adam_step(gradients, step=self.step, gathered=gathered)
         self.tower.adam_step(gradients.tower, step=self.step, optimizer=self.optimizer)
 
+    def announce(self, plan: IndexPlan) -> None:
+        """Tells the journals of both tables of the rows that a step is about to change by itself."""
+        self.users.announce(plan.users.ids)
+        self.items.announce(plan.items.ids)
+
     def materialize(self) -> None:
         """Brings every row up to date, so that whole tables can be read."""
         self.users.materialize(step=self.step, optimizer=self.optimizer)
         self.items.materialize(step=self.step, optimizer=self.optimizer)
 
     @torch.no_grad()
-    def score(self, user_ids: Tensor, item_ids: Tensor) -> Tensor:
-        """Computes the logits [B] of pairs, int64 [B]; call `materialize` first. Collective where rows are sharded."""
+    def score(self, user_ids: Tensor, item_ids: Tensor, *, materialized: bool = True) -> Tensor:
+        """Computes the logits [B] of pairs, int64 [B]. Collective where rows are sharded.
+
+        Call `materialize` first, or say that it was not called; then copies of the rows are brought up to date.
+        """
         codes = () if self.features is None else self.features.codes(user_ids, item_ids)
-        return self.tower.module(*self.embeddings.weights(user_ids, item_ids), *codes)
+        rows = self.embeddings.weights(user_ids, item_ids, step=None if materialized else self.step)
+        return self.tower.module(*rows, *codes)

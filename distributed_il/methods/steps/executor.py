@@ -87,6 +87,7 @@ class StepExecutor:
         plan, extras = batch.joined_plan, learner.method_extras
         scale = learner.collectives.world_size / batch.global_count
         if self.fused is not None and self.fused.fits(labels, plan):
+            learner.announce(plan)
             learner.step += 1
             return StepReport(self.fused.plain(plan, labels, scale, learner.step, loss).sum(), labels.numel())
         if self._ddp is not None:
@@ -196,7 +197,9 @@ class StepExecutor:
         found = fused.evaluate_candidates(batch, 1 / (count * rate), direction, learner.step)
         decision = decide_together(learner.collectives, found.sums, labels.numel())
         if sign := SIGNS[decision.choice]:
+            learner.announce(batch.pairs)
             fused.apply_delta(found, sign, learner.step)
+        learner.announce(batch.plan)
         learner.step += 1
         losses = fused.plain(batch.plan, labels, 1 / count, learner.step)
         return StepReport(losses.sum(), labels.numel(), unlabelled_logits=found.logits, decision=decision)

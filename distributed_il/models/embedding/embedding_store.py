@@ -141,11 +141,12 @@ class EmbeddingStore(Protocol):
         """
         ...
 
-    def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def weights(self, user_ids: Tensor, item_ids: Tensor, *, step: int | None = None) -> tuple[Tensor, Tensor]:
         """Reads the weights of some pairs' rows, [B, dim] each; a collective call, with pairs of this rank or none.
 
         Args:
             user_ids: int64 [B].
             item_ids: int64 [B].
+            step: Step to bring what is read up to; None where the tables are up to date.
         """
         ...

@@ -162,8 +162,8 @@ class FactoredStore:
         assert isinstance(gathered, FactoredBatch)
         self._store.adam_step(gradients, step=step, gathered=gathered.own)
 
-    def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        users, items = self._store.weights(user_ids, item_ids)
+    def weights(self, user_ids: Tensor, item_ids: Tensor, *, step: int | None = None) -> tuple[Tensor, Tensor]:
+        users, items = self._store.weights(user_ids, item_ids, step=step)
         of_users, of_items = (side.of(ids) for side, ids in zip(self.factors, (user_ids, item_ids), strict=True))
         return users + of_users @ self._maps[0], items + of_items @ self._maps[1]
 

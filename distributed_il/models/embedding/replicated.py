@@ -57,8 +57,12 @@ class ReplicatedStore:
             packed = rows.packed if part.ids is rows.plan.ids else None
             table.adam_step(part, step=step, optimizer=self._optimizer, packed=packed)
 
-    def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        return self.users.weight.index_select(0, user_ids), self.items.weight.index_select(0, item_ids)
+    def weights(self, user_ids: Tensor, item_ids: Tensor, *, step: int | None = None) -> tuple[Tensor, Tensor]:
+        users, items = (
+            table.read(ids, step=step, optimizer=self._optimizer)
+            for table, ids in ((self.users, user_ids), (self.items, item_ids))
+        )
+        return users, items
 
 
 def _with_delta(rows: GatheredRows, delta: RowGradients) -> GatheredRows:

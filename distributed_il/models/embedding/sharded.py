@@ -82,10 +82,10 @@ class ShardedStore:
         assert isinstance(gathered, RoutedBatch)
         self._part.adam_step(gradients, step=step, gathered=gathered.owned)
 
-    def weights(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def weights(self, user_ids: Tensor, item_ids: Tensor, *, step: int | None = None) -> tuple[Tensor, Tensor]:
         routes = self._routes(IndexPlan.of(user_ids, item_ids))
         requested = (side.ids.index_select(0, side.inverse) for side in (routes.users.owned, routes.items.owned))
-        users, items = self._deliver(routes, *self._part.weights(*requested))
+        users, items = self._deliver(routes, *self._part.weights(*requested, step=step))
         return users.index_select(0, routes.users.plan.inverse), items.index_select(0, routes.items.plan.inverse)
 
     def _routes(self, plan: IndexPlan) -> Routes:

@@ -11,6 +11,7 @@ from distributed_il.core.config import OptimizerConfig
 from distributed_il.core.errors import UserError
 from distributed_il.data.loading.index_plan import UniqueIds
 from distributed_il.models.embedding.row_adam import Rows, adam_update, catch_up
+from distributed_il.models.embedding.row_journal import RowJournal
 
 INIT_CHUNK_ROWS = 65_536
 CACHED_BYTES = 1 << 20
@@ -52,7 +53,10 @@ class EmbeddingTable:
         last_step: Step to which each row is brought up to date, int32 [num_rows]; used by `missed_steps: catch_up`.
         packed_and_spare: `packed` with one row of 0 behind it, number num_rows, that batches can be filled up with.
         last_step_and_spare: The same of `last_step`.
+        journal: Told of rows before a step changes them; None for nobody.
     """
+
+    journal: RowJournal | None = None
 
     def __init__(
         self, rows: range, dim: int, *, std: float, seed: int, dtype: torch.dtype, device: torch.device
@@ -106,11 +110,23 @@ class EmbeddingTable:
             self._catch_up(packed, self.last_step.index_select(0, ids), step, optimizer)
         return packed
 
+    def read(self, ids: Tensor, *, step: int | None, optimizer: OptimizerConfig) -> Tensor:
+        """Copies the weights [n, dim] of rows, int64 [n], out, brought up to `step` where that is not None."""
+        if step is None or optimizer.missed_steps == "skip":
+            return self.weight.index_select(0, ids)
+        return self.gather_packed(ids, step=step, optimizer=optimizer)[:, : self.dim]
+
     def write(self, ids: Tensor, packed: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
         """Writes whole rows [U, 3·dim] of distinct ids, int64 [U], back, up to date as of `step`."""
+        self.announce(ids)
         _write_rows(self.packed, ids, packed)
         if optimizer.missed_steps == "catch_up":
             self.last_step.index_fill_(0, ids, step)
+
+    def announce(self, ids: Tensor) -> None:
+        """Tells the journal of rows, int64 [U], that are about to be changed; for steps that write by themselves."""
+        if self.journal is not None:
+            self.journal.record(ids)
 
     def gather(self, plan: UniqueIds, *, step: int, optimizer: OptimizerConfig, whole: bool) -> GatheredRows:
         """Gathers the distinct rows of a batch as a leaf for autograd, `whole` where an Adam step on them follows."""
@@ -146,6 +162,7 @@ class EmbeddingTable:
             self.write(ids, packed, step=step, optimizer=optimizer)
             return
         weight = gathered.weight.detach() if gathered else self.weight.index_select(0, ids)
+        self.announce(ids)
         _write_rows(self.weight, ids, torch.add(weight, delta, alpha=sign))
 
     def adam_step(
