@@ -8,6 +8,8 @@ from pathlib import Path
 KINDS = {"anonymous": "RssAnon", "file": "RssFile", "shared": "RssShmem"}
 """What each kind is called in /proc/self/status."""
 _PROCESSES = Path("/proc")
+_CGROUP = Path("/sys/fs/cgroup")
+"""Of the container's limits, as it sees them itself (version 2)."""
 
 
 def process_environment(threads: int) -> dict[str, str]:
@@ -36,6 +38,22 @@ def resident_bytes() -> dict[str, int]:
     read again; `shared` is shared memory, such as the blocks of Ray's object store that were looked at here.
     """
     return bytes_of_process("self", KINDS)
+
+
+def available_bytes() -> int:
+    """Returns the bytes of memory that processes of this machine or container can still take; 2⁶² if nobody says."""
+    found = [1 << 62]
+    try:
+        lines = (_PROCESSES / "meminfo").read_text().splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        statistics = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        if limit != "max":
+            # What is used counts file pages that would be dropped first.
+            found.append(max(int(limit) - int(used) + int(statistics["inactive_file"]), 0))
+    except OSError:
+        pass
+    return min(found)
 
 
 def bytes_of_process(process: int | str, fields: Mapping[str, str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from distributed_il.data.loading.batch import Batch, Phase
+from distributed_il.methods.branches import Branch
 from distributed_il.methods.steps.decision import StepReport
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.tower import Extra, Tower
@@ -32,6 +33,14 @@ class Method(Protocol):
 def extras_of(method: Method) -> dict[str, Extra]:
     """Returns the weights that a method learns beside the backbone's, by name, as its attribute `extras` has them."""
     return getattr(method, "extras", {})
+
+
+def branches_of(method: Method) -> tuple[Branch, ...]:
+    """Returns the ways to take the first pass of a round between which a method lets training-test decide.
+
+    Such a method has `branches`; the phase of the first of them is the first of its `phases`. Empty for any other.
+    """
+    return getattr(method, "branches", ())
 
 
 def half_width_of(method: Method, tower: Tower) -> float | None:

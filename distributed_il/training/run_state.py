@@ -21,6 +21,8 @@ class RunState:
     best_value: float | None = None  # of the validation metric that it is chosen by
     # validation metrics of each round, with its training loss
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list[dict[str, Any]])
+    # of the present round, if it has branches: which was chosen, and the calibrated training-test loss of each
+    branches: dict[str, Any] | None = None
 
     def finished(self, run: RunConfig) -> bool:
         """Returns whether the stop rule ends the run."""

@@ -130,7 +130,8 @@ class Telemetry:
                 "optimizer.learning_rate (γ), or look for damaged values in the model"
             )
         self.pass_memory = np.maximum(self.pass_memory, list(resident_bytes().values()))
-        self._write(phase, loss, total[2:5] / world)
+        if not phase.trial:
+            self._write(phase, loss, total[2:5] / world)
         self._reset(waited_s)
         return RankRequests.of_all(total[8:11])
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -18,13 +21,17 @@ from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.data.loading.loader import BatchLayout, TrainingRows
 from distributed_il.evaluation.affine_calibration import AffineCalibration
+from distributed_il.evaluation.calibrated_loss import calibrated_loss
 from distributed_il.evaluation.output import Output
 from distributed_il.evaluation.selection import Selection
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
-from distributed_il.methods.protocol import extras_of, half_width_of
+from distributed_il.methods.branches import Branch
+from distributed_il.methods.protocol import branches_of, extras_of, half_width_of
+from distributed_il.methods.steps.decision import StepReport
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
+from distributed_il.training.branches import check_memory, keep_best_branch
 from distributed_il.training.checkpoint import CheckpointStore, Name, SavedState
 from distributed_il.training.consistency import check_agreement, check_replicas
 from distributed_il.training.exposure_factors import (
@@ -47,6 +54,8 @@ PREFETCHED_WINDOWS = 1
 MOST_STEPS_BETWEEN_REPORTS = 100
 REPORTS_PER_PASS = 20
 NO_HOOKS = RunHooks()
+NO_METRICS = ("round", "step", "train_loss", "branches")
+"""Of a round's entry of the history."""
 
 
 class Trainer:
@@ -75,6 +84,7 @@ class Trainer:
         self.config, self.dataset, self.collectives, self.hooks = config, dataset, collectives, hooks
         rank, world = collectives.rank, collectives.world_size
         self.method = make_method(config.method)
+        self.branches = branches_of(self.method)
         self.learner = Learner(
             config.model,
             config.optimizer,
@@ -107,6 +117,7 @@ class Trainer:
         self.state = RunState()
         self.calibration, self._selection = AffineCalibration(), Selection(config.run.select_by)
         self._ahead: Prefetcher[list[Batch]] | None = None
+        self._save_later = False  # a save was requested while branches were tried
         self._resumed, self._start = self._resume()
         about_them, self._basis = about_factors(config.model, dataset, factors_named_by(last))
         self._fingerprints = {
@@ -144,7 +155,8 @@ class Trainer:
         try:
             if not self.state.finished(self.config.run):
                 # The first reading starts whatever it needs; the rates of the passes are without that.
-                self._ahead = self._reading(self.state.round, self.state.phase, self.state.step)
+                phase = self.method.phases[self.state.phase]
+                self._ahead = self._reading(phase, round=self.state.round, step=self.state.step)
                 self._ahead.wait()
             while not self.state.finished(self.config.run):
                 self._round()
@@ -154,7 +166,7 @@ class Trainer:
         if self.collectives.rank:
             return {}
         best = self.state.history[self.state.best_round - 1]
-        valid = {name: value for name, value in best.items() if name not in ("round", "step", "train_loss")}
+        valid = {name: value for name, value in best.items() if name not in NO_METRICS}
         return {"valid": valid, "run": self._facts()}
 
     def _round(self) -> None:
@@ -162,31 +174,61 @@ class Trainer:
         if state.phase == 0 and state.step == 0:
             self.telemetry.start_round()
         while state.phase < len(self.method.phases):
-            self._pass(self.method.phases[state.phase])
+            if state.phase == 0 and self.branches:
+                self._try_branches()
+            else:
+                self._pass(self.method.phases[state.phase], self.method.step)
             state.phase, state.step = state.phase + 1, 0
         if state.round == 0:
             self.telemetry.first_weights = self.telemetry.weights
             write_weights(self.telemetry.weights, self.learner.step, self.hooks.monitor)
         if state.round + 1 < self.config.run.max_rounds:
             # What it takes to start reading is hidden behind the validation.
-            self._ahead = self._reading(state.round + 1, phase=0, step=0)
+            self._ahead = self._reading(self.method.phases[0], round=state.round + 1)
         improved = self._validate()
         state.round, state.phase = state.round + 1, 0
         self._checkpoint(("last", "best") if improved else ("last",))
         self.hooks.on_round(state.history[-1])
 
-    def _pass(self, phase: Phase) -> None:
+    def _try_branches(self) -> None:
+        """Takes the first pass of a round in each of its ways and keeps the best.
+
+        Until then the last checkpoint stays that of the round's start: what ends the run meanwhile, or asks it to save
+        itself, finds the round to be begun anew.
+        """
+        state, telemetry = self.state, self.telemetry
+        first, rate = self.branches[0].phase, self.config.unlabelled.rate
+        check_memory(self.learner, most_touched=self.rows.schedule(first.subset).total * (1 + rate))
+        if state.round == 0 and not self._resumed:
+            self._checkpoint(("last",))
+        told = telemetry.state()
+
+        def take(branch: Branch) -> None:
+            telemetry.restore(*told)  # of the branches only the one that is kept counts
+            state.step = 0
+            self._pass(branch.phase, branch.step)
+
+        def judge() -> float:
+            windows = self.rows.batches(Phase("training-test", "test", unlabelled=False), round=state.round)
+            return calibrated_loss(self.learner, chain.from_iterable(windows), self.collectives)
+
+        state.branches = keep_best_branch(self.learner, self.branches, take=take, judge=judge)
+        chosen = next(branch for branch in self.branches if branch.name == state.branches["chosen"])
+        values = {f"branches/{name}": loss for name, loss in state.branches["losses"].items()}
+        self.hooks.monitor.scalars({**values, "branches/chosen_sign": chosen.sign}, self.learner.step)
+
+    def _pass(self, phase: Phase, take_step: Callable[[StepExecutor, Batch], StepReport]) -> None:
         state, schedule = self.state, self.rows.schedule(phase.subset)
         report_every = min(MOST_STEPS_BETWEEN_REPORTS, max(1, schedule.steps // REPORTS_PER_PASS))
         # This also lets every rank start the pass together, whatever reading or validation took it.
         self._agree_on(schedule)
         self.telemetry.start_pass()
-        reading, self._ahead = self._ahead or self._reading(state.round, state.phase, state.step), None
+        reading, self._ahead = self._ahead or self._reading(phase, round=state.round, step=state.step), None
         with reading as ready:
             for window in ready:
                 self.learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
                 for batch in window:
-                    self.telemetry.add(batch, self.method.step(self.executor, batch))
+                    self.telemetry.add(batch, take_step(self.executor, batch))
                     state.step += 1
                     self._after_step(phase, schedule, report_every, ready.waited_s)
 
@@ -197,17 +239,19 @@ class Trainer:
         sizes = {"optimiser step": self.learner.step, "number of steps": schedule.steps, "rows": schedule.total}
         check_agreement(self.collectives, {**self._fingerprints, **position, **sizes}, self.learner.device)
 
-    def _reading(self, round: int, phase: int, step: int) -> Prefetcher[list[Batch]]:
+    def _reading(self, phase: Phase, *, round: int, step: int = 0) -> Prefetcher[list[Batch]]:
         """Begins to make the windows of a pass from one of its steps on."""
-        windows = self.rows.batches(self.method.phases[phase], round=round, start_step=step)
+        windows = self.rows.batches(phase, round=round, start_step=step)
         return Prefetcher(windows, depth=PREFETCHED_WINDOWS)
 
     def _after_step(self, phase: Phase, schedule: Schedule, report_every: int, waited_s: float) -> None:
         state = self.state
-        save = self.checkpoint_schedule.falls_on(self.learner.step) and state.step < schedule.steps
+        save = self.checkpoint_schedule.falls_on(self.learner.step) and state.step < schedule.steps and not phase.trial
         if save or state.step % report_every == 0 or state.step == schedule.steps:
             requests = self.telemetry.flush(phase, waited_s=waited_s, requests=self._requests())
-            if save or any(requests):
+            if phase.trial:
+                self._save_later |= requests.save
+            elif save or any(requests):
                 self._checkpoint(("last",))
             if requests.stop:
                 raise Stopped
@@ -216,7 +260,7 @@ class Trainer:
         self.telemetry.tell(phase, round=state.round, step=state.step, steps=schedule.steps)
 
     def _requests(self) -> RankRequests:
-        save = self.checkpoint_schedule.is_due() or self.hooks.should_save()
+        save = self._save_later or self.checkpoint_schedule.is_due() or self.hooks.should_save()
         return RankRequests(save=save, stop=self.hooks.should_stop(), leave=self.hooks.should_leave())
 
     def _validate(self) -> bool:
@@ -242,7 +286,10 @@ class Trainer:
         if self.collectives.rank == 0:
             values = {f"valid/{name}": float(value) for name, value in metrics.items()}
             self.hooks.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
-        state.history.append({"round": state.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics})
+        entry = {"round": state.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics}
+        if state.branches is not None:
+            entry, state.branches = {**entry, "branches": state.branches}, None
+        state.history.append(entry)
         improved = state.best_value is None or self._selection.cost(value) < self._selection.cost(state.best_value)
         if improved:
             state.best_round, state.best_value = state.round + 1, value
@@ -281,8 +328,14 @@ class Trainer:
             "best_round": state.best_round,
             "optimizer_steps": state.history[-1]["step"] if state.history else 0,
             "decisions": telemetry.decisions.shares() if telemetry.decisions.total else None,
+            **({"branches": self._chosen_branches()} if self.branches else {}),
             "unlabelled_pairs": {"drawn": drawn, "stand_ins": fallback_pairs, "exhausted": undrawable},
         }
+
+    def _chosen_branches(self) -> dict[str, int]:
+        """Returns in how many rounds each branch was chosen."""
+        chosen = Counter(entry["branches"]["chosen"] for entry in self.state.history)
+        return {branch.name: chosen[branch.name] for branch in self.branches}
 
     def _checkpoint(self, names: tuple[Name, ...]) -> None:
         """Saves the run's state after making sure that all ranks hold the same model."""
@@ -295,6 +348,7 @@ class Trainer:
         about = {**self._about, "output": output.to_dict()}
         self.store.save(self.learner, saved, round=self.state.round, about=about, names=names)
         self.checkpoint_schedule.saved()
+        self._save_later = False
 
     def _half_width(self) -> float | None:
         return half_width_of(self.method, self.learner.tower)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from distributed_il.core import process
-from distributed_il.core.process import bytes_of_process, process_environment, resident_bytes
+from distributed_il.core.process import available_bytes, bytes_of_process, process_environment, resident_bytes
 
 THREADS, MIB = 12, 8
 MEMORY_OF_THREADS = f"""
@@ -66,6 +66,35 @@ def test_kinds_are_read_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_system_that_does_not_say_gives_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_PROCESSES", tmp_path)
     assert resident_bytes() == {"anonymous": 0, "file": 0, "shared": 0}
+
+
+@pytest.mark.parametrize(
+    ("limit", "available"),
+    [
+        ("5000000", 5_000_000 - 4_000_000 + 300_000),  # what is dropped first counts as free
+        ("3000000", 0),
+        ("max", 2_048_000),
+        ("9000000", 2_048_000),  # the machine has less than the container may take
+        (None, 2_048_000),
+    ],
+)
+def test_what_can_be_taken_is_the_machines_or_the_containers(
+    limit: str | None, available: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:    2000 kB\n")
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit + "\n")
+        (tmp_path / "memory.current").write_text("4000000\n")
+        (tmp_path / "memory.stat").write_text("anon 3500000\ninactive_file 300000\n")
+    monkeypatch.setattr(process, "_PROCESSES", tmp_path)
+    monkeypatch.setattr(process, "_CGROUP", tmp_path)
+    assert available_bytes() == available
+
+
+def test_without_anything_said_there_is_no_end_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PROCESSES", tmp_path)
+    monkeypatch.setattr(process, "_CGROUP", tmp_path)
+    assert available_bytes() == 1 << 62
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc/self/status is Linux's")

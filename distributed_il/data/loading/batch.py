@@ -21,6 +21,7 @@ class Phase:
     subset: Subset  # which labelled training rows it goes over: all, training-train or training-test
     unlabelled: bool  # whether its batches carry unlabelled pairs
     joined: bool = False  # whether rows and pairs go through the model together
+    trial: bool = False  # whether it may be taken back: then no checkpoint and no curve tells of its steps
 
 
 @dataclass(frozen=True, slots=True)
