@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distributed_il.core.errors import require_positive
 from distributed_il.evaluation.affine_calibration import AffineCalibration
-from distributed_il.methods.ordinal_loss import clear_logit
+from distributed_il.methods.ordinal_loss import clear_logit, raw_logit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,11 @@ class Output:
     def probability(self, logits: Tensor) -> Tensor:
         """Returns σ(a·s + b) of raw logits, float [B], as float64 [B]."""
         return torch.sigmoid(self.calibrated(logits))
+
+    def raw(self, calibrated: Tensor) -> Tensor:
+        """Returns the raw logits x, float64 [B], of a·s + b, float [B]: where a probability stands among the logits."""
+        served = (calibrated.double() - self.calibration.intercept) / self.calibration.slope
+        return served if self.half_width is None else raw_logit(served, self.half_width)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON values, from which `from_dict` makes the same output."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distributed_il.data.features import Features
 from distributed_il.evaluation.baselines import item_mean
+from distributed_il.evaluation.output import Output
 from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.backbones import Backbone, load_backbone
 from distributed_il.models.embedding.factored import MAPS, RowFactors
@@ -40,10 +41,11 @@ class ServedModel:
     items: NDArray[Any]  # [num_items, item_dim]
     user_known: NDArray[np.bool_]  # bool [num_users], whether the model knows a user
     item_known: NDArray[np.bool_]  # bool [num_items], likewise
-    item_prior: NDArray[np.float64]  # logit of each item's mean, float64 [num_items]
-    overall_prior: float  # logit of the mean over all training rows
+    item_prior: NDArray[np.float64]  # raw logit that `output` makes each item's mean of, float64 [num_items]
+    overall_prior: float  # likewise of the mean over all training rows
     # side features of users [num_users, columns] and of items [num_items, columns], where the tower is given such
     codes: tuple[NDArray[Any], ...] = ()
+    output: Output = field(default_factory=Output)  # what is served of the logits
 
     @property
     def nbytes(self) -> int:
@@ -54,13 +56,17 @@ class ServedModel:
     def score(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int8]]:
         """Scores pairs of dense ids, int64 [B]; −1 for a user or an item that the dataset does not know.
 
-        Returns logits [B], of the model's dtype, and int8 [B], places in `FALLBACKS`.
+        Returns raw logits [B], of the model's dtype, and int8 [B], places in `FALLBACKS`.
         """
         logits = self.logits(user_ids, item_ids)
         fallback = self.fallbacks(user_ids, item_ids)
         prior = np.where(fallback == ITEM_MEAN, self.item_prior[item_ids], self.overall_prior)
         by_model = torch.from_numpy(fallback == MODEL)
         return torch.where(by_model, logits, torch.from_numpy(prior).to(logits.dtype)), fallback
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Returns ŷ of raw logits [B], computed in float64, of their dtype."""
+        return self.output.probability(logits).to(logits.dtype)
 
     @torch.no_grad()
     def logits(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> Tensor:
@@ -106,15 +112,20 @@ def load_served_model(run_dir: str, checkpoint: Name, data: str | None) -> tuple
     if (factors := run.factors()) is not None:
         user_known |= _add_factors(users, factors.users, state[MAPS[0]])
         item_known |= _add_factors(items, factors.items, state[MAPS[1]])
+
+    def prior(means: Any) -> NDArray[np.float64]:
+        return run.output.raw(torch.from_numpy(np.asarray(_logits(means)))).numpy()
+
     model = ServedModel(
         backbone=backbone,
         users=users.numpy(),
         items=items.numpy(),
         user_known=user_known,
         item_known=item_known,
-        item_prior=_logits(item_mean(activity.item_rows, activity.item_positives)),
-        overall_prior=float(_logits(activity.item_positives.sum() / activity.item_rows.sum())),
+        item_prior=prior(item_mean(activity.item_rows, activity.item_positives)),
+        overall_prior=float(prior(activity.item_positives.sum() / activity.item_rows.sum())),
         codes=() if features is None else (features.users.numpy(), features.items.numpy()),
+        output=run.output,
     )
     return model, run
 

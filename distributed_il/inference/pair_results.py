@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from distributed_il.inference.id_lookup import IdLookup
@@ -22,7 +21,7 @@ ANSWERED_BY = pa.dictionary(pa.int8(), pa.string())
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PairResults:
-    """ŷ of each pair as `score`, and with `weights` its annotation w1 and w0 (Eq. 4); a `Work`."""
+    """ŷ of each pair as `score`, and with `weights` its annotation w1 and w0 (Eq. 4) by the raw logit; a `Work`."""
 
     model: ServedModel
     users: IdLookup
@@ -58,12 +57,7 @@ class PairResults:
             yield pa.table(columns, schema=self.schema), count_fallbacks(fallback)
 
     def _numbers(self, logits: Tensor) -> list[Tensor]:
-        return [*(inverse_dual_weights(logits) if self.weights else ()), probabilities(logits)]
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Returns ŷ = σ(x), computed in float64, of the dtype of the logits."""
-    return torch.sigmoid(logits.to(torch.float64)).to(logits.dtype)
+        return [*(inverse_dual_weights(logits) if self.weights else ()), self.model.probabilities(logits)]
 
 
 def fallback_column(fallback: np.ndarray[Any, np.dtype[np.int8]]) -> pa.Array:

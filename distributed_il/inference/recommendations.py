@@ -14,7 +14,7 @@ from distributed_il.data.sampling import PairIndex
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_files import PairFiles
-from distributed_il.inference.pair_results import ANSWERED_BY, count_fallbacks, fallback_column, probabilities
+from distributed_il.inference.pair_results import ANSWERED_BY, count_fallbacks, fallback_column
 from distributed_il.inference.pair_sources import read_ids
 from distributed_il.inference.result_parts import CountedTable
 from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
@@ -62,7 +62,7 @@ class Recommendations:
         items, logits = best.item_ids[places, ranks].numpy(), best.logits[places, ranks]
         fallback = self.model.fallbacks(user_ids[places], items)
         columns = [users.take(pa.array(places)), pa.array((ranks + 1).astype(np.int32)), self.items.external(items)]
-        columns += [pa.array(probabilities(logits).numpy()), fallback_column(fallback)]
+        columns += [pa.array(self.model.probabilities(logits).numpy()), fallback_column(fallback)]
         return pa.table(columns, schema=self.schema), count_fallbacks(fallback)
 
 

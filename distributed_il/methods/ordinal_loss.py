@@ -102,7 +102,8 @@ def clear_logit(logits: Tensor, half_width: float) -> Tensor:
     x = logits.double()
     size, width = x.abs(), torch.as_tensor(half_width, dtype=torch.float64, device=x.device)
     product = torch.tanh(size / 2) * torch.tanh(width / 2)
-    near = 2 * torch.atanh(product.clamp(max=_HALF))
+    small = product.clamp(max=_HALF)
+    near = torch.log1p(small) - torch.log1p(-small)  # 2·artanh, of which ONNX's runtime has no float64
     # log cosh((|x| + t)/2) − log cosh((|x| − t)/2), and log cosh a = |a| + log(1 + e^(−2|a|)) − log 2.
     far = (
         torch.minimum(size, width)
@@ -110,6 +111,26 @@ def clear_logit(logits: Tensor, half_width: float) -> Tensor:
         - torch.log1p(torch.exp(-(size - width).abs()))
     )
     return x + torch.sign(x) * torch.where(product < _HALF, near, far)
+
+
+def raw_logit(clear: Tensor, half_width: float) -> Tensor:
+    """Returns x of a `clear_logit` s, its inverse.
+
+    |x| = |s| − t − log 2 + log((1 − q) + √((1 − q)² + 4·e^(2t)·q)), q = e^(−|s|), solves e^s = (1 + e^(x+t)) / (1 +
+    e^(t−x)) for e^x.
+
+    Args:
+        clear: s, float [B].
+        half_width: t > 0.
+
+    Returns:
+        float64 [B].
+    """
+    s = clear.double()
+    size = s.abs()
+    rest = -torch.expm1(-size)  # 1 − q
+    root = torch.sqrt(rest.square() + 4 * torch.exp(2 * half_width - size))
+    return torch.sign(s) * (size - half_width - math.log(2) + torch.log(rest + root))
 
 
 def _signed(logits: Tensor, labels: Tensor) -> Tensor:

@@ -17,9 +17,13 @@ from small_datasets import write_dataset
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
+from distributed_il.evaluation.affine_calibration import AffineCalibration
+from distributed_il.evaluation.baselines import item_mean
+from distributed_il.evaluation.output import Output
 from distributed_il.inference import model as served
 from distributed_il.inference.model import FALLBACKS, ITEM_MEAN, MODEL, OVERALL_MEAN, load_served_model
 from distributed_il.inference.top_k import top_items
+from distributed_il.methods.ordinal_loss import clear_logit
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.training import checkpoint_shards
 
@@ -107,3 +111,30 @@ def test_other_data_are_refused(make_dataset: Callable[..., Dataset], tmp_path: 
         load_served_model(str(tmp_path / "run"), "best", other.path)
     with pytest.raises(UserError, match="holds no checkpoint named best"):
         load_served_model(str(tmp_path / "elsewhere"), "best", None)
+
+
+def test_probabilities_are_calibrated_and_means_stay_means(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    """Fallbacks stand among the raw logits where the output makes the mean of them; w1 is by the raw logit."""
+    output = Output(0.75, AffineCalibration(0.5, -0.25))
+    learner = save_run(tiny_dataset, tmp_path / "run", output=output, dtype="float64")
+    save_run(tiny_dataset, tmp_path / "before", dtype="float64")
+    model, before = (load_served_model(str(tmp_path / run), "best", None)[0] for run in ("run", "before"))
+    users, items = np.array([0, 3, -1, 2]), np.array([1, 0, 1, -1])
+    logits, fallback = model.score(users, items)
+    raw = learner.score(torch.from_numpy(users[:2]), torch.from_numpy(items[:2]))
+    torch.testing.assert_close(logits[:2], raw)
+    torch.testing.assert_close(model.probabilities(logits[:2]), torch.sigmoid(0.5 * clear_logit(raw, 0.75) - 0.25))
+    activity = tiny_dataset.activity()
+    means = (
+        item_mean(activity.item_rows, activity.item_positives)[1],
+        activity.item_positives.sum() / activity.item_rows.sum(),
+    )
+    assert fallback.tolist() == [MODEL, MODEL, ITEM_MEAN, OVERALL_MEAN]
+    assert model.probabilities(logits[2:]).tolist() == pytest.approx(means, rel=1e-12)
+    # A checkpoint without an output serves σ(x), to the bit.
+    logits, _ = before.score(users, items)
+    assert torch.equal(before.probabilities(logits), torch.sigmoid(logits))
+
+    model = dataclasses.replace(model, item_known=np.arange(len(model.items)) % 3 > 0)
+    best = top_items(model, np.array([0, -1]), top=len(model.items), seen=())
+    assert (model.probabilities(best.logits).diff(dim=1) <= 0).all()

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from distributed_il.methods.losses import log_loss
-from distributed_il.methods.ordinal_loss import clear_logit, ordinal_log_loss, unclear_constant, unclear_loss
+from distributed_il.methods.ordinal_loss import (
+    clear_logit,
+    ordinal_log_loss,
+    raw_logit,
+    unclear_constant,
+    unclear_loss,
+)
 
 WIDTHS = (1e-3, 0.25, 0.5, 1.46, 8.0, 60.0)
 LOGITS = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=30)
@@ -128,3 +134,10 @@ def test_half_precision_is_computed_in_float32_and_shapes_are_checked() -> None:
     assert unclear_loss(half, 0.5).dtype == torch.float32
     with pytest.raises(ValueError, match="shape"):
         ordinal_log_loss(torch.zeros(3), torch.zeros(3, 1), 0.5)
+
+
+@pytest.mark.parametrize("width", [1e-3, 0.25, 1.0, 30.0])
+def test_the_raw_logit_is_found_again(width: float) -> None:
+    x = torch.cat([torch.linspace(-60, 60, 2001, dtype=torch.float64), torch.tensor([1e-9, -1e4, 1e4]).double()])
+    torch.testing.assert_close(raw_logit(clear_logit(x, width), width), x, rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(clear_logit(raw_logit(x, width), width), x, rtol=1e-13, atol=1e-13)

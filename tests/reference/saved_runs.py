@@ -20,6 +20,7 @@ from distributed_il.core.config import (
 )
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset
+from distributed_il.evaluation.output import Output
 from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
@@ -36,6 +37,7 @@ def save_run(
     backbone: str = "gmf",
     collectives: Collectives | None = None,
     missed_steps: Any = "catch_up",
+    output: Output | None = None,
     **model: Any,
 ) -> Learner:
     """Writes the checkpoints `best` and `last`; returns the learner, materialized after that."""
@@ -61,6 +63,8 @@ def save_run(
         batch = random_batch(rng, rows=7, num_users=dataset.num_users, num_items=dataset.num_items, dtype=dtype)
         make_method(NoneConfig()).step(StepExecutor(learner), batch)
     about = {"config": config_to_dict(config), "dataset": dataset.fingerprint}
+    if output is not None:  # otherwise as before there were such
+        about["output"] = output.to_dict()
     CheckpointStore(str(run_dir)).save(learner, SavedState({}, {}), round=1, about=about, names=("best", "last"))
     learner.materialize()
     return learner

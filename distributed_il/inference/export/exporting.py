@@ -102,7 +102,8 @@ def _torch_logits(program: ExportedProgram) -> LogitsOf:
 def _write_vocabularies(place: Path, model: ServedModel, run: TrainedRun) -> None:
     users = {"external_id": run.dataset.vocabulary("users"), "trained": pa.array(model.user_known)}
     items = {"external_id": run.dataset.vocabulary("items"), "trained": pa.array(model.item_known)}
-    items["mean"] = pa.array(1 / (1 + np.exp(-model.item_prior)))
+    means = model.output.calibrated(torch.from_numpy(model.item_prior)).numpy()
+    items["mean"] = pa.array(1 / (1 + np.exp(-means)))
     pq.write_table(pa.table(users), place / "users.parquet")
     pq.write_table(pa.table(items), place / "items.parquet")
 
@@ -116,9 +117,12 @@ def _write_arrays(path: Path, model: ServedModel, run: TrainedRun) -> None:
         "item_trained": model.item_known,
         "item_prior": model.item_prior,
         "overall_prior": model.overall_prior,
+        "calibration": np.array([model.output.calibration.slope, model.output.calibration.intercept]),
         "user_ids": _ids(run.dataset.vocabulary("users")),
         "item_ids": _ids(run.dataset.vocabulary("items")),
     }
+    if model.output.half_width is not None:
+        arrays["half_width"] = model.output.half_width
     arrays |= dict(zip(CODES, model.codes, strict=False))
     arrays |= {f"tower.{name}": tensor.numpy() for name, tensor in model.backbone.state_dict().items()}
     np.savez(path, **arrays)

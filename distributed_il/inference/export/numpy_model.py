@@ -32,6 +32,8 @@ class NumpyModel:
         self._orders = [np.argsort(ids) for ids in self.ids]
         self._trained = [arrays["user_trained"], arrays["item_trained"]]
         self._item_prior, self._overall_prior = arrays["item_prior"], arrays["overall_prior"]
+        self._slope, self._intercept = arrays["calibration"]
+        self._half_width = arrays.get("half_width")
         self._codes = [arrays[name] for name in ("user_codes", "item_codes") if name in arrays]
         self._backbone = BACKBONES[str(arrays["backbone"])]
         self._tower = {
@@ -51,10 +53,11 @@ class NumpyModel:
         )
         fallback = np.where(known_item, np.where(known_user, 0, 1), 2)
         logits = np.choose(fallback, [self.logits(users, items), self._item_prior[items], self._overall_prior])
-        return 1 / (1 + np.exp(-logits)), fallback
+        served = logits if self._half_width is None else clear_logit(logits, self._half_width)
+        return 1 / (1 + np.exp(-self._slope * served - self._intercept)), fallback
 
     def logits(self, users: Array, items: Array) -> Array:
-        """Returns logits of pairs of rows [n], whether the model has seen them or not."""
+        """Returns raw logits of pairs of rows [n], whether the model has seen them or not."""
         codes = (table[rows] for table, rows in zip(self._codes, (users, items), strict=False))
         return self._backbone(self._tower, self.users[users], self.items[items], *codes)
 
@@ -64,6 +67,11 @@ class NumpyModel:
         places = np.searchsorted(ids, given, sorter=order)
         rows = order[np.minimum(places, ids.size - 1)]
         return np.where(ids[rows] == given, rows, -1)
+
+
+def clear_logit(x: Array, t: Array) -> Array:
+    """s = log(1 + e^(x + t)) − log(1 + e^(t − x)), of a model whose raw logit has cut points at ±t."""
+    return np.logaddexp(0, x + t) - np.logaddexp(0, t - x)
 
 
 def gmf(tower: Tower, users: Array, items: Array) -> Array:

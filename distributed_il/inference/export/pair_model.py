@@ -28,13 +28,15 @@ class PairModel(nn.Module):
         self.items = nn.Embedding.from_pretrained(torch.from_numpy(model.items))
         for name, codes in zip(CODES, model.codes, strict=False):
             self.register_buffer(name, torch.from_numpy(codes.copy()))
-        self._coded = bool(model.codes)
+        self._coded, self._output = bool(model.codes), model.output
 
     def forward(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores pairs of dense ids, int64 [B]: logits x and scores ŷ = σ(x), each [B]."""
+        """Scores pairs of dense ids, int64 [B]: raw logits x and calibrated scores ŷ, see `Output`, each [B]."""
         codes = (self.user_codes[user_ids], self.item_codes[item_ids]) if self._coded else ()
         logits = self.tower(self.users(user_ids), self.items(item_ids), *codes)
-        return logits, torch.sigmoid(logits)
+        served = self._output.served(logits).to(logits.dtype)
+        calibration = self._output.calibration
+        return logits, torch.sigmoid(calibration.slope * served + calibration.intercept)
 
 
 def trace(module: PairModel) -> ExportedProgram:

@@ -18,10 +18,15 @@ from saved_runs import save_run
 from distributed_il.cli import main
 from distributed_il.core.config import ModelConfig
 from distributed_il.data.dataset import Dataset
+from distributed_il.evaluation.affine_calibration import AffineCalibration
+from distributed_il.evaluation.baselines import item_mean
+from distributed_il.evaluation.output import Output
 from distributed_il.inference.export import exporting, numpy_model
+from distributed_il.inference.export.pair_model import INPUTS
 from distributed_il.inference.model import load_served_model
 from distributed_il.models.backbones import load_backbone
 
+OUTPUT = Output(0.75, AffineCalibration(0.5, -0.25))
 ALONE = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__'); print(*sys.modules)"
 
 
@@ -29,7 +34,10 @@ def test_every_file_gives_the_scores_of_the_checkpoint(make_dataset: Callable[..
     """Of the backbone that has most to write: side features are part of it."""
     for name in exporting.ONNX_PACKAGES:
         pytest.importorskip(name)
-    save_run(make_dataset(features=random_features(40, 60)), tmp_path / "run", backbone="deepfm")
+    from onnxruntime import InferenceSession
+
+    dataset = make_dataset(features=random_features(40, 60))
+    save_run(dataset, tmp_path / "run", backbone="deepfm", output=OUTPUT)
     output = tmp_path / "export"
     assert main(["export", f"--run_dir={tmp_path / 'run'}", f"--output={output}"]) == 0
     report = json.loads((output / "export.json").read_text())
@@ -45,9 +53,20 @@ def test_every_file_gives_the_scores_of_the_checkpoint(make_dataset: Callable[..
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert not {"torch", "pyarrow", "distributed_il"} & set(printed.pop().split())
     model, _ = load_served_model(str(tmp_path / "run"), "best", None)
+    assert model.output == OUTPUT
     logits, fallbacks = model.score(np.array([3, 0, -1, 5]), np.array([59, 0, 7, -1]))
-    for line, pair, score, fallback in zip(printed, pairs, torch.sigmoid(logits).tolist(), fallbacks, strict=True):
+    scores = model.probabilities(logits)
+    for line, pair, score, fallback in zip(printed, pairs, scores.tolist(), fallbacks, strict=True):
         assert line == "\t".join([*map(str, pair), f"{score:.6f}", numpy_model.FALLBACKS[fallback]])
+
+    inputs = np.array([3, 0]), np.array([59, 0])
+    program = torch.export.load(output / "model.pt2").module()
+    torch.testing.assert_close(program(*map(torch.from_numpy, inputs))[1], scores[:2], rtol=1e-6, atol=0)
+    session = InferenceSession(output / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["scores"], dict(zip(INPUTS, inputs, strict=True)))
+    np.testing.assert_allclose(found, scores[:2], rtol=1e-6)
+    activity = dataset.activity()
+    np.testing.assert_allclose(items["mean"], item_mean(activity.item_rows, activity.item_positives), rtol=1e-12)
 
 
 @pytest.mark.parametrize("backbone", numpy_model.BACKBONES)
