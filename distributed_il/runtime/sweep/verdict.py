@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distributed_il.core.method_config import NoneConfig
 from distributed_il.evaluation.metric_columns import METRICS, metric_text
 from distributed_il.report.render import setting_text
 from distributed_il.runtime.sweep.outcome import Outcome, Trial, best_of
@@ -35,10 +36,24 @@ def verdict(outcome: Outcome) -> str:
         f"{reference.cost - best.cost:.4f} {'below' if best.selection.lowest else 'above'} the "
         f"{reference.best_value:.4f} of {_named(reference)}. "
         f"On the test split, which was read after the choice and of these two alone: {', '.join(differences)}, the "
-        "difference to the latter in brackets."
+        f"difference to the latter in brackets.{_tuned(outcome)}"
+    )
+
+
+def _tuned(outcome: Outcome) -> str:
+    """Says how far the settings of the reference come where the others are tuned too, unless that is what won."""
+    reference = outcome.reference
+    assert reference is not None
+    alike = [one for one in outcome.trials if reference.settings.items() <= one.settings.items() and one.best_round]
+    tuned = best_of(alike)
+    if tuned in (reference, outcome.best):
+        return ""
+    return (
+        f" Of the {len(alike)} trials with the latter's settings the best is {_named(tuned)}, {tuned.best_value:.4f}."
     )
 
 
 def _named(trial: Trial) -> str:
     settings = ", ".join(f"{key} {setting_text(value)}" for key, value in trial.settings.items())
-    return f"Trial {trial.name} ({settings})"
+    plain = trial.config.model.factors == 0 and trial.config.method == NoneConfig()
+    return f"Trial {trial.name}{', plain log loss' if plain else ''} ({settings})"

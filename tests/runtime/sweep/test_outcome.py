@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from distributed_il.core.config import DataConfig, RunConfig, SelectBy, TrainConfig
 from distributed_il.core.errors import UserError
+from distributed_il.runtime.sweep.draw import with_settings
 from distributed_il.runtime.sweep.outcome import Outcome, Trial, best_of, table_ends, trial_table
 from distributed_il.runtime.sweep.space import Domain, Space
 from distributed_il.runtime.sweep.sweep_page import render_sweep
@@ -63,6 +65,13 @@ def test_words_say_what_won_and_by_how_much() -> None:
         "below the 0.5500 of Trial 000 (method.name none). On the test split, which was read after the choice and of "
         "these two alone: AUC 0.8123 (+0.0123), log loss 0.5000 (+0.0000), the difference to the latter in brackets."
     )
+    tuned = trial("002", [0.54], settings=PLAIN | {"a": 1.5})
+    assert verdict(outcome(better, plain, tuned)).endswith(
+        "in brackets. The best of the 2 trials with its settings is Trial 002 (method.name none, a 1.5), 0.5400."
+    )
+    assert verdict(outcome(tuned, plain)).endswith("in brackets.")
+    config = with_settings(plain.config, PLAIN | {"model.factors": 0})
+    assert "Trial 000, plain log loss (method.name none)" in verdict(outcome(better, replace(plain, config=config)))
     worse = trial("001", [0.7, 0.56], settings={"method.name": "idl"})
     assert verdict(outcome(plain, plain, worse, trial("002", [], "diverged"))) == (
         "Nothing that was tried is better than Trial 000 (method.name none): its validation calibrated log loss is "
