@@ -67,7 +67,7 @@ def test_words_say_what_won_and_by_how_much() -> None:
     )
     tuned = trial("002", [0.54], settings=PLAIN | {"a": 1.5})
     assert verdict(outcome(better, plain, tuned)).endswith(
-        "in brackets. The best of the 2 trials with its settings is Trial 002 (method.name none, a 1.5), 0.5400."
+        "Of the 2 trials with the latter's settings the best is Trial 002 (method.name none, a 1.5), 0.5400."
     )
     assert verdict(outcome(tuned, plain)).endswith("in brackets.")
     config = with_settings(plain.config, PLAIN | {"model.factors": 0})
