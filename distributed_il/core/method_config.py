@@ -131,9 +131,9 @@ class InverseGradientConfig(MethodConfig):
     decision: Literal["batch", "round"] = "batch"
     """How often training-test decides. `batch`: at each update, as Algorithm 1 has it. `round`: once a round, between
     three passes over training-train from one state, of labelled loss + s·λ·dual loss for s = 1, 0 and −1. The best by
-    calibrated loss is kept; plain steps over training-test follow. It takes about five times the steps' time, and
-    memory for what each touched row was; while the three are tried no checkpoint is written, a run that ends there
-    resumes at the start of the round."""
+    calibrated loss is kept; plain steps over training-test follow. It takes three to four times the time of `none`,
+    and memory for what each touched row was. While the three are tried no checkpoint is written: a run that is stopped
+    or fails there goes on from the start of the round."""
     unlabelled_weight: float = 1.0
     """λ of `decision: round`; without meaning for `batch`."""
     dual_learning_rate: float = 1e-4
