@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +27,19 @@ def test_train_shows_the_model_beside_the_trivial_rows(
 ) -> None:
     assert main(["train", *NEEDED]) == 0
     out = capsys.readouterr().out
-    for words in ("gmf ig", "item mean", "user item bias", "0.8400", "tensorboard --logdir run/tensorboard"):
+    for words in ("bias mf ig", "item mean", "user item bias", "0.8400", "tensorboard --logdir run/tensorboard"):
         assert words in out
+
+
+def test_training_ends_by_naming_the_command_that_finds_what_pays(
+    launched: list[TrainConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data.path=my data", "--run.dir=runs/a/"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "What pays:   distributed-il sweep --sweep.space=jobs/choose_space.yaml --data.path='my data' "
+        "--run.dir=runs/a-choice"
+    )
+    assert (Path(__file__).parents[2] / "jobs" / "choose_space.yaml").is_file()
 
 
 def test_prepare_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
