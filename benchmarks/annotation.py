@@ -23,7 +23,14 @@ from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
 from benchmarks.common.training_task import local_trainer
 from benchmarks.unlabelled import column
-from distributed_il.core.config import DataConfig, OptimizerConfig, RunConfig, TrainConfig, UnlabelledConfig
+from distributed_il.core.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+    UnlabelledConfig,
+)
 from distributed_il.core.method_config import (
     InverseDualConfig,
     InverseGradientConfig,
@@ -98,6 +105,7 @@ def train(plan: Plan, dataset: Dataset, run_dir: str, name: str, seed: int) -> N
     config = TrainConfig(
         data=DataConfig(path=dataset.path),
         run=RunConfig(dir=run_dir, seed=seed, max_rounds=plan.rounds, select_by="logloss"),
+        model=ModelConfig(backbone="gmf", factors=0),
         optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5, missed_steps="catch_up"),
         unlabelled=UnlabelledConfig(source=source),
         method=method,

@@ -167,7 +167,7 @@ def _run(plan: Plan, size: int, limit_bytes: int | None, train: Train) -> Run:
 def _train(data: str, rounds: int, limit_bytes: int | None, train: Train) -> tuple[Speed, dict[str, int]]:
     with tempfile.TemporaryDirectory() as scratch:
         run = {"dir": f"{scratch}/run", "workers": 1, "max_rounds": rounds, "patience": rounds, "max_failures": 0}
-        model, method = {"backbone": "gmf"}, {"name": "ig"}
+        model, method = {"backbone": "gmf", "factors": 0}, {"name": "ig"}
         config = config_from_dict({"data": {"path": data}, "run": run, "model": model, "method": method})
         return train(config, limit_bytes)
 

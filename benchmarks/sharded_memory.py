@@ -92,7 +92,7 @@ def train(plan: Plan, run_dir: str, ranks: DistributedCollectives | LocalCollect
         UserError: There is no memory for the rows of this rank.
     """
     learner = Learner(
-        ModelConfig(embedding_dim=plan.embedding_dim, init_std=0.1, tables="sharded"),
+        ModelConfig(backbone="gmf", embedding_dim=plan.embedding_dim, init_std=0.1, tables="sharded"),
         OptimizerConfig(learning_rate=0.02),
         num_users=plan.num_users,
         num_items=plan.num_items,

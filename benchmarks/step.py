@@ -28,7 +28,7 @@ from benchmarks.common.peak_memory import PeakMemory
 from benchmarks.common.result import Figure, Result
 from benchmarks.steps.dense_process import DenseProcess, plain_environment
 from benchmarks.steps.plain_cases import KINDS, PlainCase
-from benchmarks.steps.step_cases import MODES, STEPS, Size, StepCase, wait_for
+from benchmarks.steps.step_cases import MODES, STEPS, Mode, Size, StepCase, wait_for
 from distributed_il.core.process import process_environment
 from distributed_il.data.loading.loader import window_steps
 
@@ -145,7 +145,7 @@ def _over_none(backbone: str, plan: Plan) -> tuple[dict[str, Figure], dict[str, 
     cases = {name: PlainCase(size, kind, torch.device(plan.device)) for name, kind in KINDS.items()}
     for case in cases.values():
         case.compile()
-    modes = [(name, mode) for name in KINDS for mode in MODES]
+    modes: list[tuple[str, Mode]] = [(name, mode) for name in KINDS for mode in MODES]
     calls = {f"{name}_{mode}": cases[name].steps(mode, plan.steps) for name, mode in modes}
     seconds = interleaved_seconds(calls, repeats=plan.repeats, warm_up=2)
     judged = plan.device == "cpu" and size.label == "170k"

@@ -148,7 +148,7 @@ def _config(case: Case, workers: int, data: str, run_dir: str, *, sharded: bool)
         "max_rounds": case.rounds,
         "patience": case.rounds,
     }
-    model = {"backbone": case.backbone, "tables": "sharded" if sharded else "replicated"}
+    model = {"backbone": case.backbone, "factors": 0, "tables": "sharded" if sharded else "replicated"}
     method = {"name": case.method}
     return config_from_dict({"data": {"path": data}, "run": run, "model": model, "method": method})
 

@@ -25,6 +25,7 @@ from benchmarks.common.machine import machine_facts, machine_line
 from benchmarks.common.training_task import local_trainer
 from distributed_il.core.config import (
     DataConfig,
+    ModelConfig,
     OptimizerConfig,
     RunConfig,
     TrainConfig,
@@ -82,6 +83,7 @@ def run_case(dataset: Dataset, method: MethodConfig, source: Any, *, seed: int, 
         config = TrainConfig(
             data=DataConfig(path=dataset.path),
             run=RunConfig(dir=run_dir, seed=seed, max_rounds=rounds, select_by="logloss"),
+            model=ModelConfig(backbone="gmf", factors=0),
             optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5, missed_steps="catch_up"),
             unlabelled=UnlabelledConfig(source=source),
             method=method,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributed_il.core.method_config import METHODS as METHOD_CONFIGS
-
 Setting = dict[str, dict[str, Any]]
 """Sections of a run's configuration: `model`, `optimizer`, `method`."""
 
 BACKBONES = ("gmf", "neumf")
-METHODS = tuple(METHOD_CONFIGS)
+METHODS = ("none", "ns", "t_ce", "r_ce", "idl", "ig")
 BATCH_SIZE = 1024
 MAX_ROUNDS = 30
 PATIENCE = 3
@@ -104,7 +102,7 @@ def describe(setting: Setting) -> str:
 def _setting(backbone: str, optimizer: tuple[float, float, str], method: str, own: dict[str, Any]) -> Setting:
     rate, decay, missed = optimizer
     return {
-        "model": {"backbone": backbone},
+        "model": {"backbone": backbone, "factors": 0},
         "optimizer": {"learning_rate": rate, "weight_decay": decay, "missed_steps": missed},
         "method": {"name": method, **own},
     }

@@ -59,6 +59,7 @@ class Tower:
         self.rows = Rows.of(self.packed) if size else Rows(self.packed, self.packed, self.packed)
         _lay_out(self.module, self.flat)
         self._candidates: tuple[Backbone, Backbone] | None = None
+        self._decays: Tensor | None = None
         self._shifted = torch.zeros((2, size), dtype=dtype, device=device)
 
     @property
@@ -130,22 +131,29 @@ class Tower:
         """Makes a candidate θ: moves the weights by sign · δ [P], sign −1 or 1; moments stay."""
         self.flat.add_(delta, alpha=sign)
 
+    def decays(self, weight_decay: float) -> Tensor:
+        """Returns λ of each weight, [P]: the extras have their own, the backbone's `weight_decay`."""
+        sizes = [self.module_size, *(math.prod(extra.shape) for extra in self.extras.values())]
+        own = [weight_decay, *(extra.weight_decay for extra in self.extras.values())]
+        return torch.tensor(own).repeat_interleave(torch.tensor(sizes)).to(self.packed)
+
     def adam_step(self, gradient: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
         """Takes Adam step t = `step`, counted from 1, with the gradient [P] of the global batch."""
-        parts = [(self.module_size, optimizer.weight_decay)]
-        parts += [(math.prod(extra.shape), extra.weight_decay) for extra in self.extras.values()]
-        start = 0
-        for size, weight_decay in parts:
-            part = slice(start, start + size)
-            start += size
-            if size:
-                adam_update(
-                    Rows(self.rows.weight[:, part], self.rows.first[:, part], self.rows.second[:, part]),
-                    gradient[part].unsqueeze(0),
-                    step=step,
-                    learning_rate=optimizer.learning_rate,
-                    weight_decay=weight_decay,
-                )
+        if not self.size:
+            return
+        weight_decay = optimizer.weight_decay
+        if self.extras:
+            # As one update: that of each part alone takes as long as that of all.
+            if self._decays is None:
+                self._decays = self.decays(weight_decay)
+            gradient, weight_decay = gradient.addcmul(self._decays, self.flat), 0.0
+        adam_update(
+            self.rows,
+            gradient.unsqueeze(0),
+            step=step,
+            learning_rate=optimizer.learning_rate,
+            weight_decay=weight_decay,
+        )
 
 
 @torch.no_grad()

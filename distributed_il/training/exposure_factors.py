@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from distributed_il.core.config import ModelConfig, TrainConfig, completed
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.exposure.factors import CLIP
 from distributed_il.models.embedding.factored import Factors, RowFactors
 
-CLIP = 4.0
-"""Bound of a factor, in deviations of its column."""
 _BASIS = ("singular_values", "item_centre", "user_centre", "user_scales", "item_scales")
 
 

@@ -7,7 +7,6 @@ are exchanges in a step, so this is for one process; `CompiledPasses` is for sev
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -154,7 +153,7 @@ class _Arithmetic:
         self._catches_up = learner.optimizer.missed_steps == "catch_up"
         self._factors = _Factors.of(learner)
         self._extras = [_place(weight) for weight in learner.method_extras]
-        self._tower_decay = _tower_decay(learner)
+        self._tower_decay = learner.tower.decays(learner.optimizer.weight_decay) if learner.tower.extras else None
 
     def plain(self, tables: Tables, plan: IndexPlan, labels: Tensor, loss: BatchLoss, scalars: Tensor) -> Tensor:
         step = scalars[1]
@@ -304,16 +303,6 @@ class _Factors:
             for rows, side, z, place in zip((users, items), plan, self._z, self._maps, strict=True)
         ]
         return found[0], found[1]
-
-
-def _tower_decay(learner: Learner) -> Tensor | None:
-    """Returns λ of each of the tower's weights, [P]; None where the optimiser's holds for all."""
-    tower = learner.tower
-    if not tower.extras:
-        return None
-    decays = [torch.full((tower.module_size,), learner.optimizer.weight_decay)]
-    decays += [torch.full((math.prod(extra.shape),), extra.weight_decay) for extra in tower.extras.values()]
-    return torch.cat(decays).to(tower.packed)
 
 
 def _place(extra: Tensor) -> tuple[int, torch.Size]:

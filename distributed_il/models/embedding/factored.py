@@ -8,7 +8,7 @@ rows of this rank's batch and travels with the tower's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,13 @@ class RowFactors:
     deviation: Tensor
     clip: float
     scale: float
+    _bound: Tensor = field(init=False)
+    _factor: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        # What is the same at every step.
+        object.__setattr__(self, "_bound", self.clip * self.deviation)
+        object.__setattr__(self, "_factor", self.scale / self.deviation)
 
     def of(self, ids: Tensor) -> Tensor:
         """Returns z of some rows, [U, k] of the dtype of `deviation`.
@@ -47,7 +54,7 @@ class RowFactors:
             ids: Row numbers, int64 [U].
         """
         factors = self.raw.index_select(0, ids).to(self.deviation.dtype)
-        return (factors / self.deviation).clamp_(-self.clip, self.clip).mul_(self.scale)
+        return factors.clamp_(-self._bound, self._bound).mul_(self._factor)
 
 
 class Factors(NamedTuple):

@@ -65,10 +65,11 @@ def trained(steps: int, method: MethodConfig, rows: int = 20) -> Callable[[Any],
     """A training for one rank: what it ends with, its learner and the whole tables."""
 
     def train(ranks: Any) -> tuple[Learner, list[torch.Tensor]]:
-        learner, rng = sharded_learner(ranks, method), np.random.default_rng(1)
+        learner, rng, made = sharded_learner(ranks, method), np.random.default_rng(1), make_method(method)
+        rate = max(int(phase.unlabelled) for phase in made.phases)
         for _ in range(steps):
-            batch = random_batch(rng, rows=rows, num_users=10, num_items=3, rate=1)
-            make_method(method).step(StepExecutor(learner), part_of_rank(batch, ranks.rank, ranks.world_size))
+            batch = random_batch(rng, rows=rows, num_users=10, num_items=3, rate=rate)
+            made.step(StepExecutor(learner), part_of_rank(batch, ranks.rank, ranks.world_size))
         return learner, [whole_table(table, ranks) for table in (learner.users, learner.items)]
 
     return train
