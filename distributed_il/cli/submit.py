@@ -117,6 +117,7 @@ def arguments_there(given: Given, working_dir: str) -> list[str]:
     """
 
     def there(path: str) -> str:
+        """Returns where the job finds a file of settings: relative to its working directory."""
         name = path if "://" in working_dir else os.path.relpath(path, working_dir)
         if name.split(os.sep)[0] == os.pardir:
             raise UserError(

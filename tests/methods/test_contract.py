@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
-from random_features import random_features
+from small_learner import small_learner
 
-from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.method_config import (
     InverseDualConfig,
     InverseGradientConfig,
@@ -48,15 +46,12 @@ every_optimizer = pytest.mark.parametrize("missed_steps", ["skip", "catch_up"])
 
 
 def make_learner(backbone: str, *, seed: int = 1, missed_steps: str = "skip", dtype: str = "float32") -> Learner:
-    return Learner(
-        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.1, dtype=dtype),
-        OptimizerConfig(learning_rate=1e-2, weight_decay=1e-3, missed_steps=missed_steps),
-        num_users=USERS,
-        num_items=ITEMS,
+    return small_learner(
+        USERS,
+        ITEMS,
+        model={"backbone": backbone, "init_std": 0.1, "dtype": dtype},
+        optimizer={"learning_rate": 1e-2, "missed_steps": missed_steps},
         seed=seed,
-        collectives=LocalCollectives(),
-        device=torch.device("cpu"),
-        features=random_features(USERS, ITEMS),
     )
 
 

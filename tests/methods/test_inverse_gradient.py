@@ -11,11 +11,8 @@ import pytest
 import torch
 from dense_reference import DenseReference
 from random_batches import random_batch
-from random_factors import random_factors
-from random_features import random_features
+from small_learner import small_learner
 
-from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.methods import make_method
@@ -28,17 +25,7 @@ ALPHA = {"adam": 3e-3, "sgd": 3.0}  # long steps, so that skip wins now and then
 
 
 def make_learner(backbone: str, *, dtype: str = "float64", factors: bool = False) -> Learner:
-    return Learner(
-        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype=dtype),
-        OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3),
-        num_users=USERS,
-        num_items=ITEMS,
-        seed=5,
-        collectives=LocalCollectives(),
-        device=torch.device("cpu"),
-        features=random_features(USERS, ITEMS),
-        factors=random_factors(USERS, ITEMS) if factors else None,
-    )
+    return small_learner(USERS, ITEMS, model={"backbone": backbone, "dtype": dtype}, optimizer={}, factors=factors)
 
 
 @pytest.mark.parametrize("direction", ["adam", "sgd"])

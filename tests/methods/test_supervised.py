@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from dense_reference import DenseReference, WholeModel, dual_losses, log_losses
 from random_batches import random_batch
+from small_learner import small_learner
 
-from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.config import OptimizerConfig
 from distributed_il.core.method_config import (
     InverseDualConfig,
     MethodConfig,
@@ -138,16 +138,7 @@ CASES: dict[str, tuple[MethodConfig, DenseLoss]] = {
 
 
 def make_learner(backbone: str, extras: dict[str, Extra] | None = None) -> Learner:
-    return Learner(
-        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
-        OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3),
-        num_users=USERS,
-        num_items=ITEMS,
-        seed=8,
-        collectives=LocalCollectives(),
-        device=torch.device("cpu"),
-        method_extras=extras,
-    )
+    return small_learner(USERS, ITEMS, model={"backbone": backbone}, optimizer={}, seed=8, method_extras=extras)
 
 
 @pytest.mark.parametrize("backbone", ["gmf", "neumf"])

@@ -12,12 +12,10 @@ from unittest import mock
 import numpy as np
 import torch
 from random_batches import part_of_rank, random_batch
-from random_factors import random_factors
-from random_features import random_features
+from small_learner import small_learner
 from torch import Tensor
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.method_config import (
     InverseDualConfig,
     InverseGradientConfig,
@@ -188,24 +186,14 @@ def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Bat
 
 def make_learner(case: Case, collectives: Collectives, *, num_users: int = USERS, num_items: int = ITEMS) -> Learner:
     """A float64 model of the case."""
-    return Learner(
-        ModelConfig(
-            backbone=case.backbone,
-            embedding_dim=4,
-            init_std=0.3,
-            dtype="float64",
-            tables=case.tables,
-            row_dropout=case.row_dropout,
-        ),
-        OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=case.missed_steps),
-        num_users=num_users,
-        num_items=num_items,
-        seed=5,
-        collectives=collectives,
-        device=torch.device("cpu"),
-        features=random_features(num_users, num_items),
-        factors=random_factors(num_users, num_items) if case.factors else None,
+    return small_learner(
+        num_users,
+        num_items,
+        model={"backbone": case.backbone, "tables": case.tables, "row_dropout": case.row_dropout},
+        optimizer={"missed_steps": case.missed_steps},
+        factors=case.factors,
         method_extras=extras_of(make_method(case.method)),
+        collectives=collectives,
     )
 
 

@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
-from random_factors import random_factors
-from random_features import random_features
+from small_learner import small_learner
 
-from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.method_config import InverseGradientConfig, OrdinalConfig
 from distributed_il.methods import Method, make_method
 from distributed_il.methods.protocol import extras_of
 from distributed_il.methods.steps import compiled
 from distributed_il.methods.steps.compiled import CompiledPasses
 from distributed_il.methods.steps.executor import StepExecutor
-from distributed_il.models.learner import Learner
 
 USERS, ITEMS = 40, 50
 
@@ -30,16 +26,12 @@ LEARNED = make_method(OrdinalConfig(half_width="learned"))
 def make_executor(
     backbone: str = "gmf", missed_steps: str = "skip", *, factors: bool = False, method: Method | None = None
 ) -> StepExecutor:
-    learner = Learner(
-        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
-        OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
-        num_users=USERS,
-        num_items=ITEMS,
-        seed=5,
-        collectives=LocalCollectives(),
-        device=torch.device("cpu"),
-        features=random_features(USERS, ITEMS),
-        factors=random_factors(USERS, ITEMS) if factors else None,
+    learner = small_learner(
+        USERS,
+        ITEMS,
+        model={"backbone": backbone},
+        optimizer={"missed_steps": missed_steps},
+        factors=factors,
         method_extras=extras_of(method) if method else None,
     )
     return StepExecutor(learner)

@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
-from random_factors import random_factors
-from random_features import random_features
+from small_learner import small_learner
 from torch import Tensor
 
-from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.method_config import InverseGradientConfig, OrdinalConfig
 from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 from distributed_il.methods import Method, make_method
@@ -41,17 +38,14 @@ def make_learner(
     factors: bool = False,
     method: Method | None = None,
 ) -> Learner:
-    return Learner(
-        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype="float64"),
-        OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3, missed_steps=missed_steps),
-        num_users=USERS,
-        num_items=ITEMS,
-        seed=5,
-        collectives=LocalCollectives(),
-        device=torch.device(device),
-        features=random_features(USERS, ITEMS),
-        factors=random_factors(USERS, ITEMS) if factors else None,
+    return small_learner(
+        USERS,
+        ITEMS,
+        model={"backbone": backbone},
+        optimizer={"missed_steps": missed_steps},
+        factors=factors,
         method_extras=extras_of(method) if method else None,
+        device=device,
     )
 
 
