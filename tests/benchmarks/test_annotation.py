@@ -27,4 +27,4 @@ def test_weights_stand_beside_the_watch_that_they_are_of(tmp_path: Path) -> None
     truth = column(dataset, "unclear", "preference")
     assert auc(dataset, truth) == 1
     assert auc(dataset, 1 - truth) == 0
-    assert set(METHODS) == set(ALL_METHODS)
+    assert set(METHODS) == set(ALL_METHODS) - {"ordinal"}  # asked of the paper's methods

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,18 @@ CASES = [
 ]
 
 
+ONE_AT_A_TIME = threading.Lock()
+"""The start of a tower is drawn from torch's global generator, which threads share."""
+
+
 def part(seed: int, ranks: Collectives, rows: int, rate: int = 0) -> Batch:
     batch = random_batch(np.random.default_rng(seed), rows=rows, num_users=USERS, num_items=ITEMS, rate=rate)
     return part_of_rank(batch, ranks.rank, ranks.world_size)
 
 
 def trained(case: Case, ranks: Collectives) -> Learner:
-    learner = make_learner(case, ranks)
+    with ONE_AT_A_TIME:
+        learner = make_learner(case, ranks)
     executor = StepExecutor(learner)
     for step in range(8):
         make_method(IG).step(executor, part(step, ranks, 33, rate=step % 2))

@@ -85,7 +85,7 @@ def argv(make_dataset: Callable[..., Dataset], tmp_path: Path) -> list[str]:
     dataset = make_dataset(train=240, valid=60, test=60, lanes=2)
     places = [f"--data.path={dataset.path}", f"--run.dir={tmp_path / 'run'}"]
     sizes = ["--run.batch_size=40", "--run.max_rounds=2", "--model.embedding_dim=4", "--optimizer.learning_rate=0.01"]
-    return [*places, *sizes, f"--method.name={METHOD}", f"--model.backbone={BACKBONE}"]
+    return [*places, *sizes, f"--method.name={METHOD}", f"--model.backbone={BACKBONE}", "--model.factors=0"]
 
 
 def metrics(config: TrainConfig) -> dict[str, Any]:

@@ -172,13 +172,13 @@ def test_a_trial_has_the_settings_of_its_method_alone() -> None:
         (
             # The method is drawn first, wherever it stands.
             Domain("method.dual_learning_rate", "uniform", (1e-4, 1e-3)),
-            Domain("method.name", "choice", ("ig", "none", "ns")),
-            Domain("method.unlabelled_weight", "uniform", (0.1, 1.0)),
+            Domain("method.name", "choice", ("ig", "none", "r_ce")),
+            Domain("method.exponent", "uniform", (0.1, 1.0)),
         )
     )
     drawn = {one["method.name"]: one for one in draw(space, BASE, trials=30)}
     assert set(drawn["ig"]) == {"method.name", "method.dual_learning_rate"}
-    assert set(drawn["ns"]) == {"method.name", "method.unlabelled_weight"}
+    assert set(drawn["r_ce"]) == {"method.name", "method.exponent"}
     assert drawn["none"] == {"method.name": "none"}
     assert with_settings(BASE, drawn["none"]).method == NoneConfig()
     # Of the same method it keeps what the base says.
