@@ -138,7 +138,7 @@ def compare(plan: Plan, *, jobs: int) -> dict[str, Any]:
     # The longest first, so that no core is left with one at the end.
     first = sorted(_flat(paper) + _flat(search), key=lambda task: task.setting["model"]["backbone"], reverse=True)
     expected = first + [task for row in plan.rows for task in plan.chosen(row, search[row][0])]
-    pool = ResumablePool(plan.out / "runs", jobs=jobs, dataset=dataset.fingerprint, expected=expected)
+    pool = ResumablePool(plan.out / "runs", jobs=jobs, datasets={plan.data: dataset.fingerprint}, expected=expected)
     try:
         results = pool.run(first)
         best = {row: choose(search[row], results) for row in plan.rows}

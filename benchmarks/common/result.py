@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,10 @@ class Result:
     """By name, in the order of showing."""
     notes: Sequence[str] = ()
     """What a reader must know to judge the figures."""
+    sections: Sequence[str] = ()
+    """Further Markdown, such as tables and pictures, below the figures."""
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else the JSON file holds, as plain values."""
 
     def publish(self, out: str) -> None:
         """Writes `<name>-<date>.json` and `.md`, prints the Markdown and, as the last line, the medians as JSON.
@@ -112,6 +116,8 @@ class Result:
             "config": dict(self.config),
             "figures": {name: figure.summary() for name, figure in self.figures.items()},
             "notes": list(self.notes),
+            "sections": list(self.sections),
+            "details": dict(self.details),
         }
 
 
@@ -138,6 +144,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines += [_row(name, figure) for name, figure in report["figures"].items()]
     if report["notes"]:
         lines += ["", *(f"* {note}" for note in report["notes"])]
+    for section in report["sections"]:
+        lines += ["", section]
     return "\n".join(lines) + "\n"
 
 

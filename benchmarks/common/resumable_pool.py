@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,16 +32,25 @@ class ResumablePool:
         directory: Where results are kept, one JSON file a task.
     """
 
-    def __init__(self, directory: Path, *, jobs: int, dataset: str, expected: Sequence[TrainingTask]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        jobs: int,
+        datasets: Mapping[str, str],
+        expected: Sequence[TrainingTask],
+        work: Callable[[TrainingTask], Result] = carry_out,
+    ) -> None:
         """Prepares; nothing runs yet.
 
         Args:
             directory: Where results are kept.
             jobs: Processes.
-            dataset: Fingerprint of the dataset that all tasks train on.
+            datasets: Fingerprints of the datasets that the tasks train on, by their paths.
             expected: All tasks to come, as far as the time left goes; only their number and backbones count.
+            work: Carries out a task: a function of a module, called in another process.
         """
-        self.directory, self._jobs, self._dataset = directory, jobs, dataset
+        self.directory, self._jobs, self._datasets, self._work = directory, jobs, datasets, work
         self._left = [_backbone(task) for task in expected]
         self._total = len(self._left)
         self._seconds: dict[str, list[float]] = {}
@@ -82,7 +91,7 @@ class ResumablePool:
             return
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_one_thread) as executor:
-            futures = {executor.submit(carry_out, task): task for task in tasks}
+            futures = {executor.submit(self._work, task): task for task in tasks}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
@@ -94,7 +103,9 @@ class ResumablePool:
         if not path.exists():
             return None
         result: Result = json.loads(path.read_text())
-        same = result["task"] == json.loads(json.dumps(task.identity())) and result["dataset"] == self._dataset
+        same = (
+            result["task"] == json.loads(json.dumps(task.identity())) and result["dataset"] == self._datasets[task.data]
+        )
         return result if same else None
 
     def _finished(self, task: TrainingTask, result: Result) -> None:

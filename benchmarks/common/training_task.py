@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.paper.search_space import BATCH_SIZE, Setting
 from distributed_il.core.collectives import LocalCollectives
-from distributed_il.core.config import TrainConfig, config_from_dict
+from distributed_il.core.config import SelectBy, TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.inference.config import EvaluateConfig
@@ -37,7 +37,11 @@ class TrainingTask:
     max_rounds: int
     """Rounds at the most."""
     patience: int
-    """Rounds without a lower validation loss."""
+    """Rounds without a better validation."""
+    select_by: SelectBy = "logloss"
+    """What chooses the best round."""
+    batch_size: int = BATCH_SIZE
+    """Labelled rows of a step."""
     test: bool
     """Whether to measure the best round on the test split."""
     go_on: bool = False
@@ -50,8 +54,8 @@ class TrainingTask:
             "seed": self.seed,
             "max_rounds": self.max_rounds,
             "patience": self.patience,
-            "select_by": "logloss",
-            "batch_size": BATCH_SIZE,
+            "select_by": self.select_by,
+            "batch_size": self.batch_size,
         }
         return config_from_dict({"data": {"path": self.data}, "run": run, **self.setting})
 

@@ -78,6 +78,7 @@ def line_chart(
             dashes = (0, lengths) if lengths else "-"
             axes.plot(
                 *zip(*points, strict=True),
+                label=one.name,
                 color=COLOURS[key.colour],
                 linestyle=dashes,
                 linewidth=2,
