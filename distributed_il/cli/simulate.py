@@ -17,7 +17,7 @@ def _simulate(config: SimulateConfig) -> None:
 
     with ProgressLine() as line:
         simulation = simulate(config, line.update_stage)
-        shown = simulation_report(simulation)
+        shown = simulation_report(simulation, line.update_stage)
     print(shown.summary())
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset.manifest import Manifest
+from distributed_il.data.prepare.dataset_factors import simulated_dataset_factors
 from distributed_il.data.prepare.simulate.simulator import Simulation
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.baselines import item_mean, user_item_bias
@@ -21,6 +24,8 @@ class SimulationReport:
     # metrics of the true preference on the test split; no model can expect a lower logloss
     oracle: dict[str, float | int]
     trivial: dict[str, dict[str, float | int]]  # metrics of `item_mean` and `user_item_bias` on the same rows
+    popularity: dict[str, float | int]  # of the items' numbers of training rows; they are no probabilities
+    exposures: dict[str, Any]  # what a summary says of exposure factors
 
     def summary(self) -> str:
         """A few lines for people: sizes, and what there is to learn between the baselines and the oracle."""
@@ -34,13 +39,27 @@ class SimulationReport:
             ", ".join(f"{name} {split.rows:,} rows" for name, split in splits.items()),
             f"{'test split':<16}{'AUC':>8}{'GAUC':>8}{'logloss':>9}",
         ]
+        lines.append(f"{'popularity':<16}{self.popularity['auc']:>8.4f}{self.popularity['gauc']:>8.4f}")
         for name, row in {**self.trivial, "oracle": self.oracle}.items():
             lines.append(f"{name:<16}{row['auc']:>8.4f}{row['gauc']:>8.4f}{row['logloss']:>9.4f}")
-        return "\n".join(lines)
+        return "\n".join([*lines, self._who_watched_what()])
+
+    def _who_watched_what(self) -> str:
+        found = self.exposures
+        if not found["columns"]:
+            return f"who watched what: {found['reason']}"
+        told = "beyond chance, so exposure factors have something to say" if found["has_structure"] else "chance alone"
+        first, edge = found["singular_values"][0], found["null_edge"]
+        return f"who watched what: first singular value {first:.3f}, null edge {edge:.3f}, {told}"
 
 
-def simulation_report(simulation: Simulation) -> SimulationReport:
-    """Scores the test split with the true preference, and with the baselines fitted on the training split."""
+def simulation_report(simulation: Simulation, progress: StageProgress | None = None) -> SimulationReport:
+    """Scores the test split with the true preference, and with the baselines fitted on the training split.
+
+    Args:
+        simulation: What was simulated. Where it has no exposure factors they are computed, but not stored.
+        progress: Told the stage.
+    """
     train, test, size = simulation.train, simulation.test, simulation.size
     positive = train.labels == 1
     items = np.bincount(train.items, minlength=size.items), np.bincount(train.items[positive], minlength=size.items)
@@ -57,4 +76,8 @@ def simulation_report(simulation: Simulation) -> SimulationReport:
         name: compute_metrics(test.users, score, test.labels, probabilities=score.astype(np.float64))
         for name, score in scores.items()
     }
-    return SimulationReport(manifest=simulation.manifest, oracle=rows.pop("oracle"), trivial=rows)
+    popularity = compute_metrics(test.users, items[0][test.items].astype(np.float64), test.labels)
+    exposures = simulation.factors or simulated_dataset_factors(
+        simulation.path, progress or (lambda stage, done, total: None), store=False
+    )
+    return SimulationReport(simulation.manifest, rows.pop("oracle"), rows, popularity, exposures)

@@ -63,7 +63,7 @@ def test_simulate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: py
         told.append(config)
         return "simulation"
 
-    def simulation_report(simulation: str) -> Any:
+    def simulation_report(simulation: str, progress: Any) -> Any:
         return types.SimpleNamespace(summary=lambda: f"what there is to learn in a {simulation}")
 
     monkeypatch.setattr(simulator, "simulate", simulate)

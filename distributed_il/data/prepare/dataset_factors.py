@@ -111,6 +111,30 @@ def add_factors_only(
     return dataset.manifest
 
 
+def simulated_dataset_factors(path: str, progress: StageProgress, *, store: bool) -> dict[str, Any]:
+    """Computes the factors of a simulated dataset, and stores them if that is wanted.
+
+    Args:
+        path: The dataset.
+        progress: Told the stage.
+        store: False to leave the dataset as it is.
+
+    Returns:
+        What a summary says of them.
+
+    Raises:
+        UserError: The disk is full; the dataset is as it was.
+    """
+    from distributed_il.data.prepare.build.exposure_factors import TooFewExposuresError, add_factors
+
+    dataset = Dataset.open(path)
+    with explain_full_disk(path, "the dataset is as it was"), _scratch(dataset) as scratch:
+        try:
+            return factors_summary(add_factors(dataset, scratch, store=store, progress=progress))
+        except TooFewExposuresError as error:
+            return factors_summary(None, str(error))
+
+
 @contextmanager
 def _scratch(dataset: Dataset) -> Generator[Path]:
     """A directory for temporary files that goes away, on the dataset's own disk where that is local."""

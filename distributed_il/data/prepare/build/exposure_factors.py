@@ -37,6 +37,7 @@ def add_factors(
     tau: float | None = None,
     parent: StoredFactors | None = None,
     threads: int | None = None,
+    store: bool = True,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> FactorsManifest:
     """Computes the exposure factors of a dataset and writes them beside it.
@@ -49,10 +50,11 @@ def add_factors(
             training exposures, else 1.
         parent: Factors of the dataset that this one goes on from: their basis stays, and new ids are folded in.
         threads: How many share the work, by default one a CPU; the result does not depend on it.
+        store: False to write nothing, and only tell what the factors would say about themselves.
         progress: Told the stage.
 
     Returns:
-        What was written.
+        What was written; without files where nothing was.
 
     Raises:
         TooFewExposuresError: The log is too small; nothing was written.
@@ -77,13 +79,15 @@ def add_factors(
         else:
             seed, tau = parent.manifest.seed, parent.manifest.tau
             factors = grown(parent.basis(), found.exposures, place)
+        basis = "" if parent is None else parent.basis_fingerprint
+        manifest = _manifest(dataset, factors, found, seed=seed, tau=tau, basis=basis)
+        if not store:
+            return manifest
         arrays = {
             "z_users": _user_factors(factors, found.exposures, place),
             "z_items": factors.of_items(),
             "x_items": factors.item_vectors,
         }
-        basis = "" if parent is None else parent.basis_fingerprint
-        manifest = _manifest(dataset, factors, found, seed=seed, tau=tau, basis=basis)
         return write_factors(dataset.filesystem, dataset.root, place, manifest, arrays)
 
 

@@ -16,7 +16,7 @@ to the oracle (0.717, 0.78, 0.861). Tastes of more equal weight leave it less.""
 _PERSONAL_STD = 1.5
 """Standard deviation of the personal part of a logit. It outweighs both biases, so that who learns nothing personal
 stays far below the oracle."""
-_USER_STD, _ITEM_STD = 0.7, 0.9
+_USER_STD, ITEM_STD = 0.7, 0.9
 """Standard deviations of a user's and an item's bias, in logits."""
 
 _USER_EXPONENT, _ITEM_EXPONENT = 0.6, 0.7
@@ -59,16 +59,21 @@ def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def draw_population(rng: np.random.Generator, num_users: int, num_items: int) -> Population:
     """Draws users and items; who is active or popular is independent of what they like or are."""
-    variances = _FACTOR_DECAY ** np.arange(NUM_FACTORS)
-    scales = np.sqrt(_PERSONAL_STD) * (variances / variances.sum()) ** 0.25
+    scales = factor_scales()
     return Population(
         activity=rng.permutation(_power_law(num_users, _USER_EXPONENT)),
         popularity=rng.permutation(_power_law(num_items, _ITEM_EXPONENT)),
         user_bias=(_USER_STD * rng.standard_normal(num_users)).astype(np.float32),
-        item_bias=(_ITEM_STD * rng.standard_normal(num_items)).astype(np.float32),
+        item_bias=(ITEM_STD * rng.standard_normal(num_items)).astype(np.float32),
         user_factors=(scales * rng.standard_normal((num_users, NUM_FACTORS))).astype(np.float32),
         item_factors=(scales * rng.standard_normal((num_items, NUM_FACTORS))).astype(np.float32),
     )
+
+
+def factor_scales() -> NDArray[np.float64]:
+    """Standard deviations of the factors of users and of items, float64 [NUM_FACTORS]."""
+    variances = _FACTOR_DECAY ** np.arange(NUM_FACTORS)
+    return np.sqrt(_PERSONAL_STD) * (variances / variances.sum()) ** 0.25
 
 
 def _power_law(size: int, exponent: float) -> NDArray[np.float64]:
@@ -104,6 +109,13 @@ def spread_counts(shares: NDArray[np.float64], total: int, *, least: NDArray[np.
 
 def _clipped(shares: NDArray[np.float64], scale: float, least: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return np.minimum(np.maximum((shares * scale).astype(np.int64), least), most)
+
+
+def user_chunks(counts: NDArray[np.int64], rows: int) -> list[tuple[int, int]]:
+    """Cuts users with so many watches each into runs of about as many rows: their first, and one past their last."""
+    chunk_of_user = (np.cumsum(counts) - counts) // rows
+    starts = np.flatnonzero(np.diff(chunk_of_user, prepend=-1))
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(counts)], strict=True))
 
 
 def draw_distinct_items(

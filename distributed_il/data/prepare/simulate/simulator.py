@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,8 +15,11 @@ from distributed_il.core.counter_rng import SHUFFLE
 from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import DatasetWriter, Manifest
+from distributed_il.data.prepare.dataset_factors import simulated_dataset_factors
+from distributed_il.data.prepare.simulate.drawing import draw_log
+from distributed_il.data.prepare.simulate.randomness import generator
 from distributed_il.data.prepare.simulate.splits import split_rows
-from distributed_il.data.prepare.simulate.watch_log import LogSize, WatchLog, draw_log, generator
+from distributed_il.data.prepare.simulate.watch_log import LogSize, WatchLog
 from distributed_il.data.prepare.simulate.watches import LONG_VIEW_MS, SHORT_PLAY_MS, UNCLEAR
 
 PRESETS = {
@@ -47,6 +51,12 @@ class SimulateConfig:
     """Watches with label 0: quick skips."""
     num_unclear: int | None = None
     """Watches without a label: all that lies between."""
+    policy_strength: float = 0.0
+    """Taste of the logging policy, 0 or above. 0: items are shown by popularity alone, whatever their users like.
+    Above: a policy that knows part of what people like, anew every day, chooses among eight popular candidates c with
+    probabilities ∝ exp(strength · estimated logit of c). Then users and items go on arriving over 14 days (column
+    `day`), watch time follows interest, so that unclear means lukewarm, one unclear watch in five is a clear one that
+    was broken off, and exposure factors are stored as by `prepare`."""
     seed: int = 0
     """Decides everything; the same seed gives the same dataset."""
     lanes: int = 24
@@ -57,6 +67,8 @@ class SimulateConfig:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise UserError(f"preset is {self.preset!r}; it must be one of {', '.join(PRESETS)}")
+        if not 0 <= self.policy_strength < math.inf:
+            raise UserError(f"policy_strength is {self.policy_strength}; it must be a number of 0 or above")
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}; it must be 0 or above")
         _check_size(self.size)
@@ -83,13 +95,17 @@ class Simulation:
     """What was simulated.
 
     Attributes:
+        path: Of the dataset.
         manifest: Of the dataset.
+        factors: What a summary says of the exposure factors stored with it; None where none are.
         train: Its training rows, with the truth behind them.
         test: Its test rows, likewise.
         size: Of the whole log.
     """
 
+    path: str
     manifest: Manifest
+    factors: dict[str, Any] | None
     train: WatchLog
     test: WatchLog
     size: LogSize
@@ -99,7 +115,7 @@ def simulate(config: SimulateConfig, progress: StageProgress | None = None) -> S
     """Draws users, items and watches, and writes them as a dataset.
 
     Columns beside the usual ones, never read by training: `preference` float32, the true probability π(u, i) that the
-    user likes the item; `play_duration_ms` and `duration_ms` int32.
+    user likes the item; `play_duration_ms` and `duration_ms` int32, and with a policy of taste `day` int32, from 0.
 
     Raises:
         UserError: The output is taken, or the disk is full.
@@ -108,13 +124,14 @@ def simulate(config: SimulateConfig, progress: StageProgress | None = None) -> S
     # The writer refuses a place that is taken, so it comes before minutes of work.
     with DatasetWriter(
         config.output,
-        name=f"simulated-{config.preset}",
-        rule=_rule(),
+        name=f"simulated-{config.preset}" + (f"-policy-{config.policy_strength:g}" if config.policy_strength else ""),
+        rule=_rule(config.policy_strength),
         seed=config.seed,
         lanes=config.lanes,
         row_group_rows=config.row_group_rows,
     ) as writer:
-        log = draw_log(size, seed=config.seed, advance=_counter(progress, "simulate", size.rows))
+        advance = _counter(progress, "simulate", size.rows)
+        log = draw_log(size, seed=config.seed, strength=config.policy_strength, advance=advance)
         splits = _shuffled_splits(log, size, config.seed)
         advance = _counter(progress, "write", size.rows)
         for split, rows in splits.items():
@@ -131,7 +148,12 @@ def simulate(config: SimulateConfig, progress: StageProgress | None = None) -> S
             items=pa.array(np.arange(1, size.items + 1)),
             counts={"positives": size.positives, "negatives": size.negatives, "unclear": size.unclear},
         )
-    return Simulation(manifest, log.take(splits["train"]), log.take(splits["test"]), size)
+    train, test = log.take(splits["train"]), log.take(splits["test"])
+    del log
+    factors = None
+    if config.policy_strength:
+        factors = simulated_dataset_factors(config.output, progress or (lambda stage, done, total: None), store=True)
+    return Simulation(config.output, manifest, factors, train, test, size)
 
 
 def _check_size(size: LogSize) -> None:
@@ -152,13 +174,14 @@ def _check_size(size: LogSize) -> None:
         )
 
 
-def _rule() -> dict[str, Any]:
-    return {
+def _rule(strength: float) -> dict[str, Any]:
+    rule = {
         "name": "kuaishou",
         "simulated": True,
         "positive": f"play >= min({LONG_VIEW_MS} ms, duration)",
         "negative": f"play < min({SHORT_PLAY_MS} ms, duration)",
     }
+    return rule | {"policy_strength": strength} if strength else rule
 
 
 def _counter(progress: StageProgress | None, stage: str, total: int) -> Callable[[int], None]:
@@ -197,6 +220,7 @@ def _table(rows: WatchLog, *, labelled: bool) -> pa.Table:
             "preference": rows.preferences,
             "play_duration_ms": rows.play_ms,
             "duration_ms": rows.duration_ms,
+            **({} if rows.days is None else {"day": rows.days}),
         }
     )
 

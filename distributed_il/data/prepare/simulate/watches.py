@@ -28,10 +28,10 @@ _MEDIAN_DURATION_MS, _DURATION_SIGMA = 25_000, 0.9
 _DOUBT = 1.5
 """How much more the undecided leave unclear watches: the log-odds of an unclear watch at preference ½ above those
 at 0 or 1."""
-_STAY_SHARE = 0.6
+STAY_SHARE = 0.6
 """Mean stay beyond the long-view threshold, in durations: long videos are mostly left before their end, short ones
 loop."""
-_MAX_LOOPS = 3
+MAX_LOOPS = 3
 _SKIP_SHAPE = (2.0, 3.0)
 """Beta of a skip's length within the first 3 s: a second or so."""
 _LIKED_SHAPE, _DISLIKED_SHAPE = (3.0, 2.0), (2.0, 3.0)
@@ -128,8 +128,8 @@ def draw_watches(
     long_ms = np.minimum(LONG_VIEW_MS, duration_ms)
 
     stays = np.flatnonzero(likes & ~unclear)
-    lingering = rng.exponential(_STAY_SHARE, len(stays)) * duration_ms[stays]
-    play_ms[stays] = np.minimum(long_ms[stays] + lingering, _MAX_LOOPS * duration_ms[stays]).astype(np.int64)
+    lingering = rng.exponential(STAY_SHARE, len(stays)) * duration_ms[stays]
+    play_ms[stays] = np.minimum(long_ms[stays] + lingering, MAX_LOOPS * duration_ms[stays]).astype(np.int64)
 
     skips = np.flatnonzero(~likes & ~unclear)
     play_ms[skips] = (rng.beta(*_SKIP_SHAPE, len(skips)) * SHORT_PLAY_MS).astype(np.int64)

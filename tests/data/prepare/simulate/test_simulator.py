@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare.simulate.drawing import draw_log
 from distributed_il.data.prepare.simulate.simulator import PRESETS, SimulateConfig, simulate
-from distributed_il.data.prepare.simulate.watch_log import LogSize, WatchLog, draw_log
+from distributed_il.data.prepare.simulate.watch_log import LogSize, WatchLog
 from distributed_il.data.prepare.simulate.watches import UNCLEAR, kuaishou_labels
 from distributed_il.evaluation.simulation_oracle import SimulationReport, simulation_report
 
@@ -152,6 +155,40 @@ def test_a_seed_gives_the_same_bytes(simulated: tuple[SimulationReport, Dataset]
     assert simulate(config(str(tmp_path / "other"), seed=4)).manifest.fingerprint != found.manifest.fingerprint
 
 
+def test_without_strength_the_demo_is_what_it_always_was() -> None:
+    log = draw_log(PRESETS["demo"], seed=0)
+    content = b"".join(column.tobytes() for column in (log.users, log.items, log.labels, log.play_ms))
+    # Of the log before there was a policy.
+    assert hashlib.sha256(content).hexdigest() == "3e5a4a360ae96857346c38fc14b8669f1dd77c4b65efd17b219fdc0e4dfd566e"
+
+
+def test_a_policy_with_taste_leaves_days_and_factors(tmp_path: Path) -> None:
+    path = str(tmp_path / "dataset")
+    found = simulation_report(simulate(config(path, policy_strength=2.0)))
+    dataset = Dataset.open(path)
+    stored = dataset.factors()
+    assert stored is not None
+    assert stored.has_structure
+    assert dataset.manifest.name == "simulated-demo-policy-2"
+    assert {name: split.rows for name, split in found.manifest.splits.items()} == {
+        "train": 12_600,
+        "valid": 4_200,
+        "test": 4_200,
+        "unclear": 8_000,
+    }
+    block = next(iter(dataset.blocks("unclear", 0)))
+    assert dataset.read_block(block, ["day"]).column("day").type == pa.int32()
+    summary = found.summary()
+    assert f"first singular value {stored.singular_values[0]:.3f}, null edge {stored.manifest.null_edge:.3f}" in summary
+
+
+def test_without_strength_factors_are_told_but_not_stored(simulated: tuple[SimulationReport, Dataset]) -> None:
+    found, dataset = simulated
+    assert "null edge" in found.summary()
+    assert "popularity" in found.summary()
+    assert dataset.factors() is None
+
+
 def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     simulate(config(str(tmp_path / "dataset")), progress=lambda *step: told.append(step))
@@ -182,6 +219,8 @@ def test_the_preset_is_the_papers_table_1() -> None:
         ({"num_unclear": -1}, "num_unclear at least 0"),
         ({"num_unclear": 20_000}, "at most 30,000 fit"),
         ({"seed": -1}, "seed is -1"),
+        ({"policy_strength": -0.5}, "policy_strength is -0.5"),
+        ({"policy_strength": math.nan}, "policy_strength is nan"),
         ({"preset": "micro"}, "demo, micro-video"),
     ],
 )
