@@ -58,15 +58,23 @@ class Case:
     method: str
     tables: str
     ranks: int
+    factors: int = 0
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.backbone} {self.method} {self.tables} × {self.ranks}"
+        factors = f", {self.factors} factors" if self.factors else ""
+        return f"{self.backbone} {self.method} {self.tables} × {self.ranks}{factors}"
 
     def config(self, data: str, run_dir: str, ranks: int) -> TrainConfig:
         """The run's configuration with some number of ranks."""
-        model = {"backbone": self.backbone, "embedding_dim": 4, "init_std": 0.1, "dtype": "float64"}
+        model = {
+            "backbone": self.backbone,
+            "embedding_dim": 4,
+            "init_std": 0.1,
+            "dtype": "float64",
+            "factors": self.factors,
+        }
         run = {
             "dir": run_dir,
             "workers": ranks,
@@ -89,6 +97,9 @@ CASES = (
     Case("gmf", "none", "sharded", 2),
     Case("neumf", "idl", "replicated", 4),
     Case("gmf", "idl", "replicated", 1),
+    Case("bias_mf", "ig", "sharded", 2, factors=4),
+    Case("bias_mf", "ordinal", "replicated", 2, factors=4),
+    Case("bias_mf", "none", "replicated", 1, factors=4),
 )
 
 
@@ -268,7 +279,14 @@ class Hunt:
 def _simulated(path: Path) -> Dataset:
     simulate(
         SimulateConfig(
-            output=str(path), num_users=60, num_items=80, num_positives=480, num_negatives=320, num_unclear=60, lanes=8
+            output=str(path),
+            num_users=80,
+            num_items=100,
+            num_positives=480,
+            num_negatives=320,
+            num_unclear=700,
+            lanes=8,
+            policy_strength=1.0,
         )
     )
     return Dataset.open(str(path))

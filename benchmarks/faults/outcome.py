@@ -18,8 +18,10 @@ from torch import Tensor
 
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.files import filesystem
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.checkpoint_shards import file_name, read_tensors
 
 Curves = dict[str, list[tuple[int, float]]]
 _PLUGINS = ("scalars", "images", "text", "histograms", "hparams")
@@ -109,7 +111,8 @@ def _models(run_dir: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         state = store.restore(manifest, learner)
         for table, rows in (("users", learner.users), ("items", learner.items)):
             tensors |= {f"{name}.{table}": rows.packed, f"{name}.{table}.last_step": rows.last_step}
-        tensors |= {f"{name}.tower.{part}": tensor for part, tensor in learner.tower.state().items()}
+        tower = read_tensors(filesystem(run_dir)[0], f"{manifest['place']}/{file_name('tower')}")
+        tensors |= {f"{name}.tower.{part}": tensor for part, tensor in tower.items()}
         tensors |= {f"{name}.{part}": torch.from_numpy(array) for part, array in state.arrays.items()}
         facts = {"step": learner.step, **state.facts}
     return tensors, facts

@@ -99,6 +99,8 @@ class LedgerMethod:
         """
         self.phases, self.test_share = method.phases, method.test_share
         self._method, self._ledger, self._pause = method, ledger, pause
+        if (half_width := getattr(method, "half_width", None)) is not None:
+            self.half_width = half_width
 
     def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
         self._pause()

@@ -158,7 +158,7 @@ def global_batches(case: Case, method: Method) -> Iterator[Batch]:
 
 
 def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Batch]:
-    """Two rounds of batches of 24 read from a dataset, each window's routes prefetched: this rank's part."""
+    """Two rounds of batches of 40 read from a dataset, each window's routes prefetched: this rank's part."""
     collectives = learner.collectives
     dataset = Dataset.open(path)
     rows = TrainingRows(
@@ -170,7 +170,7 @@ def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Bat
         BatchLayout(
             seed=3,
             test_share=method.test_share,
-            global_batch=24,
+            global_batch=40,
             rank=collectives.rank,
             world_size=collectives.world_size,
         ),

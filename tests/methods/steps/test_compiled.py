@@ -93,9 +93,9 @@ def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str, factors:
 
 def test_compiled_passes_equal_eager_ones() -> None:
     """What several ranks run between their exchanges."""
-    compiled = make_executor("deepfm")
+    compiled = make_executor()
     compiled.passes = CompiledPasses(refuse)
-    assert len(train_alike(compiled, make_executor("deepfm"), rows=ROWS)) >= 2
+    assert len(train_alike(compiled, make_executor(), rows=ROWS)) >= 2
 
 
 def test_fused_ordinal_steps_with_factors_equal_eager_ones() -> None:

@@ -82,11 +82,16 @@ def timeless(dataset: Dataset) -> Manifest:
     "options",
     [
         pytest.param({}, id="random"),
-        pytest.param({"split": "time", "time_column": "time_ms"}, id="by time"),
+        # The others take another ten seconds each.
+        pytest.param({"split": "time", "time_column": "time_ms"}, id="by time", marks=pytest.mark.cluster),
         pytest.param(
-            {"random_column": "is_rand", "duplicates": "first", "contradictions": "first"}, id="shown at random"
+            {"random_column": "is_rand", "duplicates": "first", "contradictions": "first"},
+            id="shown at random",
+            marks=pytest.mark.cluster,
         ),
-        pytest.param({"engagement_columns": ["is_like"], "hate_column": "is_hate"}, id="engagement"),
+        pytest.param(
+            {"engagement_columns": ["is_like"], "hate_column": "is_hate"}, id="engagement", marks=pytest.mark.cluster
+        ),
     ],
 )
 def test_the_dataset_does_not_depend_on_the_workers(options: dict[str, Any], logs: Path, tmp_path: Path) -> None:
@@ -177,23 +182,26 @@ def test_a_file_that_a_node_does_not_see_is_told(tmp_path: Path, monkeypatch: py
 def test_a_reader_that_is_killed_is_replaced(logs: Path, tmp_path: Path) -> None:
     one = run(logs, tmp_path / "one", 1, max_reject_share=0.01)
     killed: list[int] = []
-    ended = threading.Event()
 
-    def kill_the_first() -> None:
+    def kill_the_first(ended: threading.Event) -> None:
         while not killed and not ended.wait(0.005):
             for pid in reading_processes()[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
 
-    killer = threading.Thread(target=kill_the_first)
-    killer.start()
-    try:
-        several = run(logs, tmp_path / "several", 3, max_reject_share=0.01)
-    finally:
-        ended.set()
-        killer.join()
+    for attempt in range(5):  # on a busy machine a file may have been read before it is this thread's turn
+        ended = threading.Event()
+        killer = threading.Thread(target=kill_the_first, args=(ended,))
+        killer.start()
+        try:
+            several = run(logs, tmp_path / f"several{attempt}", 3, max_reject_share=0.01)
+        finally:
+            ended.set()
+            killer.join()
+        assert timeless(several) == timeless(one)
+        if killed:
+            break
     assert killed
-    assert timeless(several) == timeless(one)
 
 
 def reading_processes() -> list[int]:

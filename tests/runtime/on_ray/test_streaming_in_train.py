@@ -14,7 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.runtime.ray_data import RayBlockReader
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
+pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
 
 def test_each_worker_reads_its_own_blocks_in_order_pass_after_pass(dataset: Dataset, tmp_path: Path) -> None:
