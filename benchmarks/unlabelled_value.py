@@ -191,6 +191,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         kinds: list[Kind] = [KINDS[name] for name in options.settings]
         kinds += [kind_of(data) for data in options.data]
+        names = [kind.name for kind in kinds]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UserError(f"two settings are called {twice[0]}; give --data directories of other names")
         with tempfile.TemporaryDirectory() as temporary:
             plan = Plan(
                 kinds=tuple(kinds),

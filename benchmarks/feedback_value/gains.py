@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.stats import ttest_rel
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def gains_over(values: Mapping[str, Sequence[float]], baselines: Sequence[str]) 
     }
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     """Adjusts p values for being several: Holm, Scand. J. Stat. 6 (1979).
 
     The smallest of m counts m times, the next m − 1 times, …, none less than the one before it.
@@ -55,9 +58,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     Args:
         p_values: By name; nan stays nan and does not count.
     """
-    known = sorted((p, name) for name, p in p_values.items() if not math.isnan(p))
-    counted = np.minimum(np.maximum.accumulate([p * (len(known) - place) for place, (p, _) in enumerate(known)]), 1.0)
-    return dict(p_values) | {name: float(p) for (_, name), p in zip(known, counted, strict=True)}
+    known = sorted((name for name, p in p_values.items() if not math.isnan(p)), key=lambda name: p_values[name])
+    counted = np.maximum.accumulate([p_values[name] * (len(known) - place) for place, name in enumerate(known)])
+    return dict(p_values) | dict(zip(known, np.minimum(counted, 1.0).tolist(), strict=True))
 
 
 def _paired(one: Sequence[float], other: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.feedback_value.movielens_logs import Log, graded_log, random_log
 from distributed_il.data.dataset import Dataset
@@ -69,7 +70,7 @@ KINDS = {kind.name: kind for kind in _KINDS}
 
 
 def kind_of(data: str) -> Kind:
-    """The setting of a dataset that is there.
+    """The setting of a dataset that is there, called after its directory.
 
     Args:
         data: Its path.
@@ -78,4 +79,4 @@ def kind_of(data: str) -> Kind:
         UserError: There is no dataset.
     """
     dataset = Dataset.open(data)
-    return Kind(name=dataset.manifest.name, data=data, dense=dataset.rows("train") > _DENSE_ROWS, masks=False)
+    return Kind(name=Path(data).name, data=data, dense=dataset.rows("train") > _DENSE_ROWS, masks=False)

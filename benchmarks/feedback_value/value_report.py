@@ -46,13 +46,14 @@ def auc_gains(report: Report) -> dict[str, dict[str, Gain]]:
 
 def marked(report: Report, gains: Mapping[str, Mapping[str, Gain]]) -> dict[tuple[str, str], float]:
     """p of the cells that have a target, adjusted together, by setting and row."""
-    found = {
-        f"{kind} {row}": gains[kind][row].p
-        for kind in report
-        for row in report[kind]["about"]["targets"]
-        if row in gains[kind]
-    }
-    return {(name.split()[0], name.split()[1]): p for name, p in holm(found).items()}
+    return holm(
+        {
+            (kind, row): gains[kind][row].p
+            for kind in report
+            for row in report[kind]["about"]["targets"]
+            if row in gains[kind]
+        }
+    )
 
 
 def tables(report: Report) -> list[str]:

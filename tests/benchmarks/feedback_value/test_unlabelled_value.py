@@ -84,6 +84,11 @@ def test_quick_is_what_the_defaults_of_quick_say(monkeypatch: pytest.MonkeyPatch
         parse(["--quick"])
 
 
+def test_settings_of_one_name_are_refused(tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", tiny_dataset.path, tiny_dataset.path]) == 2
+    assert "two settings are called dataset" in capsys.readouterr().err
+
+
 def test_a_table_of_a_small_log(
     ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
