@@ -70,7 +70,7 @@ class Comparison:
                     source=plan.source,
                     seed=mask,
                     place=plan.work / "datasets" / f"{kind.name}-{mask}",
-                    shuffled="factors_shuffled" in plan.rows,
+                    shuffled="factors_shuffled" in plan.rows and "factors_shuffled" in (kind.rows or plan.rows),
                 )
         self.made: dict[tuple[str, int], Made] = {key: make(job) for key, job in jobs.items()}
         self.cells: dict[Cell, tuple[Kind, Row]] = {
@@ -89,7 +89,7 @@ class Comparison:
         dataset = Dataset.open(self.of(kind, SEARCH_SEED).path)
         return [
             self._task(cell, f"draw{number}", draw(row, number, dataset=dataset, dense=kind.dense), SEARCH_SEED)
-            for number in range(self.plan.draws)
+            for number in range(min(self.plan.draws, kind.draws or self.plan.draws))
         ]
 
     def repeats(self, cell: Cell, setting: Setting) -> list[TrainingTask]:

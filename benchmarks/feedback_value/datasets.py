@@ -23,6 +23,7 @@ from distributed_il.data.exposure import compute_factors
 from distributed_il.data.exposure.dealing import deal_anew
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.data.prepare.build.training_exposures import training_exposures
+from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 
 PROBES = "probes.npz"
 _DATASET, _SHUFFLED, _FINISHED = "dataset", "shuffled", "finished.json"
@@ -65,16 +66,9 @@ def make(job: Job) -> Made:
     Raises:
         UserError: A pair of valid or test is an exposure of training.
     """
-    path, control, finished = job.kind.data or str(job.place / _DATASET), job.place / _SHUFFLED, job.place / _FINISHED
-    asked = json.dumps({"source": job.source, "share": job.kind.share, "seed": job.seed})
-    if job.kind.make_log is not None and not (finished.exists() and finished.read_text() == asked):
-        shutil.rmtree(job.place, ignore_errors=True)
-        log = job.kind.make_log(job.source, job.kind.share, job.seed)
-        log.write(job.place / "log")
-        prepare(PrepareConfig(source=f"{job.place}/log", output=path, rule="binary", seed=job.seed, name=job.kind.name))
-        shutil.rmtree(job.place / "log")
-        _write_probes(Dataset.open(path), log.probes, job.place / PROBES)
-        finished.write_text(asked)
+    path, control = job.kind.data or str(job.place / _DATASET), job.place / _SHUFFLED
+    if not job.kind.data:
+        _make_once(job, path)
     dataset = Dataset.open(path)
     stored = dataset.factors()
     if stored is not None and job.kind.make_log is not None and any(stored.manifest.left_out.values()):
@@ -88,6 +82,27 @@ def make(job: Job) -> Made:
         facts |= {"null_edge": stored.manifest.null_edge}
     shuffled = str(control) if wanted else ""
     return Made(path=path, shuffled=shuffled, fingerprint=dataset.fingerprint, facts=facts)
+
+
+def _make_once(job: Job, path: str) -> None:
+    kind, finished = job.kind, job.place / _FINISHED
+    asked = json.dumps({"source": job.source, "share": kind.share, "simulated": kind.simulated, "seed": job.seed})
+    if finished.exists() and finished.read_text() == asked:
+        return
+    shutil.rmtree(job.place, ignore_errors=True)
+    if kind.simulated is not None:
+        job.place.mkdir(parents=True)
+        simulate(SimulateConfig(output=path, seed=job.seed, **kind.simulated))
+        if Dataset.open(path).factors() is None:  # of a policy without taste none are stored
+            prepare(PrepareConfig(output=path, factors_only=True))
+    else:
+        assert kind.make_log is not None
+        log = kind.make_log(job.source, kind.share, job.seed)
+        log.write(job.place / "log")
+        prepare(PrepareConfig(source=f"{job.place}/log", output=path, rule="binary", seed=job.seed, name=kind.name))
+        shutil.rmtree(job.place / "log")
+        _write_probes(Dataset.open(path), log.probes, job.place / PROBES)
+    finished.write_text(asked)
 
 
 def read_probes(data: str) -> dict[str, Pairs]:

@@ -76,6 +76,7 @@ def rows_of(kind: Kind, dataset: Dataset, names: tuple[str, ...]) -> list[Row]:
         row
         for row in (ROWS[name] for name in names)
         if (not row.kinds or kind.name in row.kinds)
+        and (not kind.rows or row.name in kind.rows)
         and (has_log or not row.needs_log)
         and (has_factors or not row.factors)
     ]

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.common import resumable_pool
 from benchmarks.feedback_value.comparison import SELECT_BY, choose
 from benchmarks.feedback_value.datasets import Job, make, read_probes
-from benchmarks.feedback_value.kinds import KINDS
+from benchmarks.feedback_value.kinds import KINDS, Kind
 from benchmarks.feedback_value.movielens_logs import graded_log
 from benchmarks.feedback_value.rows import ROWS, rows_of
 from benchmarks.paper.search_space import candidates
@@ -51,6 +51,16 @@ def test_a_dataset_has_its_probes_and_a_control_of_the_same_degrees(ratings: Pat
     before = (Path(made.path) / "manifest.json").stat().st_mtime_ns
     assert make(job) == made
     assert (Path(made.path) / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_a_simulated_dataset_has_factors_whatever_its_policy(strength: float, tmp_path: Path) -> None:
+    sizes = {"num_users": 80, "num_items": 100, "num_positives": 500, "num_negatives": 400, "num_unclear": 700}
+    kind = Kind(name="small", simulated={"preset": "demo", "policy_strength": strength, **sizes})
+    made = make(Job(kind=kind, source="", seed=1, place=tmp_path / "small-1", shuffled=False))
+    assert made.facts["train_rows"] + made.facts["valid_rows"] + made.facts["test_rows"] == 900
+    assert made.facts["factors"] == 16
+    assert not read_probes(made.path)
 
 
 def test_rows_of_logged_pairs_need_a_log(make_dataset: Callable[..., Dataset]) -> None:
