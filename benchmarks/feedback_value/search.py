@@ -20,10 +20,10 @@ from distributed_il.data.dataset import Dataset
 Ranges = Mapping[str, tuple[float, float]]
 
 OPTIMIZER: Mapping[str, Ranges] = {
-    "sparse": {"learning_rate": (2e-3, 2e-2), "weight_decay": (1e-5, 1e-3)},
+    "sparse": {"learning_rate": (3e-3, 3e-2), "weight_decay": (1e-5, 1e-3)},
     "dense": {"learning_rate": (1e-3, 1e-2), "weight_decay": (1e-6, 1e-4)},
 }
-FACTORS: Mapping[str, Ranges] = {"sparse": {"factor_decay": (3e-4, 1e-2)}, "dense": {"factor_decay": (3e-5, 1e-3)}}
+FACTORS: Mapping[str, Ranges] = {"sparse": {"factor_decay": (2e-4, 5e-3)}, "dense": {"factor_decay": (3e-5, 1e-3)}}
 """The scale stays: a larger one acts as a weaker decay."""
 BATCH_SIZE = 1024
 OWN: Mapping[str, Ranges] = {
