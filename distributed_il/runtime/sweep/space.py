@@ -191,7 +191,7 @@ def _typed(place: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) in (Union, types.UnionType):
         words = [one for part in get_args(kind) if get_origin(part) is Literal for one in get_args(part)]
         kinds = [part for part in get_args(kind) if get_origin(part) is not Literal]
-        return value if value in words or isinstance(value, tuple(kinds)) else _typed(place, value, kinds[0])
+        return value if value in words or type(value) in kinds else _typed(place, value, kinds[0])
     if kind is float and not isinstance(value, bool):
         try:
             return float(value)

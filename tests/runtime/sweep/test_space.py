@@ -112,6 +112,7 @@ def test_runs_that_can_not_be_are_passed_over_and_the_others_stay_as_they_are(tm
         ({"method.name": {"choice": ["igg"]}}, r"'igg' does not fit; the setting takes none, ns"),
         ({"model.embedding_dim": {"uniform": [8, 9]}}, r"8\.0 does not fit; the setting takes int"),
         ({"model.embedding_dim": {"choice": [True]}}, r"True does not fit"),
+        ({"model.factors": {"choice": [True]}}, r"True does not fit"),
         ({"optimizer.learning_rate": {"uniform": [1, "x"]}}, r"'x' does not fit; the setting takes float"),
         ({"optimizer.learning_rate": {"uniform": [2, 1]}}, r"uniform goes from 2\.0 to 1\.0; it must rise"),
         ({"optimizer.learning_rate": {"loguniform": [0, 1]}}, r"loguniform from above 0"),
