@@ -120,19 +120,19 @@ def about_factors(
 
 
 def check_grown_factors(model: ModelConfig, dataset: Dataset, manifest: Mapping[str, Any]) -> None:
-    """Refuses a warm start from a model whose factors have another basis: its maps would mean something else.
+    """Refuses a warm start from a model whose factors are gone or have another basis: its maps would mean nothing.
 
     Raises:
-        UserError: The bases differ, or a file of the factors is damaged.
+        UserError: There are no factors, the bases differ, or a file of the factors is damaged.
     """
     before, stored = manifest.get("factors"), dataset.factors() if model.factors else None
-    if before is None or stored is None or stored.basis_fingerprint == before["basis"]:
+    if before is None or not model.factors or (stored and stored.basis_fingerprint == before["basis"]):
         return
+    found = f"exposure factors of another basis ({stored.basis_fingerprint[:12]})" if stored else "no exposure factors"
     raise UserError(
-        f"{dataset.path} has exposure factors of another basis ({stored.basis_fingerprint[:12]}) than checkpoint "
-        f"{manifest['place']} was trained with ({before['basis'][:12]}); make the dataset with `distributed-il prepare "
-        "--append_to` from the one of that run, which folds new ids into its factors, or train without run.start_from "
-        "(--from)"
+        f"{dataset.path} has {found}, and checkpoint {manifest['place']} was trained with those of basis "
+        f"{before['basis'][:12]}; make the dataset with `distributed-il prepare --append_to` from the one of that run, "
+        "which folds new ids into its factors, or train without run.start_from (--from)"
     )
 
 

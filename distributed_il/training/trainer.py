@@ -80,7 +80,8 @@ class Trainer:
         last, origin = self.store.manifest("last"), None
         if last is None and config.run.start_from is not None:
             origin = find_warm_start(config.run.start_from)[1]
-        config = resolve_factors(config, dataset, resumed=last, origin=origin, note=hooks.on_note)
+        note = (NO_HOOKS if collectives.rank else hooks).on_note  # all ranks find the same
+        config = resolve_factors(config, dataset, resumed=last, origin=origin, note=note)
         self.config, self.dataset, self.collectives, self.hooks = config, dataset, collectives, hooks
         rank, world = collectives.rank, collectives.world_size
         self.method = make_method(config.method)

@@ -12,11 +12,13 @@ import pytest
 import torch
 from local_runs import local_trainer
 from small_datasets import random_rows, write_dataset
+from thread_ranks import run_on_threads
 
+from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig
-from distributed_il.data.dataset import Dataset
+from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.data.prepare.build.exposure_factors import add_factors
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate, load_model
@@ -24,7 +26,9 @@ from distributed_il.inference.model import load_served_model
 from distributed_il.runtime.preflight import check_run
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.exposure_factors import resolve_factors
+from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import Stopped
+from distributed_il.training.trainer import Trainer
 
 USERS, ITEMS, COLUMNS = 60, 50, 4
 STRANGER = USERS - 1
@@ -88,6 +92,18 @@ def test_auto_takes_none_where_there_is_none_or_nothing_computed(
     columns, note = note_of(config_of(with_factors(plain, monkeypatch, tmp_path), tmp_path / "run"))
     assert columns == 0
     assert "carries no structure" in note
+
+
+def test_of_all_ranks_one_tells_it(tmp_path: Path) -> None:
+    config, notes = config_of(make(tmp_path / "plain"), tmp_path / "run"), list[str]()
+    dataset, hooks = Dataset.open(config.data.path), RunHooks(on_note=notes.append)
+
+    def start(ranks: Collectives) -> None:
+        reader, device = LocalBlockReader(dataset), torch.device("cpu")
+        Trainer(config, dataset, reader=reader, collectives=ranks, device=device, hooks=hooks)
+
+    run_on_threads(2, start)
+    assert len(notes) == 1
 
 
 def test_what_cant_be_had_is_refused_before_the_run(data: Dataset, tmp_path: Path) -> None:
@@ -197,6 +213,9 @@ def test_a_warm_start_keeps_the_basis_or_is_refused(
     foreign = with_factors(make(tmp_path / "foreign", users=USERS + 3), monkeypatch, tmp_path)
     with pytest.raises(UserError, match=r"exposure factors of another basis .* prepare --append_to"):
         check_run(config_of(foreign, tmp_path / "new", start=old))
+    bare = make(tmp_path / "bare", users=USERS + 3)
+    with pytest.raises(UserError, match=r"bare has no exposure factors, and checkpoint .* prepare --append_to"):
+        check_run(config_of(bare, tmp_path / "new", start=old))
     grown = with_factors(
         make(tmp_path / "grown", users=USERS + 3), monkeypatch, tmp_path, columns=None, parent=data.factors()
     )
