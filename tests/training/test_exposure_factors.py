@@ -166,6 +166,10 @@ def test_a_stopped_run_resumes_to_the_bit_whatever_factors_came_meanwhile(
     resumed.run()
     assert torch.equal(resumed.learner.tower.packed, whole.learner.tower.packed)
     assert torch.equal(resumed.learner.users.packed, whole.learner.users.packed)
+    ends = [CheckpointStore(str(tmp_path / run)).manifest("last") for run in ("whole", "run")]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[1]["factors"] == ends[0]["factors"]
 
 
 def test_evaluation_and_serving_add_the_factors(data: Dataset, tmp_path: Path) -> None:
