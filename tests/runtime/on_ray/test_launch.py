@@ -170,6 +170,7 @@ def test_a_run_whose_driver_is_ended_goes_on_and_ends_the_same(
     assert outcome(launch(config)) == outcome(undisturbed[1])
 
 
+@pytest.mark.cluster  # half a minute; test_worker_errors has the message
 def test_an_error_for_people_ends_the_run_at_once_and_arrives_as_it_was(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
