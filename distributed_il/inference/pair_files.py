@@ -37,7 +37,7 @@ def find_pairs(source: str, columns: Sequence[str]) -> PairFiles:
         columns: Names of the columns to read.
 
     Raises:
-        UserError: There is no such file, it can't be read, or a column is missing.
+        UserError: There is no such file, it can't be read, or a column is missing or not of plain values.
     """
     fs, infos = _found(source)
     pieces: list[tuple[RawPieces, Part]] = []
@@ -45,6 +45,7 @@ def find_pairs(source: str, columns: Sequence[str]) -> PairFiles:
         kind = "parquet" if format_of_name(info.path) == "parquet" else "csv"
         file = RawPieces(fs, RawFile("all", info.path, info.path, kind), None)
         _require_columns(info.path, file.columns(), columns)
+        file.require_plain(columns)
         pieces += [(file, part) for part in file.parts(PIECE_ROWS, PIECE_BYTES)]
     if not pieces:
         raise UserError(f"{source} holds no rows; give a file with rows")

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import explain_full_disk, filesystem, is_local, read_run_file, to_json, write_run_file
+from distributed_il.core.plain_arrow import open_parquet
 
 MANIFEST = "_manifest.json"
 """Readers of Parquet leave files alone that begin with an underscore."""
@@ -104,11 +105,12 @@ class ResultParts:
         write_run_file(self.output, MANIFEST, to_json(content))
 
     def _counts(self, path: str) -> Counter[str]:
-        try:
-            with self.filesystem.open_input_file(path) as source:
-                return Counter(json.loads(pq.read_metadata(source).metadata[_COUNTS]))
-        except (pa.ArrowException, OSError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no part of a result, or damaged ({error}); remove it") from error
+        cure = "it is no part of a result, or damaged: remove it"
+        with open_parquet(self.filesystem, path, cure) as file:
+            try:
+                return Counter(json.loads(file.metadata.metadata[_COUNTS]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(f"{path} counts no rows ({error}); {cure}") from error
 
 
 def _require_same(output: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

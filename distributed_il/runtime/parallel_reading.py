@@ -15,6 +15,7 @@ import ray
 import ray.data
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.plain_arrow import open_arrow_stream
 from distributed_il.data.prepare.sources.reader import RawReader
 from distributed_il.runtime.ray_data import pace_execution, quiet_execution
 
@@ -56,7 +57,7 @@ def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa
                         files += 1
                         reader.stats.add_json(content.as_py().decode())
                     else:
-                        with pa.ipc.open_stream(content.as_buffer()) as stream:
+                        with open_arrow_stream(content.as_buffer(), "what a task has read", "prepare again") as stream:
                             table = stream.read_all()
                         rows += table.num_rows
                         yield kind, table

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink
+from distributed_il.core.plain_arrow import open_parquet
 from distributed_il.data.dataset.index_files import read_array, write_array
 from distributed_il.data.dataset.manifest import Entity, FeatureColumn, TableFile
 
@@ -94,11 +95,10 @@ def read_values(
     if not columns:
         return {}
     path = f"{root}/{values_name(entity)}"
-    try:
-        with fs.open_input_file(path) as source:
-            table = pq.read_table(source, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} can't be read as Parquet ({error}); {_AGAIN}") from error
+    with open_parquet(fs, path, _AGAIN) as file:
+        table = file.read(_SCHEMA.names)
+    if table.schema.types != _SCHEMA.types:
+        raise UserError(f"{path} does not hold two columns of text, {_SCHEMA.names}; {_AGAIN}")
     found = {
         column.name: table.column("value").filter(pc.equal(table.column("column"), column.name)).combine_chunks()
         for column in columns

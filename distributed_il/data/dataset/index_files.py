@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink, is_local
+from distributed_il.core.plain_arrow import open_arrow_file
 from distributed_il.data.dataset.manifest import TableFile
 from distributed_il.data.sampling import PairIndex
 
@@ -111,8 +112,10 @@ def read_array(fs: pafs.FileSystem, path: str, cure: str = "prepare the dataset 
     """
     try:
         source = pa.memory_map(path) if is_local(fs) else _map_copy(fs, path)
-        return pa.ipc.open_file(source).get_batch(0).column(0).to_numpy(zero_copy_only=True)
-    except (pa.ArrowInvalid, OSError, IndexError) as error:
+        values = open_arrow_file(source, path, cure).get_batch(0).column(0)
+        values.validate()  # as long as it says: beyond its buffer lies other memory
+        return values.to_numpy(zero_copy_only=True)
+    except (pa.ArrowException, OSError, IndexError) as error:
         raise UserError(f"{path} can't be read as an Arrow file ({error}); {cure}") from error
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
+from distributed_il.core.plain_arrow import PlainParquet, open_parquet
+from distributed_il.data.dataset.allowed_values import (
+    check_activity,
+    check_external_ids,
+    check_pairs,
+    check_rows,
+)
 from distributed_il.data.dataset.factors import StoredFactors, read_factors
 from distributed_il.data.dataset.feature_codes import read_codes, read_values
 from distributed_il.data.dataset.index_files import items_name, read_index
@@ -32,6 +38,7 @@ from distributed_il.data.dataset.vocabulary import VocabularyDigest
 from distributed_il.data.sampling import PairIndex
 
 _VOCABULARIES = {"users": USERS_NAME, "items": ITEMS_NAME}
+_DIGEST_ROWS = 1 << 16
 _AGAIN = "prepare the dataset again, or point data.path at an undamaged copy"
 
 
@@ -175,29 +182,36 @@ class Dataset:
             A table of those columns in that order, each of one chunk.
 
         Raises:
-            UserError: A column is not there, or the file is damaged.
+            UserError: A column is not there, the file is damaged, or a value is none of this dataset's.
         """
         place = self.full_path(block.path)
         with self._open_parquet(block.path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
+            missing = [name for name in columns if name not in file.names]
             if missing:
-                raise UserError(f"{place} has no column {', '.join(missing)}, only {file.schema_arrow.names}")
-            table = file.read_row_group(block.row_group, columns=list(columns), use_threads=False)
+                raise UserError(f"{place} has no column {', '.join(missing)}, only {file.names}")
+            table = file.read_row_group(block.row_group, columns)
         if table.num_rows != block.rows:
             raise UserError(
                 f"{place}, row group {block.row_group}: {table.num_rows} rows instead of {block.rows}; {_AGAIN}"
             )
-        return table.select(list(columns)).combine_chunks()
+        table = table.select(list(columns)).combine_chunks()
+        check_rows(table, (self.num_users, self.num_items), f"{place}, row group {block.row_group}", _AGAIN)
+        return table
 
     def observed(self) -> PairIndex:
-        """Maps the unique training pairs."""
-        return read_index(self.filesystem, self.root, "observed")
+        """Maps the unique training pairs; raises `UserError` where a file is damaged."""
+        return self._index("observed")
 
     def logged(self) -> PairIndex | None:
         """Maps the unclear pairs; None where the dataset has none."""
         if all(file.path != items_name("logged") for file in self.manifest.tables):
             return None
-        return read_index(self.filesystem, self.root, "logged")
+        return self._index("logged")
+
+    def _index(self, name: str) -> PairIndex:
+        index = read_index(self.filesystem, self.root, name)
+        check_pairs(index, (self.num_users, self.num_items), self.full_path(f"{name}_*.arrow"), _AGAIN)
+        return index
 
     def factors(self, fingerprint: str | None = None) -> StoredFactors | None:
         """The exposure factors.
@@ -219,6 +233,7 @@ class Dataset:
         columns: dict[str, NDArray[np.int64]] = {}
         for prefix, name in (("user", USERS_NAME), ("item", ITEMS_NAME)):
             table = self._read_table(name, ["train_rows", "train_positives"])
+            check_activity(table, self._ids[name], self.full_path(name), _AGAIN)
             columns[f"{prefix}_rows"] = table.column("train_rows").to_numpy().astype(np.int64)
             columns[f"{prefix}_positives"] = table.column("train_positives").to_numpy().astype(np.int64)
         return Activity(**{field.name: columns[field.name] for field in dataclasses.fields(Activity)})
@@ -246,7 +261,9 @@ class Dataset:
 
     def vocabulary(self, entity: Entity) -> pa.Array:
         """Reads the external ids, int64 or string; place k is dense id k."""
-        column: Any = self._read_table(_VOCABULARIES[entity], ["external_id"]).column(0).combine_chunks()
+        name = _VOCABULARIES[entity]
+        column: Any = self._read_table(name, ["external_id"]).column(0).combine_chunks()
+        check_external_ids(column, self._ids[name], self.full_path(name), _AGAIN)
         return column
 
     def vocabulary_digest(self, entity: Entity, first: int) -> str:
@@ -258,7 +275,7 @@ class Dataset:
         """
         digest, left = VocabularyDigest(), first
         with self._open_parquet(_VOCABULARIES[entity]) as file:
-            for batch in file.iter_batches(columns=["external_id"], use_threads=False):
+            for batch in file.batches(["external_id"], _DIGEST_ROWS):
                 ids = batch.column(0).slice(0, left)
                 digest.add(ids)
                 left -= len(ids)
@@ -268,13 +285,12 @@ class Dataset:
 
     def _read_table(self, name: str, columns: list[str]) -> pa.Table:
         with self._open_parquet(name) as file:
-            return file.read(columns=columns, use_threads=False)
+            return file.read(columns)
 
-    @contextmanager
-    def _open_parquet(self, path: str) -> Generator[pq.ParquetFile]:
-        place = self.full_path(path)
-        try:
-            with self.filesystem.open_input_file(place) as source, pq.ParquetFile(source) as file:
-                yield file
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{place} can't be read as Parquet ({error}); {_AGAIN}") from error
+    def _open_parquet(self, path: str) -> AbstractContextManager[PlainParquet]:
+        return open_parquet(self.filesystem, self.full_path(path), _AGAIN)
+
+    @property
+    def _ids(self) -> dict[str, int]:
+        """Ids in each vocabulary's file."""
+        return {USERS_NAME: self.num_users, ITEMS_NAME: self.num_items}

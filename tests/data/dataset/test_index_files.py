@@ -10,7 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.dataset.index_files import indptr_name, items_name, read_index, write_index
+from distributed_il.data.dataset.index_files import (
+    indptr_name,
+    items_name,
+    read_array,
+    read_index,
+    write_array,
+    write_index,
+)
 
 LOCAL = pafs.LocalFileSystem()
 
@@ -85,3 +92,13 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     items.write_bytes(indptr.read_bytes())
     with pytest.raises(UserError, match="do not fit together"):
         read_index(LOCAL, str(tmp_path), "observed")
+
+
+def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path) -> None:
+    write_array(LOCAL, str(tmp_path), "a.arrow", "a", np.arange(1000))
+    content = (tmp_path / "a.arrow").read_bytes()
+    assert content.count((1000).to_bytes(8, "little")) > 1  # lengths of batch and column, and a value
+    forged = content.replace((1000).to_bytes(8, "little"), (10**12).to_bytes(8, "little"))
+    (tmp_path / "a.arrow").write_bytes(forged)
+    with pytest.raises(UserError, match=r"a\.arrow can't be read as an Arrow file"):
+        read_array(LOCAL, str(tmp_path / "a.arrow"))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dataset_rows import rows_in_order
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Block, Dataset
+from distributed_il.data.dataset.index_files import write_array
 from distributed_il.data.sampling import PairIndex
 
 MakeDataset = Callable[..., Dataset]
@@ -121,3 +123,90 @@ def test_a_row_group_of_another_size_is_told(tiny_dataset: Dataset) -> None:
     block = tiny_dataset.blocks("train", 0)[0]
     with pytest.raises(UserError, match="row group 0: 25 rows instead of 7"):
         tiny_dataset.read_block(Block(path=block.path, row_group=0, lane=0, start=0, rows=7), ["label"])
+
+
+def _with_columns(dataset: Dataset, block: Block, **columns: pa.Array) -> Dataset:
+    """Writes a file of a lane anew, of one row group, with other values in some columns."""
+    path = dataset.full_path(block.path)
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    pq.write_table(table, path)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "message"),
+    [
+        ("user_id", 40, "row 3, column user_id: 40 is not from 0 to 39"),
+        ("user_id", -1, "row 3, column user_id: -1 is not from 0 to 39"),
+        ("item_id", 60, "row 3, column item_id: 60 is not from 0 to 59"),
+        ("item_id", -(2**31), "row 3, column item_id: -2147483648 is not from 0 to 59"),
+        ("label", 2, "row 3, column label: 2 is not from 0 to 1"),
+        ("label", -1, "row 3, column label: -1 is not from 0 to 1"),
+        ("label", None, "column label: 1 values are missing"),
+    ],
+)
+def test_a_value_that_is_none_of_this_dataset_is_told_with_its_place(
+    column: str, wrong: int | None, message: str, tiny_dataset: Dataset
+) -> None:
+    block = tiny_dataset.blocks("train", 0)[0]
+    table = tiny_dataset.read_block(block, ["user_id", "item_id", "label"])
+    values = table.column(column).to_pylist()
+    values[2] = wrong
+    _with_columns(tiny_dataset, block, **{column: pa.array(values, table.schema.field(column).type)})
+    with pytest.raises(UserError, match=rf"train/lane-000-00000\.parquet, row group 0, {message}; prepare the dataset"):
+        tiny_dataset.read_block(block, ["label", "item_id", "user_id"])
+
+
+def test_a_column_of_another_type_is_told(tiny_dataset: Dataset) -> None:
+    block = tiny_dataset.blocks("train", 0)[0]
+    labels = tiny_dataset.read_block(block, ["label"]).column("label")
+    for values, kind in ((labels.cast(pa.float32()), "float"), (labels.cast(pa.string()), "string")):
+        _with_columns(tiny_dataset, block, label=values)
+        with pytest.raises(UserError, match=f"column label: it is of type {kind} instead of int8"):
+            tiny_dataset.read_block(block, ["label"])
+
+
+def test_a_vocabulary_that_is_not_the_manifests_is_told(tiny_dataset: Dataset) -> None:
+    path = tiny_dataset.full_path("users.parquet")
+    whole = pq.read_table(path)
+    ids = whole.column("external_id")
+
+    def write(name: str, values: pa.Array) -> None:
+        pq.write_table(whole.set_column(whole.column_names.index(name), name, values), path)
+
+    pq.write_table(whole.slice(1), path)
+    for read in (lambda: tiny_dataset.vocabulary("users"), tiny_dataset.activity):
+        with pytest.raises(UserError, match=r"users\.parquet has 39 rows, and the manifest counts 40"):
+            read()
+    write("external_id", ids.cast(pa.float64()))
+    with pytest.raises(UserError, match="it is of type double instead of int64 or string"):
+        tiny_dataset.vocabulary("users")
+    write("external_id", pa.array([None, *ids.to_pylist()[1:]], pa.int64()))
+    with pytest.raises(UserError, match="column external_id: 1 values are missing"):
+        tiny_dataset.vocabulary("users")
+    write("train_rows", pa.array([5, -7, *[0] * 38], pa.int32()))
+    with pytest.raises(UserError, match=r"users\.parquet, row 2, column train_rows: -7 is below 0"):
+        tiny_dataset.activity()
+    write("train_rows", ids.cast(pa.string()))
+    with pytest.raises(UserError, match="column train_rows: it is of type string instead of whole numbers"):
+        tiny_dataset.activity()
+
+
+@pytest.mark.parametrize(
+    ("indptr", "items", "message"),
+    [
+        ([0] * 40 + [1], [60], r"row 1, column items: 60 is not from 0 to 59"),
+        ([0] * 40 + [2], [0, -1], r"row 2, column items: -1 is not from 0 to 59"),
+        ([0, 2, 1] + [2] * 38, [0, 1], r"the pairs of user 1 end before they begin"),
+        ([0, 1], [0], r"is of 1 users, and the manifest counts 40"),
+    ],
+)
+def test_an_index_that_leads_beyond_the_dataset_is_told(
+    indptr: list[int], items: list[int], message: str, tiny_dataset: Dataset
+) -> None:
+    for name, column, values in (("indptr", "indptr", np.array(indptr)), ("items", "items", np.array(items, np.int32))):
+        write_array(tiny_dataset.filesystem, tiny_dataset.root, f"observed_{name}.arrow", column, values)
+    with pytest.raises(UserError, match=rf"observed_\*\.arrow.*{message}"):
+        tiny_dataset.observed()

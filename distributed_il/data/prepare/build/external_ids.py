@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
+from distributed_il.core.plain_arrow import open_arrow_file, open_arrow_stream
 from distributed_il.core.radix_sort import sort_into_groups
 
 Vocabulary: TypeAlias = pa.Array | pa.ChunkedArray
@@ -28,6 +29,7 @@ _RANGES = 64
 _PREFIX_BYTES = 32
 """Bytes of a string that its range follows from."""
 _SLICE = 1 << 20
+_CURE = "prepare again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class ExternalIds:
                 rows.append(found.new_rows)
                 next_number += len(found.new_ids)
                 writer.write_table(pa.table({"id": found.new_ids}, schema=schema))
-        vocabulary = pa.ipc.open_file(pa.memory_map(path)).read_all().column(0)
+        vocabulary = open_arrow_file(pa.memory_map(path), path, _CURE).read_all().column(0)
         return Numbering(vocabulary, np.concatenate(rows), maps, starts)
 
 
@@ -175,7 +177,7 @@ class _Ranges:
             sink.close()
         for number in sorted(self._sinks):
             path = self._directory / str(number)
-            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as batches:
+            with pa.memory_map(str(path)) as source, open_arrow_stream(source, str(path), _CURE) as batches:
                 if path.stat().st_size <= RANGE_BYTES or (finer := self._finer(path, batches)) is None:
                     yield _copied(path)
                 else:
@@ -197,13 +199,13 @@ class _Ranges:
 
 def _sample(path: Path) -> pa.Array:
     """Some ids from all over a file."""
-    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as batches:
+    with pa.memory_map(str(path)) as source, open_arrow_stream(source, str(path), _CURE) as batches:
         parts = [batch.column("id").take(pa.array(range(0, len(batch), len(batch) // 64 + 1))) for batch in batches]
     return pa.concat_arrays(parts)
 
 
 def _copied(path: Path) -> pa.Table:
-    with pa.OSFile(str(path), "rb") as source, pa.ipc.open_stream(source) as batches:
+    with pa.OSFile(str(path), "rb") as source, open_arrow_stream(source, str(path), _CURE) as batches:
         return batches.read_all()
 
 

@@ -6,15 +6,15 @@ import io
 import posixpath
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
+from distributed_il.core.plain_arrow import PlainParquet, open_parquet
 from distributed_il.data.prepare.sources.delimited import (
     Piece,
     SetAside,
@@ -82,8 +82,14 @@ class RawPieces:
         """
         if self._layout is None:
             with self._open_parquet() as opened:
-                return opened.schema_arrow.names
+                return opened.names
         return column_names(self._fs, self._file.path, self._file.name, self._layout)
+
+    def require_plain(self, columns: Sequence[str]) -> None:
+        """Raises `UserError` unless columns of Parquet hold plain values, so that reading them runs nothing."""
+        if self._layout is None:
+            with self._open_parquet() as opened:
+                opened.require_plain(columns)
 
     def require_here(self) -> None:
         """Raises `UserError` unless this machine sees the file."""
@@ -164,13 +170,9 @@ class RawPieces:
                 set_aside(number, text, f"the line {problem}")
             yield piece.where(good)
 
-    def _open_parquet(self) -> pq.ParquetFile:
-        try:
-            # Buffering ahead would keep every piece in memory until the file ends.
-            source = self._fs.open_input_file(self._file.path)
-            return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
-            raise self._not_parquet(error) from error
+    def _open_parquet(self) -> AbstractContextManager[PlainParquet]:
+        cure = "it is another kind of file, damaged or cut off: copy it anew, or give its format"
+        return open_parquet(self._fs, self._file.path, cure, name=self._file.name)
 
     @property
     def _is_compressed(self) -> bool:
@@ -182,7 +184,8 @@ class RawPieces:
 
     def _parquet_parts(self, wanted: int) -> list[Part]:
         with self._open_parquet() as opened:
-            sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+            groups_there = range(opened.metadata.num_row_groups)
+            sizes = [opened.metadata.row_group(group).num_rows for group in groups_there]
         return [
             Part(groups.start, groups.stop, sum(sizes[: groups.start]), sum(sizes[groups.start : groups.stop]))
             for groups in group_rows(sizes, wanted)
@@ -193,15 +196,6 @@ class RawPieces:
         size, threads = (_PIECE_ROWS, True) if part is None else (_PART_BATCH_ROWS, False)
         done = 0
         with self._open_parquet() as opened:
-            try:
-                for batch in opened.iter_batches(size, row_groups=groups, columns=columns, use_threads=threads):
-                    yield Piece(batch, np.arange(done, done + batch.num_rows))
-                    done += batch.num_rows
-            except (pa.ArrowException, OSError) as error:
-                raise self._not_parquet(error) from error
-
-    def _not_parquet(self, error: Exception) -> UserError:
-        return UserError(
-            f"{self._file.name} can't be read as Parquet, so it is another kind of file, damaged or cut off ({error}); "
-            "copy it anew, or give its format"
-        )
+            for batch in opened.batches(columns, size, row_groups=groups, threads=threads):
+                yield Piece(batch, np.arange(done, done + batch.num_rows))
+                done += batch.num_rows
