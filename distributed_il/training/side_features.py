@@ -27,6 +27,8 @@ def features_for(model: ModelConfig, dataset: Dataset) -> Features | None:
     columns = [dataset.feature_columns(entity) for entity in _ENTITIES]
     if not find_backbone(model).takes_features or not any(columns):
         return None
+    for entity in _ENTITIES:
+        dataset.feature_values(entity)  # as many as the manifest says, before a model gets a row for each
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
         users, items = (torch.from_numpy(dataset.feature_codes(entity)) for entity in _ENTITIES)
