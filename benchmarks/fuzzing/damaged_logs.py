@@ -82,7 +82,7 @@ def problem(case: Case, directory: Path) -> str:
             return "an error without words"
         if case.ending:  # readers of archives differ in what they forgive
             return ""
-        found, integers = None, (case.log.integer_ids, case.log.integer_ids)
+        found, integers = None, (False, False)
     finally:
         path.unlink()
     try:
@@ -93,12 +93,13 @@ def problem(case: Case, directory: Path) -> str:
 
 
 def _fault(case: Case, data: bytes, found: Found | None, integers: tuple[bool, bool]) -> str:
-    expected = read_slowly(case.log, data, integers=integers)
+    expected = read_slowly(case.log, data)
     if found is None:
         if expected is None or expected.rejected or expected.doubtful or not expected.rows:
             return ""
-        # Text whose first ids are of another kind than the later ones is told, not guessed at.
-        return "" if not case.log.integer_ids else "a whole log was refused"
+        return "a whole log was refused"
+    if expected is not None and expected.doubtful:  # lines that are not judged have their say in what ids are
+        expected = read_slowly(case.log, data, integers=integers)
     if expected is None:
         return "" if _columns_still_there(case.log, data) else "a log without its header was read"
     if expected.doubtful:

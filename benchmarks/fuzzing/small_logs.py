@@ -9,7 +9,8 @@ from dataclasses import dataclass
 Row = tuple[str, str, int | None]
 """User, item, label, ids as text."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_NULLS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")
+NULLS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")
+"""Words of a missing value."""
 BLANKS = " \t\v\f"
 """Characters that may stand around a number."""
 
@@ -43,7 +44,7 @@ def _amount(text: str) -> float:
 
 
 def _watch(play: str, duration: str, likes: Sequence[str] = (), hate: str = "0") -> int | None:
-    length = 0.0 if duration in _NULLS else _amount(duration)
+    length = 0.0 if duration in NULLS else _amount(duration)
     watched, liked, hated = _amount(play), [_flag(like) for like in likes], _flag(hate)
     if hated:
         return 0
@@ -57,7 +58,7 @@ def _watch(play: str, duration: str, likes: Sequence[str] = (), hate: str = "0")
 
 
 def _label(text: str) -> int | None:
-    return None if text in _NULLS else int(_flag(text))
+    return None if text in NULLS else int(_flag(text))
 
 
 def _rating(text: str) -> int:

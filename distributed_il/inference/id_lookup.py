@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
-from distributed_il.data.prepare.sources.column_types import BadValueError
+from distributed_il.data.prepare.sources.column_types import BadValueError, is_text
+from distributed_il.data.prepare.sources.ids import plain_integers
 
 
 class IdLookup:
@@ -45,14 +46,16 @@ class IdLookup:
         return self.ids.take(pa.array(rows))
 
     def read(self, column: pa.Array) -> pa.Array:
-        """Casts a raw column to the type of the ids; text that holds whole numbers will do for them.
+        """Casts a raw column to the type of the ids; text that is written as whole numbers are will do for them.
 
         Raises:
             BadValueError: A value is missing, or can't be an id of this dataset.
         """
         kind = self.ids.type
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
         try:
-            ids = column.cast(kind)
+            ids = _cast(column, kind)
             if not ids.null_count and not (pa.types.is_string(kind) and pc.any(pc.equal(ids, "")).as_py()):
                 return ids
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -64,8 +67,18 @@ class IdLookup:
         raise BadValueError(row, value, problem)
 
 
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Raises `pa.ArrowInvalid` where text is not written as the integer that it would become, such as 007."""
+    if not pa.types.is_integer(kind) or not is_text(column.type):
+        return column.cast(kind)
+    numbers = plain_integers(column)
+    if numbers is None:
+        raise pa.ArrowInvalid
+    return numbers
+
+
 def _fits(value: Any, kind: pa.DataType) -> bool:
     try:
-        return value.cast(kind).as_py() not in (None, "")
+        return _cast(pa.array([value.as_py()], value.type), kind)[0].as_py() not in (None, "")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False

@@ -16,6 +16,7 @@ import ray.data
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.plain_arrow import open_arrow_stream
+from distributed_il.data.prepare.sources.ids import TextIdsError
 from distributed_il.data.prepare.sources.reader import RawReader
 from distributed_il.runtime.ray_data import pace_execution, quiet_execution
 
@@ -23,7 +24,7 @@ _BLOCK_BYTES = 32 << 20
 """Bytes that a task collects before it hands them on."""
 _ROW = pa.schema({"kind": pa.string(), "content": pa.large_binary()})
 """What a task delivers: rows by their split, and in the end what it has found, or why it can't go on."""
-_FOUND, _REFUSED = "found", "refused"
+_FOUND, _REFUSED, _TEXT_IDS = "found", "refused", "text ids"
 
 
 def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
@@ -41,6 +42,7 @@ def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa
 
     Raises:
         UserError: As `RawReader.tables`; of several bad files, any may be told. Or a node does not see a file.
+        TextIdsError: As `RawReader.tables`.
         RuntimeError: Ray Data delivered more or fewer rows than were read.
     """
     reader.settle_id_types()
@@ -53,6 +55,8 @@ def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa
                 for kind, content in zip(block.column("kind").to_pylist(), block.column("content"), strict=True):
                     if kind == _REFUSED:
                         raise UserError(content.as_py().decode())
+                    if kind == _TEXT_IDS:
+                        raise TextIdsError(content.as_py().decode())
                     if kind == _FOUND:
                         files += 1
                         reader.stats.add_json(content.as_py().decode())
@@ -79,6 +83,8 @@ def _execution(reader: RawReader, workers: int) -> ray.data.Dataset:
                 here.require_here(number)
                 for split, table in here.file_tables(number):
                     yield _row(split, _encoded(table))
+        except TextIdsError as error:
+            yield _row(_TEXT_IDS, pa.py_buffer(error.entity.encode()))
         except UserError as error:
             yield _row(_REFUSED, pa.py_buffer(str(error).encode()))
         else:

@@ -96,6 +96,10 @@ class Manifest:
     num_items: int
     id_type: dict[str, str]
     """`user` and `item`, each `int64` or `string`: types of the external ids."""
+    id_rule: str = ""
+    """How they were read. `plain`: text is integers only where each is written as its integer; `integer` and `string`:
+    as was asked for. Empty where they were no text, or in datasets from before there was a rule, where text that was
+    integers by value has become such."""
     rule: dict[str, Any]
     """How raw values became labels."""
     policies: dict[str, str] = field(default_factory=dict[str, str])
@@ -130,7 +134,7 @@ class Manifest:
 
     def _content(self) -> dict[str, Any]:
         content = asdict(self)
-        for name in ("parent", "features"):  # as in manifests from before there were such
+        for name in ("parent", "features", "id_rule"):  # as in manifests from before there were such
             if not content[name]:
                 del content[name]
         return content

@@ -211,6 +211,7 @@ class DatasetWriter:
         counts: Mapping[str, int] | None = None,
         source: Sequence[SourceFile] = (),
         parent: str = "",
+        id_rule: str = "",
         documents: Callable[[Dataset], Mapping[str, str]] = lambda dataset: {},
     ) -> Manifest:
         """Writes vocabularies and manifest, lets the dataset appear, and returns the manifest.
@@ -242,6 +243,7 @@ class DatasetWriter:
                 tables=tuple(sorted(self._tables, key=lambda file: file.path)),
                 source=tuple(source),
                 parent=parent,
+                id_rule=id_rule,
                 features={entity: self._features[entity] for entity in sorted(self._features)},
             ).with_fingerprint()
             dataset = Dataset(self.path, self._staging.filesystem, self._staging.building, manifest)

@@ -45,6 +45,8 @@ class PrepareConfig:
     """A prepared dataset (directory or URI) that the new one goes on from: users and items keep their ids, new ones
     come after them; all its rows are in the new one, in the same splits, and new rows are split among themselves. A new
     labelled row of a pair that it has a label for is set aside."""
+    new_ids: bool = False
+    """Go on from `append_to` though the log shares hardly any user, or hardly any item, with it."""
     name: str | None = None
     """The dataset's name; the source's own name by default."""
     format: Format = "auto"
@@ -97,7 +99,9 @@ class PrepareConfig:
     delimiter: str | None = None
     """What separates the fields of a CSV file; by default a tab in .tsv, .inter and .txt files, else a comma."""
     id_type: Literal["auto", "integer", "string"] = "auto"
-    """How ids are read; `auto`: as integers where they are."""
+    """How ids are read. `auto`: text is integers only where each one of the column is written as that integer (or each
+    as 7.0), and a text column of Parquet is text; words like NA and NULL are missing ids. `integer`: by value, so that
+    007 is 7. `string`: as they stand."""
 
     user_features: str | None = None
     """CSV (with a header, compressed or not) or Parquet file of side features, a row for each user; a user without a
@@ -184,10 +188,7 @@ class PrepareConfig:
         given = [name for name in ("train", "valid", "test") if getattr(self, name)]
         if given and len(given) < 3:
             raise UserError(f"only {' and '.join(given)} is given; give train, valid and test, or none of them")
-        if self.append_to is not None and max(self.min_user_rows, self.min_item_rows) > 1:
-            raise UserError("min_user_rows and min_item_rows must be 1 with append_to: its users and items stay")
-        if self.append_to is not None and self.overlap == "keep":
-            raise UserError("overlap must not be keep with append_to: rows of pairs that it has are set aside")
+        self._check_append()
         for name in ("min_user_rows", "min_item_rows", "workers"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -227,6 +228,14 @@ class PrepareConfig:
                     f"factors_only computes the factors of a dataset that is there; leave {field.name} away, or leave "
                     "factors_only away to prepare a new one"
                 )
+
+    def _check_append(self) -> None:
+        if self.append_to is not None and max(self.min_user_rows, self.min_item_rows) > 1:
+            raise UserError("min_user_rows and min_item_rows must be 1 with append_to: its users and items stay")
+        if self.append_to is not None and self.overlap == "keep":
+            raise UserError("overlap must not be keep with append_to: rows of pairs that it has are set aside")
+        if self.append_to is None and self.new_ids:
+            raise UserError("new_ids is given; give append_to, the dataset to which its ids are new, too")
 
     def _check_features(self, kind: str) -> None:
         file, columns = getattr(self, f"{kind}_features"), getattr(self, f"{kind}_feature_columns")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from distributed_il.data.prepare.dataset_factors import (
 from distributed_il.data.prepare.sources.feature_files import open_feature_files
 from distributed_il.data.prepare.sources.feedback import describe
 from distributed_il.data.prepare.sources.files import RawSource, find_files
+from distributed_il.data.prepare.sources.ids import TextIdsError
+from distributed_il.data.prepare.sources.known_logs import known_log
 from distributed_il.data.prepare.sources.reader import RawReader, open_source
 from distributed_il.data.prepare.sources.rejects import REJECTS_NAME
 from distributed_il.data.prepare.summary import dataset_summary
@@ -67,59 +70,87 @@ def prepare(
     parent = None if config.append_to is None else Dataset.open(config.append_to)
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
-    rejects = reader.stats.rejects
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)
-    basis = parent_factors(config, parent)
-    feature_files = open_feature_files(config, reader.id_columns, parent)
-    options = BuildOptions(
-        name=config.name or (parent.manifest.name if parent else source.name),
-        rule=rule,
-        split=config.split,
-        shares=(config.train_share, config.valid_share),
-        min_user_rows=config.min_user_rows,
-        min_item_rows=config.min_item_rows,
-        policies=Policies(
-            duplicates=config.duplicates,
-            contradictions=config.contradictions,
-            overlap=config.overlap,
-            unseen=config.unseen,
-        ),
-        preference=reader.has_preference and (parent is None or _has_preference(parent)),
-        lanes=config.lanes,
-        row_group_rows=config.row_group_rows,
-        seed=config.seed,
-        parent=parent,
-    )
+    work = _Preparation(config, source, rule, parent, progress, summary_page, read_in_parallel)
+    while True:
+        try:
+            return work.build(reader)
+        except TextIdsError as error:  # once for users and once for items, at the most
+            reader = reader.afresh(text=error.entity)
 
-    def locate(split: str, row: int) -> str:
-        if row >= PARENT_ROW:
-            return f"{config.append_to}, {split} row {row - PARENT_ROW}"
-        return reader.locate(split, row)
 
-    def documents(
-        dataset: Dataset, scratch: Path, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]
-    ) -> dict[str, str]:
-        factors = new_dataset_factors(config, dataset, scratch, basis, progress)
-        facts = dataset_summary(dataset.manifest, user_rows, item_rows, reader.stats.watch_times)
-        return _documents(facts | {"factors": factors}, reader, summary_page)
+@dataclass(frozen=True, slots=True)
+class _Preparation:
+    """Builds one dataset, however its ids are read."""
 
-    if feature_files:
-        reader.settle_id_types()
-    features = [file.read(reader.id_types[file.entity.removesuffix("s")]) for file in feature_files]
-    with closing(_tables(reader, config.workers, read_in_parallel)) as tables:
-        return build_dataset(
-            config.output,
-            tables,
-            options,
-            features=features,
-            source=chain(source.fingerprints(), (file.fingerprint() for file in feature_files)),
-            num_rows=reader.num_rows,
-            locate=locate,
-            progress=progress,
-            late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
-            documents=documents,
+    config: PrepareConfig
+    source: RawSource
+    rule: dict[str, Any]
+    parent: Dataset | None
+    progress: StageProgress
+    summary_page: SummaryPage | None
+    read_in_parallel: ParallelReader | None
+
+    def build(self, reader: RawReader) -> Manifest:
+        """Builds it; raises `TextIdsError` where ids turn out to be text."""
+        config = self.config
+        basis = parent_factors(config, self.parent)
+        feature_files = open_feature_files(config, reader.id_columns, self.parent)
+
+        def locate(split: str, row: int) -> str:
+            if row >= PARENT_ROW:
+                return f"{config.append_to}, {split} row {row - PARENT_ROW}"
+            return reader.locate(split, row)
+
+        def documents(
+            dataset: Dataset, scratch: Path, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]
+        ) -> dict[str, str]:
+            factors = new_dataset_factors(config, dataset, scratch, basis, self.progress)
+            facts = dataset_summary(dataset.manifest, user_rows, item_rows, reader.stats.watch_times)
+            return _documents(facts | {"factors": factors}, reader, self.summary_page)
+
+        if feature_files:
+            reader.settle_id_types()
+        features = [file.read(reader.id_type_of(file.kind)) for file in feature_files]
+        rejects = reader.stats.rejects
+        with closing(_tables(reader, config.workers, self.read_in_parallel)) as tables:
+            return build_dataset(
+                config.output,
+                tables,
+                self._options(reader),
+                features=features,
+                source=chain(self.source.fingerprints(), (file.fingerprint() for file in feature_files)),
+                num_rows=reader.num_rows,
+                locate=locate,
+                progress=self.progress,
+                late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
+                documents=documents,
+            )
+
+    def _options(self, reader: RawReader) -> BuildOptions:
+        config, parent = self.config, self.parent
+        return BuildOptions(
+            name=config.name or (parent.manifest.name if parent else self.source.name),
+            rule=self.rule,
+            split=config.split,
+            shares=(config.train_share, config.valid_share),
+            min_user_rows=config.min_user_rows,
+            min_item_rows=config.min_item_rows,
+            policies=Policies(
+                duplicates=config.duplicates,
+                contradictions=config.contradictions,
+                overlap=config.overlap,
+                unseen=config.unseen,
+            ),
+            preference=reader.has_preference and (parent is None or _has_preference(parent)),
+            lanes=config.lanes,
+            row_group_rows=config.row_group_rows,
+            seed=config.seed,
+            id_rule=_id_rule(config, parent),
+            new_ids=config.new_ids,
+            parent=parent,
         )
 
 
@@ -147,7 +178,8 @@ def _documents(facts: Mapping[str, Any], reader: RawReader, summary_page: Summar
 
 
 def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> None:
-    """Raises if the parent has another rule, or columns that the new log lacks."""
+    """Raises if the parent has another rule, columns that the new log lacks, or ids that may have been merged."""
+    _require_ids(reader, parent)
     before = parent.manifest.rule
     settings = describe(reader.rule, reader.config)
     differing = [name for name in settings if before.get(name) != rule[name]]
@@ -160,6 +192,25 @@ def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> No
         )
     if _has_preference(parent) and not reader.has_preference:
         raise UserError(f"{parent.path} has a column of true preferences, and the new log has none; give it one")
+
+
+def _require_ids(reader: RawReader, parent: Dataset) -> None:
+    manifest = parent.manifest
+    integers = " and ".join(f"{kind}s" for kind, found in manifest.id_type.items() if found == "int64")
+    were_integers = all(known_log(name).integer_ids for name in manifest.rule.get("format", ["csv"]))
+    by_value = not manifest.id_rule and manifest.source and not were_integers
+    if integers and by_value and reader.config.id_type != "integer":
+        raise UserError(
+            f"{parent.path} was prepared when text ids were still read by their value, and those of its {integers} are "
+            "integers, so that 007 and 7 may have become one; prepare both logs anew, or set id_type to integer if "
+            "that is how they are meant"
+        )
+
+
+def _id_rule(config: PrepareConfig, parent: Dataset | None) -> str:
+    if config.id_type != "auto":
+        return config.id_type
+    return "plain" if parent is None else parent.manifest.id_rule
 
 
 def _has_preference(parent: Dataset) -> bool:

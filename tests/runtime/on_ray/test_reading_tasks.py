@@ -57,7 +57,7 @@ def write_csv(table: pa.Table, path: Path, *, more: str = "") -> None:
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three files of which the first is longer than a piece, and two hold bad rows."""
     root = tmp_path_factory.mktemp("logs")
-    write_csv(watches(600_000, 1), root / "a.csv", more="u1,x,5,0,0,1,1,0\nu1,2,5,0,0,-1,1,0\n")
+    write_csv(watches(600_000, 1), root / "a.csv", more="u1,-7,5,0,0,1,1,0\nu1,2,5,0,0,-1,1,0\n")
     write_csv(watches(3_000, 2, first_time=10**6), root / "b.csv.gz")
     write_csv(watches(2_000, 3, first_time=2 * 10**6), root / "c.csv", more="u1,2,5\n")
     return root
@@ -103,6 +103,17 @@ def test_the_dataset_does_not_depend_on_the_workers(options: dict[str, Any], log
         assert (tmp_path / "3" / name).read_text() == (tmp_path / "1" / name).read_text()
     for path in (tmp_path / "1").rglob("*.parquet"):
         assert (tmp_path / "3" / path.relative_to(tmp_path / "1")).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.cluster
+def test_ids_that_turn_out_to_be_text(tmp_path: Path) -> None:
+    for name, form in (("a", "{}"), ("b", "0{}"), ("c", "{}")):
+        rows = "".join(f"{form.format(n % 7)},{n // 7},{n % 2}\n" for n in range(40))
+        (tmp_path / f"{name}.csv").write_text(f"user_id,video_id,label\n{rows}")
+    one, several = (run(tmp_path, tmp_path / f"of{n}", n) for n in (1, 2))
+    assert timeless(several) == timeless(one)
+    assert one.manifest.id_type == {"user": "string", "item": "int64"}
+    assert one.num_users == 14
 
 
 def test_given_splits_from_parquet_with_preferences_appended_to(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from distributed_il.data.prepare.build.external_ids import ExternalIds, Numberin
 from distributed_il.data.prepare.build.options import ALL, TEST_PART, TRAIN_PART, UNASSIGNED, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Bucket, Records, distribute, make_buckets, record_type
 
+_KNOWN_SHARE = 0.01
+"""Share of a new log's users, and of its items, of which a log that goes on knows more."""
 PARENT_ROW = 1 << 62
 """Numbers of rows of the parent dataset have this bit set."""
 
@@ -111,6 +113,9 @@ def _group(
     incoming: _Incoming, scratch: Path, options: BuildOptions, *, test_is_given: bool, progress: StageProgress
 ) -> Gathered:
     users, items = (incoming.ids[name].finish() for name in ("user", "item"))
+    if options.parent is not None and not options.new_ids:
+        _require_known(users, options.parent, "user", options.parent.num_users)
+        _require_known(items, options.parent, "item", options.parent.num_items)
     bucket_of_user = _buckets_of_users(users, options)
     rows = incoming.bucket.rows + _parent_size(options.parent)
     buckets = make_buckets(scratch / "by-user", rows // options.bucket_rows + 1, incoming.dtype)
@@ -121,6 +126,18 @@ def _group(
         progress("group", done, rows)
     incoming.bucket.remove()
     return Gathered(users.vocabulary, items.vocabulary, buckets, rows, rows - sum(incoming.sizes), test_is_given)
+
+
+def _require_known(ids: Numbering, parent: Dataset, entity: str, known: int) -> None:
+    """Raises if hardly any id of the new log is one of the parent's, so that they are probably written otherwise."""
+    seen, old = int(np.count_nonzero(ids.rows)), int(np.count_nonzero(ids.rows[:known]))
+    if old < _KNOWN_SHARE * seen:
+        first = ", ".join(repr(one) for one in ids.vocabulary.slice(known, 3).to_pylist())
+        before = ", ".join(repr(one) for one in ids.vocabulary.slice(0, 3).to_pylist())
+        raise UserError(
+            f"of the {seen:,} {entity}s of the new log only {old:,} are in {parent.path}, so they are probably written "
+            f"otherwise: {first}, … there {before}, …; write them alike, or set new_ids if they are new"
+        )
 
 
 def _buckets_of_users(users: Numbering, options: BuildOptions) -> NDArray[np.uint16]:

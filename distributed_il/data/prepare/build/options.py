@@ -54,6 +54,10 @@ class BuildOptions:
     """Rows of a Parquet row group."""
     seed: int = 0
     """Decides the random split and the order of rows."""
+    id_rule: str = ""
+    """How external ids were read, for the manifest."""
+    new_ids: bool = False
+    """Whether a log may go on from `parent` that shares hardly any user or item with it."""
     parent: Dataset | None = None
     """A dataset that this one goes on from: its ids stay, and its rows keep their splits."""
     bucket_rows: int = 1_000_000

@@ -107,4 +107,5 @@ def build_dataset(
             source=tuple(source),
             documents=lambda dataset: documents(dataset, writer.scratch, *writer.train_rows()),
             parent="" if options.parent is None else options.parent.fingerprint,
+            id_rule=options.id_rule,
         )

@@ -1,9 +1,10 @@
-"""Converts raw columns into ids, labels, times and the like, and finds values that can't be converted."""
+"""Converts raw columns into labels, times and the like, and finds values that can't be converted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,6 @@ from distributed_il.core.errors import UserError
 
 Reader = Callable[[pa.Array], pa.Array]
 """Checks and converts one raw column."""
-IdType = Literal["auto", "integer", "string"]
 NULL_WORDS = ("", "null", "NULL", "none", "None", "nan", "NaN", "NA")
 """Texts of a missing value."""
 
@@ -39,49 +39,6 @@ class BadValueError(Exception):
         return UserError(f"{place}, column {column}: {self.value!r}: {self.problem}")
 
 
-def read_ids(column: pa.Array, wanted: IdType) -> pa.Array:
-    """Converts external ids, integers or strings, to int64 or string without nulls.
-
-    Where `auto` is wanted, integers become integers, and strings become integers where all of them are.
-
-    Raises:
-        BadValueError: An id is missing or negative, or the column holds something else.
-    """
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    textual = _is_text(column.type)
-    if not textual and not pa.types.is_integer(column.type):
-        raise BadValueError(0, _first(column), f"the column is of type {column.type}; ids are integers or strings")
-    _refuse(pc.is_null(column), column, "the id is missing; fill it in or remove the row")
-    if textual:
-        _refuse(pc.equal(column, ""), column, "the id is missing; fill it in or remove the row")
-        broken = pc.match_substring_regex(column, "[\r\n]")
-        _refuse(broken, column, "the id goes over several lines, so a quotation mark is not closed; correct it")
-        column = column.cast(pa.string())
-    if wanted == "string":
-        return column.cast(pa.string())
-    if textual:
-        numbers = _parsed(column, pa.int64())
-        if numbers is None:
-            if wanted == "auto":
-                return column
-            _refuse_unparsed(column, pa.int64(), "it is no integer; correct it, or set id_type to string")
-        column = numbers
-    else:
-        column = _cast_ids(column)
-    _refuse(pc.less(column, 0), column, "ids must not be negative; correct it, or set id_type to string")
-    return column
-
-
-def _cast_ids(column: pa.Array) -> pa.Array:
-    try:
-        return column.cast(pa.int64())
-    except pa.ArrowInvalid:
-        limit = pa.scalar(2**63 - 1, pa.uint64())
-        _refuse(pc.greater(column, limit), column, "the id is above 2**63 - 1; set id_type to string")
-        raise
-
-
 def read_labels(column: pa.Array) -> pa.Array:
     """Converts labels, 0, 1 or null as integers, booleans, floats or text, to int8 with nulls.
 
@@ -90,7 +47,7 @@ def read_labels(column: pa.Array) -> pa.Array:
     """
     problem = "a label is 0, 1 or missing; correct it, or set rule to rating if these are ratings"
     numbers = _numbers(column, problem)
-    _refuse(pc.invert(_binary(numbers)), column, problem)
+    refuse(pc.invert(_binary(numbers)), column, problem)
     return numbers.cast(pa.int8())
 
 
@@ -106,14 +63,14 @@ def read_categories(column: pa.Array) -> pa.Array:
         # pandas makes floats of whole numbers of which one is missing.
         column = _numbers(column, "")
         whole = pc.and_(pc.equal(pc.trunc(column), column), pc.less(pc.abs(column), 2.0**53))
-        _refuse(pc.invert(whole), column, "a category is text or a whole number; cut numbers like this into classes")
+        refuse(pc.invert(whole), column, "a category is text or a whole number; cut numbers like this into classes")
         column = column.cast(pa.int64())
     kind = column.type
-    if _is_text(kind):
+    if is_text(kind):
         return pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column).cast(pa.string())
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return column.cast(pa.string())
-    raise BadValueError(0, _first(column), f"the column is of type {kind}; a category is text or a whole number")
+    raise BadValueError(0, first_value(column), f"the column is of type {kind}; a category is text or a whole number")
 
 
 def read_flags(column: pa.Array) -> pa.Array:
@@ -124,7 +81,7 @@ def read_flags(column: pa.Array) -> pa.Array:
     """
     problem = "it is 0 or 1; correct it or remove the row"
     numbers = _numbers(column, problem)
-    _refuse(pc.invert(pc.fill_null(_binary(numbers), False)), column, problem)
+    refuse(pc.invert(pc.fill_null(_binary(numbers), False)), column, problem)
     return numbers.cast(pa.bool_())
 
 
@@ -137,7 +94,7 @@ def read_amounts(column: pa.Array, *, optional: bool = False) -> pa.Array:
     problem = "it is a finite number from 0 up; correct it or remove the row"
     numbers = _numbers(column, problem)
     good = pc.and_(pc.is_finite(numbers), pc.greater_equal(numbers, 0.0))
-    _refuse(pc.invert(pc.fill_null(good, optional)), column, problem)
+    refuse(pc.invert(pc.fill_null(good, optional)), column, problem)
     return numbers
 
 
@@ -156,7 +113,7 @@ def read_times(column: pa.Array) -> pa.Array:
     elif _holds_dates(column):
         moments = _parsed(column, kind)
         if moments is None:
-            _refuse_unparsed(column, kind, problem)
+            refuse_unreadable(column, partial(_parsed, kind=kind), problem)
         column = moments.cast(pa.int64())
     return _finite(column, problem)
 
@@ -190,22 +147,22 @@ def read_preferences(column: pa.Array) -> pa.Array:
 def _finite(column: pa.Array, problem: str) -> pa.Array:
     """Reads numbers, float64, none of which is missing, infinite or NaN."""
     numbers = _numbers(column, problem)
-    _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
+    refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
     return numbers
 
 
 def _numbers(column: pa.Array, problem: str) -> pa.Array:
     kind = column.type
-    if _is_text(kind):
+    if is_text(kind):
         text = _without_null_words(column)
         numbers = _parsed(text, pa.float64())
         if numbers is None:
-            _refuse_unparsed(text, pa.float64(), problem)
+            refuse_unreadable(text, partial(_parsed, kind=pa.float64()), problem)
         return numbers
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.float64())
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        raise BadValueError(0, _first(column), f"the column is of type {kind}; {problem}")
+        raise BadValueError(0, first_value(column), f"the column is of type {kind}; {problem}")
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     numbers = column.cast(pa.float64(), safe=False)
@@ -213,12 +170,13 @@ def _numbers(column: pa.Array, problem: str) -> pa.Array:
     return pc.if_else(pc.fill_null(pc.is_nan(numbers), True), pa.scalar(None, pa.float64()), numbers)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Returns whether values of this type are text."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _without_null_words(column: pa.Array) -> pa.Array:
-    if not _is_text(column.type):
+    if not is_text(column.type):
         return column
     missing = pc.is_in(column, pa.array(NULL_WORDS, column.type))
     return pc.if_else(missing, pa.scalar(None, column.type), column)
@@ -231,7 +189,7 @@ def _binary(numbers: pa.Array) -> pa.Array:
 
 def _holds_dates(column: pa.Array) -> bool:
     """Returns whether the first text that is a number or a date is a date."""
-    if not _is_text(column.type):
+    if not is_text(column.type):
         return False
     for row in range(len(column)):
         one = column.slice(row, 1)
@@ -255,26 +213,33 @@ def _parsed(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
     return None
 
 
-def _refuse_unparsed(column: pa.Array, kind: pa.DataType, problem: str) -> NoReturn:
-    row = next(_unparsed(column, kind, 0))
+def parsed_integers(column: pa.Array) -> pa.Array | None:
+    """Converts text to int64 by its value, 007 and ` 7` to 7; None where a value is no integer."""
+    return _parsed(column, pa.int64())
+
+
+def refuse_unreadable(column: pa.Array, read: Callable[[pa.Array], pa.Array | None], problem: str) -> NoReturn:
+    """Refuses the values of a column that can't be read; `read` returns None where one is among those it is given."""
+    row = next(_unreadable(column, read, 0))
     raise BadValueError(
-        row, column[row].as_py(), problem, lambda: np.fromiter(_unparsed(column, kind, 0), dtype=np.int64)
+        row, column[row].as_py(), problem, lambda: np.fromiter(_unreadable(column, read, 0), dtype=np.int64)
     )
 
 
-def _unparsed(column: pa.Array, kind: pa.DataType, first: int) -> Iterator[int]:
-    """Yields the rows that do not parse, found by halving."""
-    if _parsed(column, kind) is not None:
+def _unreadable(column: pa.Array, read: Callable[[pa.Array], pa.Array | None], first: int) -> Iterator[int]:
+    """Yields the rows that can't be read, found by halving."""
+    if read(column) is not None:
         return
     if len(column) == 1:
         yield first
         return
     middle = len(column) // 2
-    yield from _unparsed(column.slice(0, middle), kind, first)
-    yield from _unparsed(column.slice(middle), kind, first + middle)
+    yield from _unreadable(column.slice(0, middle), read, first)
+    yield from _unreadable(column.slice(middle), read, first + middle)
 
 
-def _refuse(wrong: pa.Array, column: pa.Array, problem: str) -> None:
+def refuse(wrong: pa.Array, column: pa.Array, problem: str) -> None:
+    """Refuses the values of a column that are marked as `wrong`, bool [n], where there are any."""
     row = pc.index(wrong, pa.scalar(True)).as_py()
     if row >= 0:
         raise BadValueError(
@@ -285,5 +250,6 @@ def _refuse(wrong: pa.Array, column: pa.Array, problem: str) -> None:
         )
 
 
-def _first(column: pa.Array) -> Any:
+def first_value(column: pa.Array) -> Any:
+    """Returns the first value of a column, for messages; None where there is none."""
     return column[0].as_py() if len(column) else None

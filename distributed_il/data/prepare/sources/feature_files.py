@@ -17,9 +17,10 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
 from distributed_il.data.prepare.build.side_features import SideFeatures
 from distributed_il.data.prepare.config import PrepareConfig
-from distributed_il.data.prepare.sources.column_types import BadValueError, IdType, read_categories, read_ids
+from distributed_il.data.prepare.sources.column_types import BadValueError, read_categories
 from distributed_il.data.prepare.sources.delimited import Piece
 from distributed_il.data.prepare.sources.files import RawFile, fingerprint
+from distributed_il.data.prepare.sources.ids import IdType, TextIdsError, read_ids
 from distributed_il.data.prepare.sources.known_logs import is_parquet
 from distributed_il.data.prepare.sources.pieces import RawPieces
 
@@ -46,6 +47,7 @@ class FeatureFile:
 
         Raises:
             UserError: The file can't be read, holds no rows or a bad value, or two values for one id.
+            TextIdsError: The log's ids are integers by all that is known so far, and these are text.
         """
         ids: list[pa.Array] = []
         values: list[list[pa.Array]] = [[] for _ in self.columns]
@@ -55,6 +57,8 @@ class FeatureFile:
             for column, parts in zip(self.columns, values, strict=True):
                 parts.append(self._converted(piece, column, read_categories).dictionary_encode())
             rows.append(piece.rows)
+        if any(pa.types.is_string(part.type) for part in ids) and wanted == "auto":
+            raise TextIdsError(self.kind)
         if not sum(len(part) for part in ids):
             raise UserError(f"{self.path} holds no rows; give a file with rows, or leave {self.option} out")
         columns = [pa.chunked_array(parts).unify_dictionaries().combine_chunks() for parts in values]
@@ -72,9 +76,14 @@ class FeatureFile:
         return SideFeatures(self.entity, encoded.dictionary, places[first], texts)
 
     @property
+    def kind(self) -> Literal["user", "item"]:
+        """Whom the features are of."""
+        return _SIDES[self.entity]
+
+    @property
     def option(self) -> str:
         """The option that has named it."""
-        return f"{_SIDES[self.entity]}_features"
+        return f"{self.kind}_features"
 
     def _converted(self, piece: Piece, column: str, convert: Any) -> pa.Array:
         try:
@@ -92,7 +101,7 @@ class FeatureFile:
         )
         raise UserError(
             f"{self.pieces.place(int(rows[row]))}, column {name}: {here!r}, but {self.pieces.place(int(rows[first]))} "
-            f"has {there!r} for the same {self.id_column}; leave one row for each {_SIDES[self.entity]}"
+            f"has {there!r} for the same {self.id_column}; leave one row for each {self.kind}"
         )
 
 

@@ -74,6 +74,11 @@ class RawPieces:
         parquet = file.format == "parquet" or (file.format != "csv" and log.layout is None and is_parquet(file.name))
         self._layout = None if parquet else text_layout(log, file.name, delimiter)
 
+    @property
+    def typed(self) -> bool:
+        """Whether the file says of what type a column is."""
+        return self._layout is None
+
     def columns(self) -> list[str]:
         """Reads the names of the columns.
 

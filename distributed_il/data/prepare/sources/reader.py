@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -17,11 +17,9 @@ from distributed_il.data.prepare.build.options import ALL
 from distributed_il.data.prepare.config import PrepareConfig, Rule
 from distributed_il.data.prepare.sources.column_types import (
     BadValueError,
-    IdType,
     Reader,
     read_amounts,
     read_flags,
-    read_ids,
     read_labels,
     read_preferences,
     read_ratings,
@@ -31,6 +29,7 @@ from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choi
 from distributed_il.data.prepare.sources.delimited import Piece, SetAside
 from distributed_il.data.prepare.sources.feedback import watch_labels
 from distributed_il.data.prepare.sources.files import RawFile, RawSource
+from distributed_il.data.prepare.sources.ids import IdType, TextIdsError, read_ids
 from distributed_il.data.prepare.sources.pieces import RawPieces
 from distributed_il.data.prepare.sources.read_stats import ReadStats
 from distributed_il.data.prepare.sources.rejects import Lines, Rejects
@@ -63,7 +62,9 @@ class RawReader:
     stats: ReadStats
     """Rows, rejects and watch times so far."""
     id_types: dict[str, IdType]
-    """How ids of users and items are read; the first piece decides what is `auto`."""
+    """How ids of users and items are read; what is `auto` becomes `text` with the first piece that is."""
+    integers: set[str] = field(default_factory=set[str])
+    """`user` and `item`, where `auto` ids of theirs have been integers so far."""
 
     @property
     def num_files(self) -> int:
@@ -85,19 +86,27 @@ class RawReader:
         """Names of the logs read."""
         return sorted({file.choice.log.format for file in self._files})
 
+    def id_type_of(self, entity: str) -> IdType:
+        """Returns how ids of `user` or `item` are read, wherever they stand."""
+        return self._id_type(self._files[0], entity)
+
     def settle_id_types(self) -> None:
-        """Reads as much as it takes to know how ids are read; all of that is read again later.
+        """Reads as much as it takes to know how ids are read, it seems; all of that is read again later.
 
         Raises:
             UserError: As `file_tables`.
         """
         if "auto" in self.id_types.values():
-            with closing(self.afresh()._all_tables()) as tables:
+            looking = self.afresh()
+            with closing(looking._all_tables()) as tables:
                 next(tables, None)
+            self.id_types, self.integers = looking.id_types, looking.integers
 
-    def afresh(self) -> RawReader:
-        """Returns a reader of the same files and id types, with empty stats."""
-        return replace(self, stats=ReadStats(Rejects(self.config.max_reject_share)))
+    def afresh(self, *, text: str = "") -> RawReader:
+        """Returns a reader of the same files, with empty stats; ids of `text`, `user` or `item`, are text to it."""
+        id_types: dict[str, IdType] = {**self.id_types, **({text: "text"} if text else {})}
+        stats = ReadStats(Rejects(self.config.max_reject_share))
+        return replace(self, stats=stats, id_types=id_types, integers=self.integers - {text})
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
         """Reads everything once, as `file_tables`; raises also if more rows are bad than may be."""
@@ -117,6 +126,7 @@ class RawReader:
 
         Raises:
             UserError: The file can't be read, holds no rows, or holds a bad value, with its line or row.
+            TextIdsError: Ids that were integers so far are text here, so that it takes a reader to which all are.
         """
         file = self._files[number]
         found = self.stats
@@ -221,14 +231,20 @@ class RawReader:
         }
         return lambda name: by_role.get(name, read_flags)
 
-    def _ids(self, file: _File, entity: str, column: pa.Array) -> pa.Array:
+    def _id_type(self, file: _File, entity: str) -> IdType:
         wanted = self.id_types[entity]
-        if wanted == "auto" and file.choice.log.integer_ids:
-            wanted = "integer"
-        ids = read_ids(column, wanted)
-        if self.id_types[entity] == "auto" and len(ids):
-            # The first piece decides; a later one that differs is told by its line, not guessed at.
-            self.id_types[entity] = "integer" if pa.types.is_integer(ids.type) else "string"
+        return "plain" if wanted == "auto" and file.choice.log.integer_ids else wanted
+
+    def _ids(self, file: _File, entity: str, column: pa.Array) -> pa.Array:
+        wanted = self._id_type(file, entity)
+        ids = read_ids(column, wanted, typed=file.pieces.typed)
+        if wanted == "auto" and len(ids):
+            if pa.types.is_integer(ids.type):
+                self.integers.add(entity)
+            elif entity in self.integers:
+                raise TextIdsError(entity)
+            else:
+                self.id_types[entity] = "text"
         return ids
 
 
@@ -250,6 +266,16 @@ def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | Non
     files = [_File(file, pieces[file], choices[file]) for file in source.files]
     total = sum(rows) if all(rows) else 0
     id_types: dict[str, IdType] = dict.fromkeys(("user", "item"), config.id_type)
-    if parent is not None and config.id_type == "auto":
-        id_types = {name: "integer" if kind == "int64" else "string" for name, kind in parent.id_type.items()}
+    if parent is not None:
+        by = parent.id_rule if config.id_type == "auto" else config.id_type
+        id_types = {name: _of_parent(kind, by) for name, kind in parent.id_type.items()}
     return RawReader(config, rule, left_aside, total, files, ReadStats(Rejects(config.max_reject_share)), id_types)
+
+
+def _of_parent(kind: str, rule: str) -> IdType:
+    """Returns how a log's ids are read that go on from a dataset with ids of this type, by the rule of either."""
+    if rule == "string":
+        return "string"
+    if kind == "string":
+        return "text"
+    return "integer" if rule == "integer" else "plain"

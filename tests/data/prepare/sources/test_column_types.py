@@ -1,10 +1,9 @@
-"""Raw columns become ids, labels and preferences; the first value that can't is told with its row."""
+"""Raw columns become labels and preferences; the first value that can't is told with its row."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -12,31 +11,10 @@ import pytest
 from distributed_il.data.prepare.sources.column_types import (
     BadValueError,
     only_binary,
-    read_ids,
     read_labels,
     read_preferences,
     read_ratings,
 )
-
-
-@pytest.mark.parametrize(
-    ("column", "wanted", "expected"),
-    [
-        (pa.array([3, 1], pa.int32()), "auto", pa.array([3, 1], pa.int64())),
-        (pa.array([3, 1], pa.uint64()), "auto", pa.array([3, 1], pa.int64())),
-        (pa.array(["3", "1"]), "auto", pa.array([3, 1], pa.int64())),
-        (pa.array(["3 ", " 1"]), "auto", pa.array([3, 1], pa.int64())),
-        (pa.array(["3", "u1"]), "auto", pa.array(["3", "u1"])),
-        (pa.array(["3", "1"]), "string", pa.array(["3", "1"])),
-        (pa.array([3, 1]), "string", pa.array(["3", "1"])),
-        (pa.array(["é", "b"], pa.large_string()), "auto", pa.array(["é", "b"])),
-        (pa.array(["b", "a", "b"]).dictionary_encode(), "auto", pa.array(["b", "a", "b"])),
-    ],
-)
-def test_ids(column: pa.Array, wanted: Any, expected: pa.Array) -> None:
-    ids = read_ids(column, wanted)
-    assert ids.type == expected.type
-    assert ids.to_pylist() == expected.to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -82,13 +60,6 @@ def test_whether_values_are_binary(values: list[str], expected: bool) -> None:
 @pytest.mark.parametrize(
     ("read", "column", "row", "value", "message"),
     [
-        (partial(read_ids, wanted="auto"), pa.array([1, None]), 1, None, "the id is missing"),
-        (partial(read_ids, wanted="auto"), pa.array(["1", "", "2"]), 1, "", "the id is missing"),
-        (partial(read_ids, wanted="auto"), pa.array([4, 5, -1, -2]), 2, -1, "must not be negative"),
-        (partial(read_ids, wanted="auto"), pa.array(["4", "-5"]), 1, -5, "must not be negative"),
-        (partial(read_ids, wanted="auto"), pa.array([2**63], pa.uint64()), 0, 2**63, r"above 2\*\*63"),
-        (partial(read_ids, wanted="auto"), pa.array([1.5]), 0, 1.5, "type double; ids are integers or strings"),
-        (partial(read_ids, wanted="integer"), pa.array(["1", "2", "u3", "4", "u5"]), 2, "u3", "it is no integer"),
         (read_labels, pa.array([0, 1, 2]), 2, 2, "a label is 0, 1 or missing"),
         (read_labels, pa.array([0.0, 0.5]), 1, 0.5, "a label is 0, 1 or missing"),
         (read_labels, pa.array(["0", "yes"]), 1, "yes", "a label is 0, 1 or missing"),
