@@ -76,7 +76,7 @@ class PlainCase:
             factors=_random_factors(self._counts, kind.factors, device) if kind.factors else None,
             method_extras=extras_of(self._method),
         )
-        self._executor = StepExecutor(learner)
+        self._learner, self._executor = learner, StepExecutor(learner)
         generator = np.random.default_rng(0)
         windows = max(POOL_ROWS // (size.batch * window_steps(size.batch)), 1)
         self._batches = [batch for _ in range(windows) for batch in self._window(generator)]
@@ -126,7 +126,13 @@ class PlainCase:
             pairs=pairs,
             rate=rate,
         )
-        maker = BatchMaker(*self._counts, dtype=torch.float32, device=self._device)
+        factors = self._learner.factors if self._device.type == "cpu" else None
+        maker = BatchMaker(
+            *self._counts,
+            dtype=torch.float32,
+            device=self._device,
+            factors=(factors[0].of, factors[1].of) if factors else None,
+        )
         schedule = Schedule(count, self._size.batch, num_lanes=1, world_size=1)
         return maker.batches(rows, range(steps), schedule, self._method.phases[0])
 

@@ -15,7 +15,7 @@ from distributed_il.data.features import Features
 from distributed_il.data.loading.index_plan import IndexPlan
 from distributed_il.models.backbones import load_backbone
 from distributed_il.models.embedding.embedding_store import EmbeddingStore, GatheredBatch, Gradients
-from distributed_il.models.embedding.factored import MAPS, FactoredStore, Factors, RowDropout
+from distributed_il.models.embedding.factored import MAPS, FactoredStore, Factors, RowDropout, RowFactors
 from distributed_il.models.embedding.replicated import ReplicatedStore
 from distributed_il.models.embedding.sharded import ShardedStore
 from distributed_il.models.embedding.table import EmbeddingTable
@@ -100,6 +100,11 @@ class Learner:
     def items(self) -> EmbeddingTable:
         """The item rows held here."""
         return self.embeddings.items
+
+    @property
+    def factors(self) -> tuple[RowFactors, RowFactors] | None:
+        """Exposure factors of user and of item rows; None where the model takes none."""
+        return self.embeddings.factors if isinstance(self.embeddings, FactoredStore) else None
 
     def gather(self, plan: IndexPlan, *, whole: bool = True) -> GatheredBatch:
         """Gathers the rows of this rank's pairs as leaves for autograd, `whole` where an Adam step on them follows."""

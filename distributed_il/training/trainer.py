@@ -20,6 +20,7 @@ from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase
 from distributed_il.data.loading.loader import BatchLayout, TrainingRows
+from distributed_il.data.loading.windows import FactorLookup
 from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.calibrated_loss import calibrated_loss
 from distributed_il.evaluation.output import Output
@@ -109,7 +110,15 @@ class Trainer:
             world_size=world,
         )
         dtype = getattr(torch, config.model.dtype)
-        self.rows = TrainingRows(dataset, reader, self._sampler(), layout, dtype=dtype, device=device)
+        self.rows = TrainingRows(
+            dataset,
+            reader,
+            self._sampler(),
+            layout,
+            dtype=dtype,
+            device=device,
+            factors=self._factors_ahead(),
+        )
         self.splits = {
             name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
         }
@@ -367,6 +376,11 @@ class Trainer:
         self.telemetry.restore(saved.facts["telemetry"], saved.arrays)
         self.telemetry.best = self.state.best_value
         return True, manifest.get("start")
+
+    def _factors_ahead(self) -> tuple[FactorLookup, FactorLookup] | None:
+        """Says how exposure factors are gathered ahead; a GPU gathers them faster than they could be sent there."""
+        factors = self.learner.factors
+        return None if factors is None or self.learner.device.type == "cuda" else (factors[0].of, factors[1].of)
 
     def _sampler(self) -> PairSampler | None:
         if not any(phase.unlabelled for phase in self.method.phases):

@@ -176,6 +176,7 @@ def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Bat
         ),
         dtype=torch.float64,
         device=torch.device("cpu"),
+        factors=learner.factors and (learner.factors[0].of, learner.factors[1].of),
     )
     for round in range(2):
         for phase in method.phases:

@@ -21,6 +21,7 @@ class UniqueIds(NamedTuple):
 
     ids: Tensor  # distinct row numbers, ascending, int64 [U]
     inverse: Tensor  # index into `ids` of each pair's row, int64 [B]
+    factors: Tensor | None = None  # exposure factors z of the rows, [U, k], if they were gathered ahead
 
     @classmethod
     def of(cls, row_numbers: Tensor) -> UniqueIds:

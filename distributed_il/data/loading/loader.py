@@ -14,7 +14,7 @@ from distributed_il.data.dataset import Block, BlockReader, Dataset
 from distributed_il.data.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
 from distributed_il.data.loading.batch import Batch, Phase, Subset
 from distributed_il.data.loading.held_out_rows import HeldOutRows, LabelledRows
-from distributed_il.data.loading.windows import BatchMaker, WindowRows
+from distributed_il.data.loading.windows import BatchMaker, FactorLookup, WindowRows
 from distributed_il.data.logged_pairs import LoggedPairSampler
 from distributed_il.data.sampling import UnlabelledPairs, UnlabelledSampler
 
@@ -54,6 +54,7 @@ class TrainingRows:
         *,
         dtype: torch.dtype,
         device: torch.device,
+        factors: tuple[FactorLookup, FactorLookup] | None = None,
     ) -> None:
         """Lays out the passes; nothing is read yet.
 
@@ -64,12 +65,13 @@ class TrainingRows:
             layout: Which rows a step takes, and which of them this rank.
             dtype: Of labels and pair weights.
             device: Where batches go.
+            factors: Exposure factors of user and item rows, to be gathered ahead; None for none.
         """
         self._dataset, self._reader, self._sampler = dataset, reader, sampler
         self._layout, self._seed = layout, layout.seed
         self._lanes = lanes_of_rank(dataset.lanes, layout.rank, layout.world_size)
         self._slots = TestSlots(layout.seed, layout.test_share) if layout.test_share else None
-        self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device)
+        self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device, factors=factors)
         self._held_out: HeldOutRows | None = None
 
     def schedule(self, subset: Subset) -> Schedule:

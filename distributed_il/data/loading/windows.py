@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,6 +24,8 @@ from distributed_il.data.loading.index_plan import (
 from distributed_il.data.sampling import UnlabelledPairs
 
 Int64 = NDArray[np.int64]
+FactorLookup = Callable[[Tensor], Tensor]
+"""Exposure factors z of rows of a table, [U, k], by row number, int64 [U]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,26 @@ class WindowRows:
 class BatchMaker:
     """Makes batches of windows."""
 
-    def __init__(self, num_users: int, num_items: int, *, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        factors: tuple[FactorLookup, FactorLookup] | None = None,
+    ) -> None:
+        """Prepares; nothing is made yet.
+
+        Args:
+            num_users: Rows of the user table.
+            num_items: Rows of the item table.
+            dtype: Of labels and pair weights.
+            device: Where batches go.
+            factors: Exposure factors of user and item rows, to be gathered with the plans; None for none.
+        """
         self._num_users, self._num_items = num_users, num_items
-        self._dtype, self._device = dtype, device
+        self._dtype, self._device, self._factors = dtype, device, factors
 
     def batches(self, rows: WindowRows, steps: range, schedule: Schedule, phase: Phase) -> list[Batch]:
         """Cuts a window into batches, each with its plan."""
@@ -115,7 +134,7 @@ class BatchMaker:
     def _plans(self, user_ids: Int64, item_ids: Int64, bounds: Sequence[int]) -> _WindowPlans:
         sizes = (self._num_users, self._num_items)
         sides = (plan_window(user_ids, bounds, sizes[0]), plan_window(item_ids, bounds, sizes[1]))
-        return _WindowPlans(sides, sizes, bounds, self._device)
+        return _WindowPlans(sides, sizes, bounds, self._device, self._factors)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
@@ -129,10 +148,12 @@ class _WindowPlans:
     sizes: tuple[int, int]
     bounds: Sequence[int]
     device: torch.device
+    factors: tuple[FactorLookup, FactorLookup] | None
 
     def cut(self) -> list[IndexPlan]:
         """Cuts out the plan of each batch."""
-        users, items = (self._unique_ids(side) for side in self.sides)
+        lookups = self.factors or (None, None)
+        users, items = (self._unique_ids(*side) for side in zip(self.sides, lookups, strict=True))
         return [IndexPlan(*plans) for plans in zip(users, items, strict=True)]
 
     def overlaps(self, pairs: _WindowPlans) -> list[Overlap]:
@@ -143,7 +164,10 @@ class _WindowPlans:
             columns.append(list(positions.split(np.diff(side.id_bounds).tolist())))
         return [Overlap(*tensors) for tensors in zip(*columns, strict=True)]
 
-    def _unique_ids(self, side: WindowPlan) -> list[UniqueIds]:
+    def _unique_ids(self, side: WindowPlan, lookup: FactorLookup | None) -> list[UniqueIds]:
         ids, inverse = (torch.from_numpy(array).to(self.device) for array in (side.ids, side.inverse))
-        by_batch = ids.split(np.diff(side.id_bounds).tolist()), inverse.split(np.diff(self.bounds).tolist())
+        counts = np.diff(side.id_bounds).tolist()
+        by_batch = [ids.split(counts), inverse.split(np.diff(self.bounds).tolist())]
+        if lookup is not None:
+            by_batch.append(lookup(ids).split(counts))
         return [UniqueIds(*tensors) for tensors in zip(*by_batch, strict=True)]

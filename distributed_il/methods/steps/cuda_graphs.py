@@ -145,7 +145,7 @@ class GraphedSteps:
         """See `FusedSteps.plain`."""
         if not self._is_full(labels):
             return self._any.plain(plan, labels, scale, step, loss)
-        return self._full.plain(filled_up(plan, self._spares), labels, scale, step, loss).clone()
+        return self._full.plain(self._filled_up(plan), labels, scale, step, loss).clone()
 
     def evaluate_candidates(
         self, batch: InverseBatch, pair_scale: float, direction: Callable[[Tensor], Tensor], step: int
@@ -155,8 +155,8 @@ class GraphedSteps:
         if not self._is_full(labels):
             return self._any.evaluate_candidates(batch, pair_scale, direction, step)
         batch = batch._replace(
-            plan=filled_up(batch.plan, self._spares),
-            pairs=filled_up(batch.pairs, self._spares),
+            plan=self._filled_up(batch.plan),
+            pairs=self._filled_up(batch.pairs),
             overlap=Overlap(*(_to_length(positions, len(labels), -1) for positions in batch.overlap)),
         )
         evaluated = self._full.evaluate_candidates(batch, pair_scale, direction, step)
@@ -166,16 +166,22 @@ class GraphedSteps:
         """See `FusedSteps.apply_delta`."""
         (self._full if evaluated.is_filled_up else self._any).apply_delta(evaluated, sign, step)
 
+    def _filled_up(self, plan: IndexPlan) -> IndexPlan:
+        return filled_up(self._any.with_factors(plan), self._spares)
+
     def _is_full(self, labels: Tensor) -> bool:
         return len(labels) == self._batch_size and not self._graphs.failed
 
 
 def filled_up(plan: IndexPlan, spares: tuple[int, int]) -> IndexPlan:
     """Fills a plan up to as many row numbers as pairs, with the spare rows of users and of items."""
-    sides = zip((plan.users, plan.items), spares, strict=True)
-    return IndexPlan(
-        *(UniqueIds(_to_length(side.ids, len(side.inverse), spare), side.inverse) for side, spare in sides)
-    )
+
+    def filled(side: UniqueIds, spare: int) -> UniqueIds:
+        length, z = len(side.inverse), side.factors
+        factors = None if z is None else F.pad(z, (0, 0, 0, length - len(z)))
+        return UniqueIds(_to_length(side.ids, length, spare), side.inverse, factors)
+
+    return IndexPlan(filled(plan.users, spares[0]), filled(plan.items, spares[1]))
 
 
 def _to_length(values: Tensor, length: int, value: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from distributed_il.data.features import Codes
-from distributed_il.data.loading.index_plan import IndexPlan, Overlap, rows_at
+from distributed_il.data.loading.index_plan import IndexPlan, Overlap, UniqueIds, rows_at
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
 from distributed_il.methods.steps.compiled import FEWEST, compiled
 from distributed_il.methods.steps.eager import BatchLoss, summed_log_loss
@@ -72,7 +72,8 @@ class FusedSteps:
             Table(table.packed_and_spare, table.last_step_and_spare) for table in (learner.users, learner.items)
         )
         self._tables = Tables(users, items, learner.tower.packed)
-        arithmetic = _Arithmetic(learner)
+        self._factors = _Factors.of(learner)
+        arithmetic = _Arithmetic(learner, self._factors)
         self._plain = compiled(arithmetic.plain, any_length=("plan", "labels"), warn=warn)
         self._evaluate_candidates = compiled(arithmetic.evaluate_candidates, any_length=("batch",), warn=warn)
         self._apply_delta = compiled(arithmetic.apply_delta, any_length=("ids", "deltas"), warn=warn)
@@ -87,6 +88,10 @@ class FusedSteps:
         wrapped._plain, wrapped._apply_delta = wrap(self._plain), wrap(self._apply_delta)
         wrapped._evaluate_candidates = wrap(self._evaluate_candidates)
         return wrapped
+
+    def with_factors(self, plan: IndexPlan) -> IndexPlan:
+        """Returns a plan with the exposure factors of its rows, where the compiled functions expect them there."""
+        return plan if self._factors is None else self._factors.with_plan(plan)
 
     @staticmethod
     def fits(labels: Tensor, *plans: IndexPlan) -> bool:
@@ -109,7 +114,7 @@ class FusedSteps:
         Returns:
             Log losses before the step, [B].
         """
-        return self._plain(self._tables, plan, labels, loss, self._scalars(scale, step))
+        return self._plain(self._tables, self.with_factors(plan), labels, loss, self._scalars(scale, step))
 
     def evaluate_candidates(
         self, batch: InverseBatch, pair_scale: float, direction: Callable[[Tensor], Tensor], step: int
@@ -122,6 +127,7 @@ class FusedSteps:
             direction: g → α · d(g); the same function at every call.
             step: Optimiser steps taken so far.
         """
+        batch = batch._replace(plan=self.with_factors(batch.plan), pairs=self.with_factors(batch.pairs))
         found = self._evaluate_candidates(self._tables, batch, direction, self._scalars(pair_scale, step + 1))
         return Evaluated(*found, batch.pairs)
 
@@ -146,12 +152,12 @@ class FusedSteps:
 class _Arithmetic:
     """The functions to compile."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, factors: _Factors | None) -> None:
         tower = learner.tower
         self._module, self._optimizer, self._features = tower.module, learner.optimizer, learner.features
         self._layout = [(name, parameter.shape) for name, parameter in tower.module.named_parameters()]
         self._catches_up = learner.optimizer.missed_steps == "catch_up"
-        self._factors = _Factors.of(learner)
+        self._factors = factors
         self._extras = [_place(weight) for weight in learner.method_extras]
         self._tower_decay = learner.tower.decays(learner.optimizer.weight_decay) if learner.tower.extras else None
 
@@ -281,12 +287,16 @@ class _Arithmetic:
 
 
 class _Factors:
-    """Exposure factors of all rows, with a spare row of 0, and where their maps A lie in the tower."""
+    """Exposure factors of rows, that of a spare row 0, and where their maps A lie in the tower."""
 
     def __init__(self, store: FactoredStore, tower: Tower) -> None:
-        whole = [side.of(torch.arange(len(side.raw), device=side.raw.device)) for side in store.factors]
-        self._z = [F.pad(z, (0, 0, 0, 1)) for z in whole]
+        self._sides = store.factors
         self._maps = [_place(tower.extra(name)) for name in MAPS]
+        # A GPU gathers within the step; elsewhere z comes with the plan, and no second copy of all rows is held.
+        self._z: list[Tensor] | None = None
+        if tower.packed.device.type == "cuda":
+            whole = [side.of(torch.arange(len(side.raw), device=side.raw.device)) for side in self._sides]
+            self._z = [F.pad(z, (0, 0, 0, 1)) for z in whole]
 
     @classmethod
     def of(cls, learner: Learner) -> _Factors | None:
@@ -296,13 +306,26 @@ class _Factors:
             return None
         return cls(store, learner.tower)
 
+    def with_plan(self, plan: IndexPlan) -> IndexPlan:
+        """Returns a plan with z of its rows, where the compiled functions expect it there."""
+        if self._z is not None or plan.users.factors is not None:
+            return plan
+        sides = zip(plan, self._sides, strict=True)
+        return IndexPlan(*(of_table._replace(factors=side.of(of_table.ids)) for of_table, side in sides))
+
     def added_to(self, plan: IndexPlan, users: Tensor, items: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
         """Adds z·A to rows of a plan, A as it lies in a flat vector of the tower."""
         found = [
-            torch.addmm(rows, z.index_select(0, side.ids), _view(flat, *place))
-            for rows, side, z, place in zip((users, items), plan, self._z, self._maps, strict=True)
+            torch.addmm(rows, self._of(table, plan[table]), _view(flat, *self._maps[table]))
+            for table, rows in enumerate((users, items))
         ]
         return found[0], found[1]
+
+    def _of(self, table: int, side: UniqueIds) -> Tensor:
+        if self._z is not None:
+            return self._z[table].index_select(0, side.ids)
+        assert side.factors is not None
+        return side.factors
 
 
 def _place(extra: Tensor) -> tuple[int, torch.Size]:

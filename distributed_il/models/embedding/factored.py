@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from distributed_il.core.counter_rng import ROW_DROPOUT, hash_u64
-from distributed_il.data.loading.index_plan import IndexPlan
+from distributed_il.data.loading.index_plan import IndexPlan, UniqueIds
 from distributed_il.models.embedding.embedding_store import EmbeddingStore, GatheredBatch, Gradients
 from distributed_il.models.embedding.table import GatheredRows
 
@@ -55,6 +55,10 @@ class RowFactors:
         """
         factors = self.raw.index_select(0, ids).to(self.deviation.dtype)
         return factors.clamp_(-self._bound, self._bound).mul_(self._factor)
+
+    def of_plan(self, plan: UniqueIds) -> Tensor:
+        """Returns z of a batch's rows, [U, k]: what was gathered ahead, or else now."""
+        return self.of(plan.ids) if plan.factors is None else plan.factors
 
 
 class Factors(NamedTuple):
@@ -182,7 +186,7 @@ class FactoredStore:
         sides: list[GatheredRows] = []
         factors: list[Tensor] = []
         for k, (rows, side, weights) in enumerate(zip((own.users, own.items), self.factors, self._maps, strict=True)):
-            z, part, delta = side.of(rows.plan.ids), rows.weight.detach(), rows.delta
+            z, part, delta = side.of_plan(rows.plan), rows.weight.detach(), rows.delta
             if kept is not None:
                 part, delta = part * kept[k], None if delta is None else delta * kept[k]
             if map_deltas is not None:

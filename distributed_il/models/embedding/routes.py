@@ -106,4 +106,5 @@ def _by_owner(plan: UniqueIds, world_size: int) -> UniqueIds:
     order = torch.argsort(plan.ids % world_size, stable=True)
     position = torch.empty_like(order)
     position[order] = torch.arange(order.numel(), device=order.device)
-    return UniqueIds(plan.ids.index_select(0, order), position.index_select(0, plan.inverse))
+    factors = None if plan.factors is None else plan.factors.index_select(0, order)
+    return UniqueIds(plan.ids.index_select(0, order), position.index_select(0, plan.inverse), factors)

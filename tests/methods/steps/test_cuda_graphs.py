@@ -174,8 +174,8 @@ def test_ordinal_steps_with_a_learned_half_width(recorder: Recorder) -> None:
     executor = with_graphs(make_learner("bias_mf", factors=True, method=method), refuse)
     theirs = StepExecutor(make_learner("bias_mf", factors=True, method=method))
     train_alike(executor, theirs, ROWS, rates=(2,), method=method)
-    # Ids and inverses are of rows and pairs together, 64 · 3; then labels and numbers.
-    assert recorder.lengths == [(192,) * 4 + (64, 4)]
+    # Ids, inverses and factors are of rows and pairs together, 64 · 3; then labels and numbers.
+    assert recorder.lengths == [(192,) * 6 + (64, 4)]
     assert recorder.replays == ROWS.count(BATCH) - 1
 
 
