@@ -8,9 +8,6 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch import _dynamo as dynamo
-from torch._dynamo import exc
-from torch.fx.experimental import _config
 
 from distributed_il.methods.steps.eager import (
     BatchLoss,
@@ -30,8 +27,6 @@ class _TooOldError(Exception):
     """This torch can't compile `torch.autograd.grad`."""
 
 
-_FAILURES = (exc.TorchDynamoException, exc.FailOnRecompileLimitHit, _TooOldError)
-_shapes: Any = _config  # made at run time into something with `patch`
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -56,13 +51,13 @@ def compiled(function: F, *, any_length: Sequence[str], warn: Callable[[str], No
             return function(*arguments)
         try:
             if inner is None:
-                for tensor in tensors_in(tuple(arguments[position] for position in positions)):
-                    dynamo.mark_dynamic(tensor, 0)
                 inner = _compile(function)
-                with _shapes.patch(use_duck_shape=False):  # lengths that happen to be equal now differ later
+                for tensor in tensors_in(tuple(arguments[position] for position in positions)):
+                    _compiler().mark_dynamic(tensor, 0)
+                with _shapes().patch(use_duck_shape=False):  # lengths that happen to be equal now differ later
                     return inner(*arguments)
             return inner(*arguments)
-        except _FAILURES as error:
+        except _failures() as error:
             # Raised before anything is computed, so that no tensor is half changed.
             failed = True
             warn(f"the step is not compiled, and slower for it: {str(error).strip().splitlines()[0]}")
@@ -78,11 +73,30 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, tuple) else []
 
 
+def _compiler() -> Any:
+    """Imports torch's compiler, which takes as long as all the rest of torch: not for processes that compile nothing."""
+    from torch import _dynamo
+
+    return _dynamo
+
+
+def _shapes() -> Any:
+    from torch.fx.experimental import _config
+
+    return _config
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    exc = _compiler().exc
+    return exc.TorchDynamoException, exc.FailOnRecompileLimitHit, _TooOldError
+
+
 def _compile(function: F) -> F:
-    if not hasattr(dynamo.config, "trace_autograd_ops"):
+    config = _compiler().config
+    if not hasattr(config, "trace_autograd_ops"):
         raise _TooOldError(f"torch {torch.__version__} can't compile torch.autograd.grad; torch 2.13 can")
     # New, and still switched off by default.
-    dynamo.config.trace_autograd_ops = True
+    config.trace_autograd_ops = True
     compile: Any = torch.compile  # its annotations know neither bound methods nor this option
     return compile(
         function,
