@@ -115,7 +115,7 @@ def test_where_nothing_can_be_compiled_the_step_says_so_once_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, with_ranks: bool
 ) -> None:
     def no_compiler(function: object) -> object:
-        raise compiled.exc.Unsupported("no C++ compiler\nand more lines")
+        raise torch._dynamo.exc.Unsupported("no C++ compiler\nand more lines")
 
     monkeypatch.setattr(compiled, "_compile", no_compiler)
     said: list[str] = []
