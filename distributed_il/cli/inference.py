@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.command import ConfigCommand
-from distributed_il.cli.options import find_own_code
 from distributed_il.cli.output import metric_table, result_line
 from distributed_il.core.progress import ProgressLine
 
@@ -21,13 +20,11 @@ _FALLBACK = "Where user or item has no labelled training row, the item's mean an
 def _evaluate(config: EvaluateConfig) -> None:
     from distributed_il.inference.evaluate import evaluate
 
-    find_own_code()
     result = evaluate(config)
     print(metric_table(config.split, {f"{config.checkpoint} checkpoint": result[config.split], **result["trivial"]}))
 
 
 def _write_result(function: str, config: ResultConfig) -> None:
-    find_own_code()
     write = pkgutil.resolve_name(function)
     with ProgressLine() as line:
         counts = write(config, line.update_stage)
@@ -37,7 +34,6 @@ def _write_result(function: str, config: ResultConfig) -> None:
 def _export(config: ExportConfig) -> None:
     from distributed_il.inference.export import export
 
-    find_own_code()
     report = export(config)
     for name, difference in report["largest_difference"].items():
         print(f"{config.output}/{name}: logits of {report['checked_pairs']:,} random pairs within {difference:.1e}")

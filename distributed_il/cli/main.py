@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as left:  # --help, --version and --print_config end so, and a run that SIGTERM stopped
+        if isinstance(left.code, str):
+            print(f"distributed-il: {left.code}", file=sys.stderr)
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     return 0
 

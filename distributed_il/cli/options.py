@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import re
-import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -163,14 +161,3 @@ def _describe(kind: Any) -> str:
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join("null" if part is type(None) else _describe(part) for part in get_args(kind))
     return _TYPE_NAMES.get(kind, str(kind))
-
-
-def find_own_code(directory: str = "") -> None:
-    """Makes the user's own modules importable; Ray hands this path on to its workers.
-
-    Args:
-        directory: Where they lie; by default where the command is given.
-    """
-    path = os.path.abspath(directory)
-    if path not in sys.path:
-        sys.path.insert(0, path)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from distributed_il.cli.given import Given, collect, suggestion
 from distributed_il.cli.main import COMMANDS
-from distributed_il.cli.options import find_own_code, read_options
+from distributed_il.cli.options import read_options
 from distributed_il.core.errors import UserError
+from distributed_il.core.own_code import find_own_code
 from distributed_il.runtime.jobs.job import SubmitConfig, make_job
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distributed_il.cli.given import Given
-from distributed_il.cli.options import Sections, find_own_code, read_options
+from distributed_il.cli.options import Sections, read_options
 from distributed_il.cli.output import metric_table
 from distributed_il.cli.train import NAMES, belongs_to_method, train_sections
 from distributed_il.core.config import TrainConfig, config_from_dict
@@ -39,7 +39,6 @@ def run(argv: Sequence[str]) -> None:
         UserError: See `distributed_il.runtime.sweep.search.run_sweep`.
     """
     config, base = read(argv)
-    find_own_code()
     from distributed_il.runtime.sweep.outcome import table_ends, trial_table
     from distributed_il.runtime.sweep.search import run_sweep
     from distributed_il.runtime.sweep.verdict import verdict

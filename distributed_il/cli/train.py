@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distributed_il.cli.given import Given
-from distributed_il.cli.options import Sections, find_own_code, read_options
+from distributed_il.cli.options import Sections, read_options
 from distributed_il.cli.output import metric_table
 from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
@@ -34,7 +34,6 @@ def run(argv: Sequence[str]) -> None:
         UserError: See `distributed_il.runtime.launch.launch`.
     """
     config = read(argv)
-    find_own_code()
     from distributed_il.runtime.launch import launch
 
     result = launch(config)
@@ -73,7 +72,6 @@ def train_sections(given: Given) -> Sections:
     name = given.last("method.name")
     if name is None:
         return {**SECTIONS, "method": METHODS[_DEFAULT_METHOD]}
-    find_own_code()
     try:
         return {**SECTIONS, "method": method_class(str(name.value or ""))}
     except UserError as error:

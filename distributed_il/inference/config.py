@@ -18,6 +18,8 @@ class CheckpointConfig:
     """Prepared dataset; by default the one that the run names. It must be the one that the run was trained on."""
     checkpoint: Literal["best", "last"] = "best"
     """Which model: that of the best round by `run.select_by`, or the last one."""
+    allow_code: bool = False
+    """Import the backbone that the checkpoint names as `module:Class`. It may do anything: for runs that you trust."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

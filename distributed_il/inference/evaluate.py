@@ -15,13 +15,15 @@ from distributed_il.models.learner import Learner
 from distributed_il.training.side_features import features_for
 
 
-def load_model(run_dir: str, checkpoint: Literal["best", "last"], data: str | None) -> tuple[Learner, TrainedRun]:
-    """Loads a checkpoint, every row up to date; its dataset is `data`, or the one that the run names.
+def load_model(
+    run_dir: str, checkpoint: Literal["best", "last"], data: str | None, *, allow_code: bool = False
+) -> tuple[Learner, TrainedRun]:
+    """Loads a checkpoint, every row up to date; the arguments are those of `open_run`.
 
     Raises:
-        UserError: There is no such checkpoint, or it was trained on other data.
+        UserError: As `open_run`; or a file is damaged.
     """
-    run = open_run(run_dir, checkpoint, data)
+    run = open_run(run_dir, checkpoint, data, allow_code=allow_code)
     learner = Learner(
         run.config.model,
         run.config.optimizer,
@@ -46,7 +48,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.
     """
-    learner, run = load_model(config.run_dir, config.checkpoint, config.data)
+    learner, run = load_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     dataset = run.dataset
     split = SplitReader(dataset, LocalBlockReader(dataset), config.split, rank=0, world_size=1)
     scores = score_split(learner, split, learner.collectives)

@@ -155,13 +155,9 @@ class UserFoldIn:
         return torch.from_numpy(unknown), torch.from_numpy(items.take(item_ids, axis=0))
 
 
-def load_fold_in(run_dir: str, checkpoint: Name, data: str | None) -> UserFoldIn:
-    """Reads from a checkpoint what folds users in; the dataset is `data`, or the one that the run names.
-
-    Raises:
-        UserError: There is no such checkpoint, it was trained on other data, or a file is damaged.
-    """
-    model, run = load_served_model(run_dir, checkpoint, data)
+def load_fold_in(run_dir: str, checkpoint: Name, data: str | None, *, allow_code: bool = False) -> UserFoldIn:
+    """Reads from a checkpoint what folds users in; takes and raises what `load_served_model` does."""
+    model, run = load_served_model(run_dir, checkpoint, data, allow_code=allow_code)
     factors, stored = run.factors(), run.dataset.factors(factors_named_by(run.manifest))
     half_width = Output.from_dict(run.manifest.get("output")).half_width
     if factors is None or stored is None:

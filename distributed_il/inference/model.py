@@ -95,13 +95,15 @@ def _rows(table: NDArray[Any], ids: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(table.take(ids, axis=0))
 
 
-def load_served_model(run_dir: str, checkpoint: Name, data: str | None) -> tuple[ServedModel, TrainedRun]:
-    """Reads a checkpoint's weights, whatever ranks wrote it; the dataset is `data`, or the one that the run names.
+def load_served_model(
+    run_dir: str, checkpoint: Name, data: str | None, *, allow_code: bool = False
+) -> tuple[ServedModel, TrainedRun]:
+    """Reads a checkpoint's weights, whatever ranks wrote it; the arguments are those of `open_run`.
 
     Raises:
-        UserError: There is no such checkpoint, it was trained on other data, or a file is damaged.
+        UserError: As `open_run`; or a file is damaged.
     """
-    run = open_run(run_dir, checkpoint, data)
+    run = open_run(run_dir, checkpoint, data, allow_code=allow_code)
     activity = run.dataset.activity()
     features = features_for(run.config.model, run.dataset)
     state = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")

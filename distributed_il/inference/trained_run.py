@@ -16,6 +16,7 @@ from distributed_il.core.config import TrainConfig, completed, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, filesystem
 from distributed_il.evaluation.output import Output
+from distributed_il.models.backbones.backbone import BUILT_IN
 from distributed_il.models.embedding.factored import Factors
 from distributed_il.training.checkpoint import CheckpointStore, Name
 from distributed_il.training.exposure_factors import factors_for, factors_named_by
@@ -55,11 +56,17 @@ class TrainedRun:
         }
 
 
-def open_run(run_dir: str, checkpoint: Name, data: str | None) -> TrainedRun:
+def open_run(run_dir: str, checkpoint: Name, data: str | None, *, allow_code: bool = False) -> TrainedRun:
     """Finds a checkpoint and its dataset, `data` or the one that the run names; the model itself is not read yet.
 
+    Args:
+        run_dir: Directory or pyarrow URI of the run.
+        checkpoint: Which one.
+        data: Prepared dataset; None for the one that the run names.
+        allow_code: Whether a backbone may be imported that is none of this package's.
+
     Raises:
-        UserError: There is no such checkpoint, or it was trained on other data.
+        UserError: There is no such checkpoint, it was trained on other data, or it names code and may not.
     """
     store = CheckpointStore(run_dir)
     manifest = store.manifest(checkpoint)
@@ -68,6 +75,11 @@ def open_run(run_dir: str, checkpoint: Name, data: str | None) -> TrainedRun:
     # Without the method: what uses a model does not need the code that trained it.
     saved = completed(manifest["config"])
     config = config_from_dict({name: section for name, section in saved.items() if name != "method"})
+    if config.model.backbone not in BUILT_IN and not allow_code:
+        raise UserError(
+            f"checkpoint {manifest['place']} names code: model.backbone '{config.model.backbone}'. Importing it may do "
+            "anything; if you trust this run, give --allow_code"
+        )
     dataset = Dataset.open(data or config.data.path)
     if dataset.fingerprint != manifest["dataset"]:
         raise UserError(

@@ -64,19 +64,20 @@ class Comparison:
         return [*self.models, *self.baselines]
 
 
-def compare(records: Sequence[RunRecord], data: str | None) -> list[Comparison]:
+def compare(records: Sequence[RunRecord], data: str | None, *, allow_code: bool = False) -> list[Comparison]:
     """Measures runs, those on the same rows together.
 
     Args:
         records: The runs.
         data: Dataset of all of them; None for the one that each names.
+        allow_code: Whether backbones may be imported that are none of this package's.
 
     Raises:
-        UserError: A run has no best checkpoint, or its dataset is not there.
+        UserError: A run has no best checkpoint, its dataset is not there, or it names code and may not.
     """
     found: dict[tuple[str, str], Comparison] = {}
     for record in records:
-        learner, run = load_model(record.run_dir, "best", data)
+        learner, run = load_model(record.run_dir, "best", data, allow_code=allow_code)
         dataset = run.dataset
         reader = SplitReader(dataset, LocalBlockReader(dataset), record.split, rank=0, world_size=1)
         # A page is made in one process, which holds the rows of a split at once: resampling visits them all.

@@ -24,6 +24,8 @@ class ReportConfig:
     """File (or pyarrow URI) of the page, such as page.html."""
     data: str | None = None
     """Prepared dataset; by default the one that each run names. It must be the one that the runs were trained on."""
+    allow_code: bool = False
+    """Import backbones that the runs name as `module:Class`. They may do anything: for runs that you trust."""
 
 
 def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
@@ -34,7 +36,7 @@ def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
     """
     fs, path = filesystem(config.output)
     records = [read_record(run_dir, name) for run_dir, name in zip(run_dirs, short_names(run_dirs), strict=True)]
-    comparisons = compare(records, config.data)
+    comparisons = compare(records, config.data, allow_code=config.allow_code)
     keys = list(dict.fromkeys(key for one in records for key in one.settings))
     settings = [[key, *(setting_text(one.settings.get(key, "–")) for one in records)] for key in keys]
     page = render(

@@ -12,6 +12,7 @@ import ray
 import ray.data
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.own_code import code_path, find_own_code
 from distributed_il.core.progress import StageProgress
 from distributed_il.inference.config import AnnotateConfig, PairsConfig, RecommendConfig, ScoreConfig
 from distributed_il.inference.id_lookup import IdLookup
@@ -59,9 +60,11 @@ def run_work(work: Work, output: str, *, workers: int | None, on_progress: Stage
 
 def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | None) -> Iterator[dict[str, int]]:
     """Yields the counts of each part, as it is done."""
-    shared = ray.put(work)
+    shared, own_code = ray.put(work), code_path() is not None
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
+        if own_code:
+            find_own_code()  # of which the model may be made
         here: Work = ray.get(shared)
         part = todo[row["id"]]
         try:
@@ -100,7 +103,7 @@ def annotate(config: AnnotateConfig, on_progress: StageProgress) -> dict[str, in
 def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, int]:
     """Writes the K best items of users; returns and raises as `score`."""
     files = find_pairs(config.users, (config.user_column,)) if config.users else None
-    model, run = load_served_model(config.run_dir, config.checkpoint, config.data)
+    model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     users = IdLookup("user", run.dataset.vocabulary("users"))
     indexes = (run.dataset.observed(), run.dataset.logged()) if config.seen == "leave_out" else ()
     work = Recommendations(
@@ -125,7 +128,7 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
 def _pairs(config: PairsConfig, split: str | None, *, weights: bool, on_progress: StageProgress) -> dict[str, int]:
     # Whether there are pairs shows before the model is read.
     files = find_pairs(config.pairs, (config.user_column, config.item_column)) if config.pairs else None
-    model, run = load_served_model(config.run_dir, config.checkpoint, config.data)
+    model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     source: PairSource = GivenPairs(files) if files else SplitPairs(run.dataset, str(split))
     work = PairResults(
         model=model,

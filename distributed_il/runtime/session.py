@@ -6,16 +6,22 @@ from distributed_il.runtime.environment import PRIVATE, QUIET, environment  # is
 
 import logging
 import os
+import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
 import ray
 import ray._private.worker as ray_worker
+from ray.job_config import JobConfig
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.own_code import CODE_PATH, code_path
 from distributed_il.runtime.address import check_address
 
 _STORE_BYTES = 512 << 20
+_IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Is set in the process that a Ray job starts."""
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)
 _STORE_BYTES_PER_CPU = 64 << 20
 
 
@@ -44,7 +50,7 @@ def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
             address = os.environ.get("RAY_ADDRESS", "local")
             private = address == "local"
             if private:
-                ended.enter_context(environment(PRIVATE))
+                ended.enter_context(environment(PRIVATE | _code_variables()))
                 _start_private(max(cpus, os.cpu_count() or 1), shared_bytes)
             else:
                 _join(address)
@@ -75,7 +81,25 @@ def _start_private(cpus: int, shared_bytes: int) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
+        job_config=_job_config(),
     )
+
+
+def _code_variables() -> dict[str, str]:
+    """Returns what tells workers where the user's own code lies, if a setting has named some."""
+    path = code_path()
+    return {} if path is None else {CODE_PATH: path}
+
+
+def _job_config() -> JobConfig:
+    """Keeps Ray from putting the current folder first on the path of its workers, where this process does not have it.
+
+    There a `torch.py` of the user's would be taken for torch.
+    """
+    if _IN_JOB in os.environ:  # where the folder is the job's working directory, which workers have from elsewhere
+        return JobConfig()
+    first = sys.path[: sys.path.index(_STANDARD_LIBRARY)] if _STANDARD_LIBRARY in sys.path else sys.path
+    return JobConfig(_client_job=not {"", os.getcwd()} & set(first))
 
 
 def _join(address: str) -> None:
@@ -87,7 +111,14 @@ def _join(address: str) -> None:
     try:
         if address != "auto" and "://" not in address:
             check_address(address, "RAY_ADDRESS")
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        variables = {} if _IN_JOB in os.environ else _code_variables()
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            job_config=_job_config(),
+            runtime_env={"env_vars": variables} if variables else None,
+        )
     except OSError as error:
         raise UserError(
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start it, or unset RAY_ADDRESS to work on "

@@ -101,7 +101,7 @@ def test_both_train_and_every_record_of_the_run_names_them(argv: list[str]) -> N
     saved = yaml.safe_load(Path(config.run.dir, "config.yaml").read_text())
     assert saved["method"] == {"name": METHOD, "focus": 1.5}
     assert read_train_config(["--config", f"{config.run.dir}/config.yaml"]) == config
-    manifest = open_run(config.run.dir, "best", None).manifest
+    manifest = open_run(config.run.dir, "best", None, allow_code=True).manifest
     assert config_from_dict(manifest["config"]) == config
 
 
@@ -110,7 +110,7 @@ def test_a_trained_model_is_read_without_the_code_of_its_method(argv: list[str])
     local_trainer(config).run()
     path = next(Path(config.run.dir, "checkpoints").glob("*/manifest.json"))
     path.write_text(path.read_text().replace("own_method", "gone"))
-    assert open_run(config.run.dir, "best", None).config.model.backbone == BACKBONE
+    assert open_run(config.run.dir, "best", None, allow_code=True).config.model.backbone == BACKBONE
 
 
 def test_a_focus_of_zero_is_log_loss(argv: list[str], tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         UserError: There is no such model, or the output is taken or not local.
         RuntimeError: A file does not give the checkpoint's logits.
     """
-    model, run = load_served_model(config.run_dir, config.checkpoint, config.data)
+    model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     staging = StagedDirectory(config.output)
     try:
         if not is_local(staging.filesystem):
