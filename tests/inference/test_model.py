@@ -36,7 +36,7 @@ def test_it_scores_as_the_learner_does(
     monkeypatch.setattr(checkpoint_shards, "PART_BYTES", 2000)  # several parts
     monkeypatch.setattr(served, "CHUNK_PAIRS", 7)
     learner = save_run(tiny_dataset, tmp_path / "run", backbone=backbone, missed_steps=missed_steps)
-    model, _ = load_served_model(str(tmp_path / "run"), "best", None)
+    model, _ = load_served_model(str(tmp_path / "run"), "best", None, allow_code=True)
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, tiny_dataset.num_users, 50), rng.integers(0, tiny_dataset.num_items, 50)
     logits, fallback = model.score(users, items)

@@ -88,7 +88,7 @@ def test_what_can_not_be_written_is_left_out(
     """ONNX without its packages, the NumPy program for a backbone that it does not know."""
     monkeypatch.setattr(exporting, "ONNX_PACKAGES", ("no_such_package",))
     save_run(tiny_dataset, tmp_path / "run", backbone="backbones:DotProduct")
-    arguments = ["export", f"--run_dir={tmp_path / 'run'}", f"--output={tmp_path / 'export'}"]
+    arguments = ["export", f"--run_dir={tmp_path / 'run'}", f"--output={tmp_path / 'export'}", "--allow_code"]
     assert main(arguments) == 0
     assert "model.onnx was left out" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "export").iterdir()}
