@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,16 +22,25 @@ RankFunction = Callable[..., Any]
 def run_on_gloo(world_size: int, folder: Path, function: RankFunction, *arguments: Any) -> list[Any]:
     """Calls `function(collectives, *arguments)` on every rank and returns what the ranks returned.
 
+    The ranks are forked from a server, without threads, that has imported the trainer once for all tests of a process:
+    to import torch takes longer than what most ranks do. They see the environment of the first call.
+
     Args:
-        world_size: Processes; each takes some seconds to start.
+        world_size: Processes.
         folder: An empty directory for rendezvous and results.
         function: A function of a module that can be imported by name.
         *arguments: Passed on.
     """
+    multiprocessing.set_forkserver_preload(["distributed_il.training.trainer"])
     with warnings.catch_warnings():
-        # Python 3.12 and later warn of fork() in a process with threads; spawn does not fork.
+        # Python 3.12 and later warn of fork() in a process with threads; the server has none.
         warnings.simplefilter("ignore", DeprecationWarning)
-        mp.spawn(_rank, args=(world_size, str(folder), function, arguments), nprocs=world_size)
+        mp.start_processes(
+            _rank,
+            args=(world_size, str(folder), function, arguments),
+            nprocs=world_size,
+            start_method="forkserver",
+        )
     return [torch.load(folder / f"result-{rank}.pt", weights_only=False) for rank in range(world_size)]
 
 

@@ -74,7 +74,7 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 
 def _compiler() -> Any:
-    """Imports torch's compiler, which takes as long as all the rest of torch: not for processes that compile nothing."""
+    """Imports torch's compiler, which takes as long as the rest of torch: not for processes that compile nothing."""
     from torch import _dynamo
 
     return _dynamo
