@@ -11,6 +11,8 @@ from distributed_il.core.errors import UserError
 
 REJECTS_NAME = "rejects.csv"
 """File name, in the dataset."""
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""What a cell begins with that a spreadsheet takes for a formula; a tab before one it skips."""
 _SHOWN = 3
 """Bad rows that a message shows."""
 
@@ -58,14 +60,17 @@ class Rejects:
         ]
 
     def table(self, lines: dict[str, Lines]) -> str:
-        """Formats all of them as CSV: file, line, column, value, problem; `lines` finds the lines of each file."""
+        """Formats all of them as CSV: file, line, column, value, problem; `lines` finds the lines of each file.
+
+        An apostrophe stands before what a spreadsheet would compute.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("file", "line", "column", "value", "problem"))
         for file, find in lines.items():
             rejects = self._sorted(file)
             for reject, line in zip(rejects, find([reject.row for reject in rejects]), strict=True):
-                writer.writerow((file, line, reject.column, reject.value, reject.problem))
+                writer.writerow((_inert(file), line, *map(_inert, (reject.column, reject.value, reject.problem))))
         return text.getvalue()
 
     def check(self, rows_read: int, lines: dict[str, Lines]) -> None:
@@ -89,3 +94,8 @@ class Rejects:
 
     def _sorted(self, file: str) -> list[_Reject]:
         return sorted(self._by_file.get(file, []), key=lambda reject: reject.row)
+
+
+def _inert(text: str) -> str:
+    text = text.replace("\r", "\\r")  # which the csv module does not quote, and others take for the end of a row
+    return f"'{text}" if text.startswith(_FORMULA) else text

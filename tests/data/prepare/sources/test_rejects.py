@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from dataset_rows import triples_in_order
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare, summary_text
+from distributed_il.data.prepare.sources.rejects import Rejects
 
 GOOD = [f"{u},{i},{(u + i) % 2}" for u in range(5) for i in range(6)]
 BAD = ["x,1,1", "1,,1", "2,3", "4,3,2,1", "3,4,7", "", "5,\udcff,0"]
@@ -96,3 +98,16 @@ def test_a_quotation_over_several_lines_is_refused(tmp_path: Path) -> None:
     lines = [*GOOD[:5], '7,"8,1', *GOOD[5:]]
     with pytest.raises(UserError, match=r"log\.csv has 31 lines but only \d+ rows: a quotation mark is not closed"):
         run(tmp_path, lines, max_reject_share=0.9)
+
+
+def test_no_cell_is_a_formula() -> None:
+    values = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a\r=1", "a\n=1", "1-1", "a=b", "", "'"]
+    rejects = Rejects(0.5)
+    for row, value in enumerate(values):
+        rejects.add("=log.csv", row, "-column", value, "@problem")
+    rejects.add("log.csv", 0, "", -5, "below 0")
+    table = rejects.table({"=log.csv": list, "log.csv": list})
+    rows = list(csv.reader(io.StringIO(table, newline="")))
+    escaped = ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "a\\r=1", "a\n=1", "1-1", "a=b", "", "'"]
+    assert rows[1:-1] == [["'=log.csv", str(row), "'-column", value, "'@problem"] for row, value in enumerate(escaped)]
+    assert rows[-1] == ["log.csv", "0", "", "'-5", "below 0"]
