@@ -74,7 +74,7 @@ def _demo(strength: float) -> Kind:
 def _micro_video(strength: float) -> Kind:
     return Kind(
         name=f"micro_video_{strength:g}",
-        simulated={"preset": "micro-video", "policy_strength": strength, **_SUBSET},
+        simulated={"preset": "micro-video", "policy_strength": strength, **MICRO_VIDEO_SUBSET},
         dense=True,
         masks=False,
         seeds=2,
@@ -83,7 +83,7 @@ def _micro_video(strength: float) -> Kind:
     )
 
 
-_SUBSET = {
+MICRO_VIDEO_SUBSET = {
     "num_users": 3_769,
     "num_items": 13_169,
     "num_positives": 491_574,

@@ -117,6 +117,8 @@ def pixels(*charts: Chart) -> NDArray[np.uint8]:
             chart.draw(axes)
             axes.set_title(f"{chart.title}\n{chart.note}", fontsize="medium", color=INK)
             if len(chart.legend) > 1:
-                figure.legend(loc="outside lower center", ncols=4, frameon=False, markerscale=1.5)
+                # Under its own axes: charts beside each other may give one name other values.
+                place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+                axes.legend(**place, ncols=4 // len(charts) + 1, frameon=False, markerscale=1.5)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
