@@ -19,6 +19,7 @@ from distributed_il.evaluation.output import Output
 from distributed_il.models.backbones.backbone import BUILT_IN
 from distributed_il.models.embedding.factored import Factors
 from distributed_il.training.checkpoint import CheckpointStore, Name
+from distributed_il.training.checkpoint_shards import SavedTable, TableName
 from distributed_il.training.exposure_factors import factors_for, factors_named_by
 
 
@@ -86,4 +87,17 @@ def open_run(run_dir: str, checkpoint: Name, data: str | None, *, allow_code: bo
             f"{dataset.path} is not the dataset that {manifest['place']} was trained on (fingerprint "
             f"{dataset.fingerprint[:12]} instead of {manifest['dataset'][:12]}); name the right one with --data"
         )
-    return TrainedRun(store, filesystem(run_dir)[0], manifest, config, dataset)
+    run = TrainedRun(store, filesystem(run_dir)[0], manifest, config, dataset)
+    _check_sizes(run)
+    return run
+
+
+def _check_sizes(run: TrainedRun) -> None:
+    """Holds the tables that the configuration asks for against the checkpoint's files."""
+    model = run.config.model
+    # A row holds weights and their two moments; how wide it is in a backbone of the user's, that alone knows.
+    numbers = 3 * (model.embedding_dim if model.backbone in BUILT_IN else 1)
+    row_bytes = numbers * getattr(torch, model.dtype).itemsize
+    sizes: dict[TableName, int] = {"users": run.dataset.num_users, "items": run.dataset.num_items}
+    for name, rows in sizes.items():
+        SavedTable.of(run.filesystem, run.manifest, name).check_sizes(run.manifest["files"], rows, row_bytes)

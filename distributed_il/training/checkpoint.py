@@ -27,6 +27,7 @@ from safetensors.torch import save as save_tensors
 from distributed_il.core.collectives import FirstError
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem, write_atomically
+from distributed_il.core.inside import require_inside
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint_shards import (
     SavedTable,
@@ -115,9 +116,10 @@ class CheckpointStore:
         """Returns the manifest of a checkpoint by its directory's name, as `manifest` gives it.
 
         Raises:
-            UserError: It is missing or damaged, or of another format version.
+            UserError: It is missing or damaged, of another format version, or names files elsewhere.
         """
         place = f"{self.root}/{directory}"
+        require_inside(self._fs, self.root, [directory, f"{directory}/manifest.json"], f"{self.root}/{NAMES_FILE}")
         try:
             manifest = json.loads(self._read(f"{place}/manifest.json"))
         except (OSError, json.JSONDecodeError) as error:
@@ -129,6 +131,8 @@ class CheckpointStore:
                 f"checkpoint {place} has format version {manifest['format_version']}, this program reads "
                 f"{FORMAT_VERSION}; use the program that wrote it, or start under another run.dir"
             )
+        names = [file_name(stem) for stem in (*manifest["files"], *(part["file"] for part in manifest["parts"]))]
+        require_inside(self._fs, place, names, f"{place}/manifest.json")
         paths = [f"{place}/{file_name(stem)}" for stem in manifest["files"]]
         for found, size in zip(self._fs.get_file_info(paths), manifest["files"].values(), strict=True):
             if found.type != fs.FileType.File or found.size != size:

@@ -54,6 +54,26 @@ class SavedTable(NamedTuple):
         parts = (TablePart(**part) for part in manifest["parts"])
         return cls(fs, manifest["place"], name, [part for part in parts if part.table == name])
 
+    def check_sizes(self, files: Mapping[str, int], rows: int, row_bytes: int) -> None:
+        """Refuses parts that can't hold what they say, before memory is asked for the table.
+
+        Args:
+            files: Bytes of each file, by its name without ending.
+            rows: Of the table.
+            row_bytes: That a packed row takes at least.
+
+        Raises:
+            UserError: A part has too few bytes for its rows, or the parts other rows in all.
+        """
+        for part in self.parts:
+            size = files.get(part.file, 0)
+            if not 0 <= part.rows * row_bytes <= size:
+                raise UserError(
+                    f"checkpoint {self.place}/manifest.json: {part.file} has {size:,} bytes, too few for {part.rows:,} "
+                    f"rows of {row_bytes:,} bytes; restore it, or start under another run.dir"
+                )
+        _require_all(self, sum(part.rows for part in self.parts), rows)
+
 
 def file_name(stem: str) -> str:
     """Name of a file of tensors."""

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import is_local, sha256_of, write_atomically
+from distributed_il.core.inside import require_inside
 from distributed_il.data.dataset.index_files import read_array, write_array
 from distributed_il.data.dataset.manifest import TableFile
 
@@ -214,7 +215,9 @@ def read_factors(
         if fs.get_file_info(place).type == pafs.FileType.NotFound:
             return None
         fingerprint = _parsed(fs, place, cure, lambda content: str(content["fingerprint"]))
-    place = f"{directory}/{fingerprint}/{FACTORS_NAME}"
+    named = f"{fingerprint}/{FACTORS_NAME}"
+    require_inside(fs, directory, [named], f"{directory}/{CURRENT_NAME}")
+    place = f"{directory}/{named}"
     if fs.get_file_info(place).type != pafs.FileType.File:
         raise UserError(f"{place} is missing; {cure}")
     manifest = _parsed(fs, place, cure, _manifest_from)
@@ -226,6 +229,7 @@ def read_factors(
     expected = {_file_name(name): number * manifest.columns for name, number in rows.items()}
     if {file.path: file.rows for file in manifest.files} != expected:
         raise UserError(f"{place} does not list a number for each of {sizes[0]} users and {sizes[1]} items; {cure}")
+    require_inside(fs, f"{directory}/{fingerprint}", expected, place)
     for file in manifest.files:
         info = fs.get_file_info(f"{directory}/{fingerprint}/{file.path}")
         if info.type != pafs.FileType.File:

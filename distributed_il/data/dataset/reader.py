@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
+from distributed_il.core.inside import require_inside
 from distributed_il.core.plain_arrow import PlainParquet, open_parquet
 from distributed_il.data.dataset.allowed_values import (
     check_activity,
@@ -22,6 +23,7 @@ from distributed_il.data.dataset.allowed_values import (
     check_pairs,
     check_rows,
 )
+from distributed_il.data.dataset.declared_sizes import check_declared_sizes
 from distributed_il.data.dataset.factors import StoredFactors, read_factors
 from distributed_il.data.dataset.feature_codes import read_codes, read_values
 from distributed_il.data.dataset.index_files import items_name, read_index
@@ -95,8 +97,8 @@ class Dataset:
             The dataset.
 
         Raises:
-            UserError: There is no finished dataset, it is of another schema version, or a file is missing or of
-                another size.
+            UserError: There is no finished dataset, it is of another schema version, a file is missing or of another
+                size, or lies elsewhere, or sizes in the manifest contradict each other.
         """
         fs, root = filesystem(path)
         place = f"{root}/{MANIFEST_NAME}"
@@ -116,12 +118,15 @@ class Dataset:
 
     def _check_files(self) -> None:
         expected = self.manifest.all_files()
+        manifest = self.full_path(MANIFEST_NAME)
+        require_inside(self.filesystem, self.root, (path for path, _ in expected), manifest)
         found = self.filesystem.get_file_info([self.full_path(path) for path, _ in expected])
         for (path, size), info in zip(expected, found, strict=True):
             if info.type != pafs.FileType.File:
                 raise UserError(f"{self.full_path(path)} is missing; {_AGAIN}")
             if info.size != size:
                 raise UserError(f"{self.full_path(path)} has {info.size} bytes instead of {size}; {_AGAIN}")
+        check_declared_sizes(self.manifest, manifest, _AGAIN)
 
     @property
     def num_users(self) -> int:

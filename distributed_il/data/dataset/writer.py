@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink, StagedDirectory, explain_full_disk
+from distributed_il.data.dataset.declared_sizes import MAX_LANES
 from distributed_il.data.dataset.feature_codes import write_features
 from distributed_il.data.dataset.index_files import write_index
 from distributed_il.data.dataset.lane_writer import LaneWriter
@@ -34,8 +35,6 @@ from distributed_il.data.dataset.manifest import (
 )
 from distributed_il.data.dataset.reader import Dataset
 
-MAX_LANES = 512
-"""Every lane of a large split holds a file open while it is written."""
 _VOCABULARY_ROWS = 1 << 20
 """Ids of a row group."""
 _REQUIRED = {"user_id": pa.int32(), "item_id": pa.int32(), "label": pa.int8()}

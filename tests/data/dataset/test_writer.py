@@ -76,9 +76,11 @@ def test_activity_counts_training_rows_alone(tmp_path: Path) -> None:
 
 def test_further_columns_are_kept(tmp_path: Path) -> None:
     with writer(tmp_path / "data", lanes=2) as target:
-        fill(target)
+        for split in ("train", "valid", "test"):
+            target.append(split, table(3))
+        target.write_index("observed", [(np.arange(3), np.zeros(3, dtype=np.int64))], 5)
         target.append("unclear", table(5, preference=np.linspace(0, 1, 5, dtype=np.float32)).drop(["label"]))
-        target.write_index("logged", [(np.arange(3), np.zeros(3, dtype=np.int64))], 3)
+        target.write_index("logged", [(np.arange(3), np.zeros(3, dtype=np.int64))], 5)
         with pytest.raises(ValueError, match="ids go up to"):
             finish(target, 3)
         finish(target, 5)
