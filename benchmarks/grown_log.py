@@ -109,7 +109,9 @@ def measure_once(plan: Plan, seed: int, place: Path) -> dict[str, float]:
     write_logs(plan, new, place)
     files: dict[str, Any] = {split: f"{split}.parquet" for split in SPLITS} | {"unseen": "keep", "rule": "binary"}
     prepare(PrepareConfig(source=f"{place}/old", output=f"{place}/small", factors=32, **files))
-    prepare(PrepareConfig(source=f"{place}/new", output=f"{place}/large", append_to=f"{place}/small", **files))
+    prepare(
+        PrepareConfig(source=f"{place}/new", output=f"{place}/large", append_to=f"{place}/small", new_ids=True, **files)
+    )
     small, large = Dataset.open(f"{place}/small"), Dataset.open(f"{place}/large")
     found: dict[str, float] = {}
 

@@ -70,7 +70,7 @@ def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa
             f"Ray Data delivered {rows:,} rows of {files} files, where {reader.stats.rows:,} of {reader.num_files} "
             "were due"
         )
-    reader.check_rejects()
+    reader.check()
 
 
 def _execution(reader: RawReader, workers: int) -> ray.data.Dataset:

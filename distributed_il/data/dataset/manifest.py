@@ -113,6 +113,8 @@ class Manifest:
     """Fingerprint of the dataset that this one goes on from: its users and items have the same ids here."""
     features: dict[str, tuple[FeatureColumn, ...]] = field(default_factory=dict[str, tuple[FeatureColumn, ...]])
     """Side features of `users` and of `items`, for those of them that have some."""
+    times: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """First and last moment of each split, numbers or dates, where the split went by time."""
     schema_version: int = SCHEMA_VERSION
     fingerprint: str = ""
     """SHA-256 over all of the above but `created`; the files are in it by their own SHA-256."""
@@ -134,7 +136,7 @@ class Manifest:
 
     def _content(self) -> dict[str, Any]:
         content = asdict(self)
-        for name in ("parent", "features", "id_rule"):  # as in manifests from before there were such
+        for name in ("parent", "features", "id_rule", "times"):  # as in manifests from before there were such
             if not content[name]:
                 del content[name]
         return content
@@ -201,4 +203,5 @@ def _manifest_from(content: dict[str, Any]) -> Manifest:
         entity: tuple(FeatureColumn(**column) for column in columns)
         for entity, columns in content.get("features", {}).items()
     }
+    values["times"] = {split: (first, last) for split, (first, last) in content.get("times", {}).items()}
     return Manifest(**values)

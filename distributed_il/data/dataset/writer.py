@@ -211,6 +211,7 @@ class DatasetWriter:
         source: Sequence[SourceFile] = (),
         parent: str = "",
         id_rule: str = "",
+        times: Mapping[str, tuple[str, str]] | None = None,
         documents: Callable[[Dataset], Mapping[str, str]] = lambda dataset: {},
     ) -> Manifest:
         """Writes vocabularies and manifest, lets the dataset appear, and returns the manifest.
@@ -243,6 +244,7 @@ class DatasetWriter:
                 source=tuple(source),
                 parent=parent,
                 id_rule=id_rule,
+                times=dict(times or {}),
                 features={entity: self._features[entity] for entity in sorted(self._features)},
             ).with_fingerprint()
             dataset = Dataset(self.path, self._staging.filesystem, self._staging.building, manifest)

@@ -41,7 +41,11 @@ def dataset_summary(
     Returns:
         Plain values that JSON can hold.
     """
-    splits = {name: {"rows": split.rows, "positives": split.positives} for name, split in manifest.splits.items()}
+    splits: dict[str, Any] = {
+        name: {"rows": split.rows, "positives": split.positives} for name, split in manifest.splits.items()
+    }
+    for name, times in manifest.times.items():
+        splits[name] |= {"times": list(times)}
     labelled = _labelled_rows(manifest)
     positives = sum(split.positives for split in manifest.splits.values())
     unclear = manifest.splits[UNCLEAR].rows if UNCLEAR in manifest.splits else 0
@@ -165,7 +169,8 @@ def summary_text(manifest: Manifest) -> str:
     lines[0] += f", {labelled:,} labelled rows ({density:.4%} of all pairs)"
     for name, split in manifest.splits.items():
         positive = "" if name == UNCLEAR else f", {split.positives / split.rows:.1%} positive"
-        lines.append(f"  {name:<8}{split.rows:>14,} rows{positive}")
+        times = ", from {} to {}".format(*manifest.times[name]) if name in manifest.times else ""
+        lines.append(f"  {name:<8}{split.rows:>14,} rows{positive}{times}")
     counts = manifest.counts
     if "rows_read" in counts:
         lines.append(f"  {'read':<8}{counts['rows_read']:>14,} rows")

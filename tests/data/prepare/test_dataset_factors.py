@@ -279,7 +279,7 @@ def test_by_append_to_the_basis_stays_and_new_ids_are_folded_in(data: Path, tmp_
     assert after.z_items[grown.vocabulary("items").to_pylist().index(500)].any()
     assert "Their basis is that of the dataset" in _words(tmp_path / "grown")
     # Once more, from the grown one; then anew.
-    third = factors_of(prepared(tmp_path, "third", [(2000, 3, "1"), (2001, 4, "")], append_to=grown.path))
+    third = factors_of(prepared(tmp_path, "third", [(2000, 3, "1"), (2001, 4, "")], append_to=grown.path, new_ids=True))
     assert third.basis_fingerprint == before.fingerprint
     assert only(tmp_path / "grown").manifest.basis == ""
 
@@ -293,7 +293,7 @@ def _words(path: Path) -> str:
 def test_a_dataset_that_goes_on_from_one_without_factors_computes_its_own(tmp_path: Path) -> None:
     before = prepared(tmp_path, "before", watches(), factors=0)
     later: Watches = [(user + 300, item, label) for user, item, label in watches(seed=8)]
-    found = factors_of(prepared(tmp_path, "after", later, append_to=before.path))
+    found = factors_of(prepared(tmp_path, "after", later, append_to=before.path, new_ids=True))
     assert found.manifest.basis == ""
 
 

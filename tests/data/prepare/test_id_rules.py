@@ -78,11 +78,12 @@ def test_one_file_of_integers_and_one_that_pandas_wrote_are_alike(tmp_path: Path
     assert dataset.vocabulary("users").to_pylist() == [*range(10)]
 
 
-def test_side_features_of_text_make_text_of_the_log(tmp_path: Path) -> None:
+def test_ids_of_side_features_are_read_as_those_of_the_log(tmp_path: Path) -> None:
     (tmp_path / "age.csv").write_text("user_id,age\n1,young\n01,old\n")
-    options = {"user_features": str(tmp_path / "age.csv"), "user_feature_columns": ["age"]}
-    dataset = run(tmp_path, {"x.csv": csv()}, **options)
-    assert dataset.manifest.id_type == {"user": "string", "item": "int64"}
+    options: dict[str, Any] = {"user_features": str(tmp_path / "age.csv"), "user_feature_columns": ["age"]}
+    with pytest.raises(UserError, match=r"age\.csv, line 3, column user_id: '01': it is no integer written plainly"):
+        run(tmp_path, {"x.csv": csv()}, "integers", **options)
+    dataset = run(tmp_path, {"x.csv": csv() + "02,1,1\n"}, "text", **options)
     assert dataset.manifest.counts["users_with_features"] == 1
     assert dataset.manifest.counts["user_features_unused"] == 1
 

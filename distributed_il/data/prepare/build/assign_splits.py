@@ -32,6 +32,8 @@ class SplitRows:
     """bool [num_users]: the user has a row in train."""
     item_trained: NDArray[np.bool_]
     """bool [num_items]."""
+    times: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """First and last moment of the labelled rows that were given each split, where the split went by time."""
 
 
 def assign_splits(
@@ -66,6 +68,10 @@ def assign_splits(
         writer.write_index("logged", ((pairs["user"], pairs["item"]) for pairs in logged.chunks()), num_users)
     logged.remove()
     require_rows(assigner.numbers, counts["rows_read"])
+    split_rows.times = {
+        PARTS[part]: (gathered.scale.text(first), gathered.scale.text(last))
+        for part, (first, last) in sorted(assigner.times.items())
+    }
     return split_rows
 
 
@@ -80,6 +86,8 @@ class _Assigner:
     """Unclear pairs, in order."""
     numbers: list[int] = field(default_factory=lambda: [0] * len(PARTS))
     """Rows of each part so far."""
+    times: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    """Keys of the first and last moment of each part so far."""
 
     def observed(self, progress: StageProgress) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Assigns bucket after bucket and yields the training pairs of each, in order."""
@@ -111,8 +119,16 @@ class _Assigner:
         kept = ~open_unclear
         kept[open_unclear] = self.splitter.assign(unassigned, unclear[open_unclear])
         labelled["split"][open_rows] = unassigned["split"]
+        if "time" in (labelled.dtype.names or ()):
+            self._note_times(unassigned)
         self.counts["unclear_rows_outside_train"] += int((~kept).sum())
         return unclear[kept]
+
+    def _note_times(self, assigned: Records) -> None:
+        for part in np.unique(assigned["split"]).tolist():
+            times = assigned["time"][assigned["split"] == part]
+            first, last = self.times.get(part, (2**64, 0))
+            self.times[part] = (min(first, int(times.min())), max(last, int(times.max())))
 
     def _shuffle(self, part: int, records: Records) -> None:
         first = self.numbers[part]

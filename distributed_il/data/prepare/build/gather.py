@@ -16,6 +16,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
 from distributed_il.data.prepare.build.external_ids import ExternalIds, Numbering, Vocabulary
+from distributed_il.data.prepare.build.moments import TimeScale
 from distributed_il.data.prepare.build.options import ALL, TEST_PART, TRAIN_PART, UNASSIGNED, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Bucket, Records, distribute, make_buckets, record_type
 
@@ -39,6 +40,8 @@ class Gathered:
     parent_rows: int
     test_is_given: bool
     """Whether rows of the source have the split test while others are to be dealt."""
+    scale: TimeScale
+    """What their times are, where they have some."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,9 @@ class _Incoming:
     """Rows of each piece."""
     places: list[int] = field(default_factory=list[int])
     """Where each piece stands in the source's order."""
+    exact: list[bool] = field(default_factory=list[bool])
+    """Whether the times of each piece are integers."""
+    scale: TimeScale = field(default_factory=TimeScale)
     numbers: Counter[str] = field(default_factory=Counter[str])
     """Rows of each split."""
 
@@ -66,9 +72,13 @@ class _Incoming:
             records["key"] = table.column("row").to_numpy()
         else:
             records["key"] = np.arange(self.numbers[split], self.numbers[split] + table.num_rows)
-        for name in ("preference", "time"):
-            if name in (self.dtype.names or ()) and name in table.schema.names:
-                records[name] = table.column(name).to_numpy()
+        names = set(self.dtype.names or ()).intersection(table.schema.names)
+        if "preference" in names:
+            records["preference"] = table.column("preference").to_numpy()
+        exact = True
+        if "time" in names:
+            records["time"], exact = self.scale.raw(table.column("time"))
+        self.exact.append(exact)
         self.bucket.append(records)
         self.places.append(int(records["key"][0]) if "row" in table.schema.names else len(self.sizes))
         self.sizes.append(table.num_rows)
@@ -125,7 +135,8 @@ def _group(
         done += records.size
         progress("group", done, rows)
     incoming.bucket.remove()
-    return Gathered(users.vocabulary, items.vocabulary, buckets, rows, rows - sum(incoming.sizes), test_is_given)
+    parent_rows = rows - sum(incoming.sizes)
+    return Gathered(users.vocabulary, items.vocabulary, buckets, rows, parent_rows, test_is_given, scale=incoming.scale)
 
 
 def _require_known(ids: Numbering, parent: Dataset, entity: str, known: int) -> None:
@@ -160,6 +171,8 @@ def _all_records(incoming: _Incoming, users: Numbering, items: Numbering, parent
     for piece, records in zip(in_order, incoming.bucket.pieces(incoming.sizes, in_order), strict=True):
         records["user"] = users.dense(piece, records["user"])
         records["item"] = items.dense(piece, records["item"])
+        if "time" in (incoming.dtype.names or ()):
+            records["time"] = incoming.scale.keys(records["time"].copy(), incoming.exact[piece])
         yield records
 
 

@@ -55,8 +55,8 @@ def build_dataset(
         chunks: Split (`train`, `valid`, `test`; or `all` where rows have no split yet, throughout or but for those of
             test) and a table of user and item (int64 or string, maybe dictionary-encoded), label (int8; 0, 1, or null
             where unclear), maybe row (int64, for `locate`, ascending within a table; the tables may then come in any
-            order), with `options.preference` preference (float32) and, where the split goes by it, time (float64).
-            Read once.
+            order), with `options.preference` preference (float32) and, where the split goes by it, time (timestamp,
+            int64 or float64). Read once.
         options: See there.
         features: Side features of users, of items, or of both, whose ids are of the type of the log's.
         source: The raw files, for the manifest; asked for when all else is done.
@@ -108,4 +108,5 @@ def build_dataset(
             documents=lambda dataset: documents(dataset, writer.scratch, *writer.train_rows()),
             parent="" if options.parent is None else options.parent.fingerprint,
             id_rule=options.id_rule,
+            times=split_rows.times,
         )

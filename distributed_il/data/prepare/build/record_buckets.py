@@ -21,10 +21,11 @@ def record_type(preference: bool, timed: bool = False) -> np.dtype[np.void]:
     """Returns the type of a row's record.
 
     It has user, item, label (−1 where unclear), split (its number), `key` (first the row's number in its split, for
-    messages; later the hash that the order follows from), and perhaps the true preference and the time.
+    messages; later the hash that the order follows from), and perhaps the true preference and the key of its
+    time.
     """
     fields: list[tuple[str, str]] = [("user", "<i4"), ("item", "<i4"), ("label", "i1"), ("split", "i1"), ("key", "<u8")]
-    return np.dtype(fields + [("preference", "<f4")] * preference + [("time", "<f8")] * timed)
+    return np.dtype(fields + [("preference", "<f4")] * preference + [("time", "<u8")] * timed)
 
 
 class Bucket:

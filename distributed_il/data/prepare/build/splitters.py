@@ -102,14 +102,14 @@ class _ByTime:
         self._bounds = np.array([order_statistic(lambda: _times(gathered), end) for end in ends], dtype=np.uint64)
 
     def assign(self, labelled: Records, unclear: Records) -> NDArray[np.bool_]:
-        labelled["split"] = np.searchsorted(self._bounds, sortable(labelled["time"]), side="right")
-        return sortable(unclear["time"]) < self._bounds[0]
+        labelled["split"] = np.searchsorted(self._bounds, labelled["time"], side="right")
+        return unclear["time"] < self._bounds[0]
 
 
 def _times(gathered: Gathered) -> Iterator[NDArray[np.uint64]]:
     for bucket in gathered.buckets:
         for records in bucket.chunks():
-            yield sortable(records["time"][(records["split"] == UNASSIGNED) & (records["label"] >= 0)])
+            yield records["time"][(records["split"] == UNASSIGNED) & (records["label"] >= 0)]
 
 
 class _LastOut:
@@ -135,7 +135,7 @@ class _LastOut:
         return _before(unclear, users[first_held], labelled["time"][order[first_held]])
 
 
-def _before(unclear: Records, users: NDArray[np.int32], times: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _before(unclear: Records, users: NDArray[np.int32], times: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Returns which unclear rows come before the time of their user; all do whose user has none."""
     if not users.size:
         return np.ones(unclear.size, dtype=np.bool_)
@@ -169,10 +169,3 @@ def order_statistic(pieces: Pieces, rank: int) -> int:
 def _within(numbers: NDArray[np.uint64], prefix: int, shift: int) -> NDArray[np.uint64]:
     """Returns the numbers that begin with these digits."""
     return numbers if shift == _BITS else numbers[(numbers >> np.uint64(shift)) == prefix]
-
-
-def sortable(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Maps finite float64 [n] to uint64 [n] of the same order."""
-    bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # −0 becomes 0
-    sign = np.uint64(1 << 63)
-    return np.where(bits & sign, ~bits, bits | sign)

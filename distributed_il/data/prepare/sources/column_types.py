@@ -99,23 +99,45 @@ def read_amounts(column: pa.Array, *, optional: bool = False) -> pa.Array:
 
 
 def read_times(column: pa.Array) -> pa.Array:
-    """Converts times, of which only the order matters, to float64 without nulls.
+    """Converts times, of which only the order matters, to timestamps, int64 or float64 without nulls.
 
-    They are finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`.
+    They are finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`. Timestamps
+    come in nanoseconds where all of these can be told so, else in microseconds.
 
     Raises:
         BadValueError: A moment is missing or can't be read.
     """
     problem = "a time is a number or a date such as 2020-07-05 05:27:48; correct it or remove the row"
-    kind = pa.timestamp("us")
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        column = column.cast(kind, safe=False).cast(pa.int64())
-    elif _holds_dates(column):
-        moments = _parsed(column, kind)
+        refuse(pc.is_null(column), column, problem)
+        return _moments(column)
+    if _holds_dates(column):
+        refuse(pc.is_null(column), column, problem)
+        moments = _parsed(column, pa.timestamp("ns"))
         if moments is None:
-            refuse_unreadable(column, partial(_parsed, kind=kind), problem)
-        column = moments.cast(pa.int64())
-    return _finite(column, problem)
+            moments = _parsed(column, pa.timestamp("us"))
+        if moments is None:
+            refuse_unreadable(column, partial(_parsed, kind=pa.timestamp("us")), problem)
+        return moments
+    numbers = _integers(column)
+    return _finite(column, problem) if numbers is None else numbers
+
+
+def _moments(column: pa.Array) -> pa.Array:
+    moments = column.cast(pa.timestamp("us"), safe=False)
+    far = pc.greater(pc.abs(moments.cast(pa.int64())), (2**63 - 1) // 1000)
+    return moments if pc.any(far).as_py() else column.cast(pa.timestamp("ns"), safe=False)
+
+
+def _integers(column: pa.Array) -> pa.Array | None:
+    """Returns whole numbers as int64, exactly; None where not all are such, or one is missing."""
+    if is_text(column.type):
+        numbers = parsed_integers(column)
+    elif pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
+        numbers = column.cast(pa.int64())
+    else:
+        return None
+    return None if numbers is None or numbers.null_count else numbers
 
 
 def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
@@ -193,7 +215,7 @@ def _holds_dates(column: pa.Array) -> bool:
         return False
     for row in range(len(column)):
         one = column.slice(row, 1)
-        if _parsed(one, pa.timestamp("us")) is not None:
+        if any(_parsed(one, pa.timestamp(unit)) is not None for unit in ("us", "ns")):
             return True
         if _parsed(one, pa.float64()) is not None:
             return False

@@ -20,7 +20,7 @@ from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.column_types import BadValueError, read_categories
 from distributed_il.data.prepare.sources.delimited import Piece
 from distributed_il.data.prepare.sources.files import RawFile, fingerprint
-from distributed_il.data.prepare.sources.ids import IdType, TextIdsError, read_ids
+from distributed_il.data.prepare.sources.ids import IdType, read_ids
 from distributed_il.data.prepare.sources.known_logs import is_parquet
 from distributed_il.data.prepare.sources.pieces import RawPieces
 
@@ -47,7 +47,6 @@ class FeatureFile:
 
         Raises:
             UserError: The file can't be read, holds no rows or a bad value, or two values for one id.
-            TextIdsError: The log's ids are integers by all that is known so far, and these are text.
         """
         ids: list[pa.Array] = []
         values: list[list[pa.Array]] = [[] for _ in self.columns]
@@ -57,8 +56,6 @@ class FeatureFile:
             for column, parts in zip(self.columns, values, strict=True):
                 parts.append(self._converted(piece, column, read_categories).dictionary_encode())
             rows.append(piece.rows)
-        if any(pa.types.is_string(part.type) for part in ids) and wanted == "auto":
-            raise TextIdsError(self.kind)
         if not sum(len(part) for part in ids):
             raise UserError(f"{self.path} holds no rows; give a file with rows, or leave {self.option} out")
         columns = [pa.chunked_array(parts).unify_dictionaries().combine_chunks() for parts in values]

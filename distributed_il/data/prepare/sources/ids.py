@@ -23,8 +23,8 @@ IdType = Literal["auto", "plain", "text", "integer", "string"]
 `integer`: by their value, so that 007 is 7; `string`: as it stands, whatever it is."""
 _MISSING = "the id is missing; fill it in or remove the row"
 _NO_INTEGER = (
-    "it is no integer written plainly, without zeros or blanks before it, as ids are here; correct it, or set id_type "
-    "to integer if 007 is 7"
+    "it is no integer written plainly, without zeros or blanks before it, as ids are here; correct it, or set id_type, "
+    "to integer if 007 is 7, to string if it is not"
 )
 _ROUNDED = r"^[0-9]+(\.[0-9]+[eE][+-]?|[eE]\+)[0-9]+$"
 """What spreadsheets make of long numbers, 1.23E+10; of hashes in hexadecimal none looks so."""

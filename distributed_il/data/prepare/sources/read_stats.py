@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.data.prepare.sources.rejects import Rejects
+from distributed_il.data.prepare.sources.time_units import TimeUnits
 
 EDGES_S = (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 18.0, 25.0, 35.0, 60.0, 120.0, 300.0)
 """Lower edges of the bins; the last one is open. The rule's own thresholds are among them."""
@@ -54,6 +55,8 @@ class ReadStats:
     """Good rows so far."""
     watch_times: WatchTimes = field(default_factory=WatchTimes)
     """Of the good rows."""
+    time_units: TimeUnits = field(default_factory=TimeUnits)
+    """Likewise."""
 
     def to_json(self) -> str:
         """Serialises the stats for another process."""
@@ -64,6 +67,7 @@ class ReadStats:
                 "rejects": self.rejects.entries(),
                 "watches": times.counts.tolist(),
                 "without_duration": times.without_duration,
+                "time_units": self.time_units.entries(),
             }
         )
 
@@ -75,3 +79,4 @@ class ReadStats:
             self.rejects.add(*entry)
         self.watch_times.counts += found["watches"]
         self.watch_times.without_duration += found["without_duration"]
+        self.time_units.add_entries(found["time_units"])

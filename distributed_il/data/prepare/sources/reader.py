@@ -87,8 +87,9 @@ class RawReader:
         return sorted({file.choice.log.format for file in self._files})
 
     def id_type_of(self, entity: str) -> IdType:
-        """Returns how ids of `user` or `item` are read, wherever they stand."""
-        return self._id_type(self._files[0], entity)
+        """Returns how ids of `user` or `item` are to be read elsewhere, by what is known so far."""
+        wanted = self.id_types[entity]
+        return "plain" if wanted == "auto" else wanted
 
     def settle_id_types(self) -> None:
         """Reads as much as it takes to know how ids are read, it seems; all of that is read again later.
@@ -109,9 +110,9 @@ class RawReader:
         return replace(self, stats=stats, id_types=id_types, integers=self.integers - {text})
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
-        """Reads everything once, as `file_tables`; raises also if more rows are bad than may be."""
+        """Reads everything once, as `file_tables`; then raises as `check` does."""
         yield from self._all_tables()
-        self.check_rejects()
+        self.check()
 
     def file_tables(self, number: int) -> Iterator[tuple[str, pa.Table]]:
         """Reads a file once.
@@ -121,7 +122,7 @@ class RawReader:
 
         Yields:
             Split (or `all`) and a piece of it: user and item int64 or string, label int8 with nulls, row int64 for
-            `locate`, ascending within the split, where the split goes by time `time` float64, and where
+            `locate`, ascending within the split, where the split goes by time `time` as of `read_times`, and where
             `has_preference`, preference float32.
 
         Raises:
@@ -137,9 +138,11 @@ class RawReader:
                 yield split, table
         if found.rows + found.rejects.count == rows_before:
             raise UserError(f"{file.file.name} holds no rows; give a file with rows")
+        found.time_units.check()
 
-    def check_rejects(self) -> None:
-        """Raises `UserError` if more rows are bad than may be, once all files are read."""
+    def check(self) -> None:
+        """Raises `UserError` if more rows are bad than may be, or times are of two kinds, once all files are read."""
+        self.stats.time_units.check()
         self.stats.rejects.check(self.stats.rows, self.lines)
 
     def require_here(self, number: int) -> None:
@@ -171,6 +174,8 @@ class RawReader:
         labels = self._labels(columns)
         if "play" in columns:
             self.stats.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
+        if "time" in columns:
+            self.stats.time_units.add(file.file.name, columns["time"])
         kept = {name: columns[name] for name in ("user", "item", "time", "preference") if name in columns}
         table = pa.table({**kept, "label": labels, "row": first + rows})
         random = columns.get("random")

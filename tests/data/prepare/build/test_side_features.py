@@ -97,7 +97,7 @@ def test_codes_stay_and_new_values_come_after_them(tmp_path: Path) -> None:
     before = run(tmp_path, "one", **USER_OPTIONS)
     (tmp_path / "new.csv").write_text("uid,gender,age\n1,,18\n2,M,35\n7,A,25\n")
     second = "uid,vid,label\n" + "".join(f"{u},w{i},{(u + i) % 2}\n" for u in (1, 7) for i in range(9))
-    options: dict[str, Any] = USER_OPTIONS | {"user_features": "new.csv", "append_to": "one"}
+    options: dict[str, Any] = USER_OPTIONS | {"user_features": "new.csv", "append_to": "one", "new_ids": True}
     after = run(tmp_path, "two", second, **options)
     assert values(before) == {"gender": ["F", "M"], "age": ["25", "35"]}
     assert values(after) == {"gender": ["F", "M", "A"], "age": ["25", "35", "18"]}
@@ -108,7 +108,7 @@ def test_a_dataset_that_had_none_may_get_some(tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text(USERS)
     run(tmp_path, "one")
     second = "uid,vid,label\n" + "".join(f"7,w{i},{i % 2}\n" for i in range(9))
-    assert codes(run(tmp_path, "two", second, append_to="one", **USER_OPTIONS))[0][0] == [1, 1]
+    assert codes(run(tmp_path, "two", second, append_to="one", new_ids=True, **USER_OPTIONS))[0][0] == [1, 1]
 
 
 def test_appending_without_the_same_columns_is_refused(tmp_path: Path) -> None:

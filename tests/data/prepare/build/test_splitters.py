@@ -15,7 +15,8 @@ from distributed_il.core.counter_rng import SPLIT, hash_u64
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.prepare import BuildOptions, PrepareConfig, build_dataset, prepare
-from distributed_il.data.prepare.build.splitters import RandomSplit, order_statistic, sortable
+from distributed_il.data.prepare.build.moments import sortable
+from distributed_il.data.prepare.build.splitters import RandomSplit, order_statistic
 
 Rows = list[tuple[int, int, int | None, float]]
 """User, item, label, time."""
