@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -85,21 +85,21 @@ def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.e
     return Given(tuple(path for path in files if contents[path]), from_files, texts, switches)
 
 
-def part_operands(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separates flags with their values from other words, both in order; all settings of the command take a value."""
+def part_operands(argv: Sequence[str], switches: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """Separates flags with their values from other words, both in order; all but `switches` take a value."""
     flags: list[str] = []
     words: list[str] = []
-    for group in _with_values(argv):
+    for group in _with_values(argv, switches):
         (flags if group[0].startswith("-") else words).extend(group)
     return flags, words
 
 
-def _with_values(argv: Sequence[str]) -> Iterator[Sequence[str]]:
+def _with_values(argv: Sequence[str], switches: Collection[str] = ()) -> Iterator[Sequence[str]]:
     """Yields each word of a command line, a flag together with the value behind it."""
     position = 0
     while position < len(argv):
         token, *following = argv[position : position + 2]
-        takes_next = token.startswith("--") and "=" not in token and token not in _SWITCHES
+        takes_next = token.startswith("--") and "=" not in token and token not in (*_SWITCHES, *switches)
         stop = position + 1 + (takes_next and following[:1] != [] and not following[0].startswith("--"))
         yield argv[position:stop]
         position = stop

@@ -22,7 +22,7 @@ def run(argv: Sequence[str]) -> None:
     """
     from distributed_il.report.run_page import ReportConfig, write_report
 
-    flags, run_dirs = part_operands(argv)
+    flags, run_dirs = part_operands(argv, switches=("--allow_code",))
     config = ReportConfig(
         **read_options("report", ABOUT, flags, lambda _: {"": ReportConfig}, operands="RUN_DIR [RUN_DIR …]")
     )

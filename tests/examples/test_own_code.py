@@ -92,7 +92,9 @@ def metrics(config: TrainConfig) -> dict[str, Any]:
     return json.loads(Path(config.run.dir, "metrics.json").read_text())
 
 
-def test_both_train_and_every_record_of_the_run_names_them(argv: list[str]) -> None:
+def test_both_train_and_every_record_of_the_run_names_them(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = read_train_config([*argv, "--method.focus=1.5"])
     check_run(config)
     local_trainer(config).run()
@@ -103,6 +105,10 @@ def test_both_train_and_every_record_of_the_run_names_them(argv: list[str]) -> N
     assert read_train_config(["--config", f"{config.run.dir}/config.yaml"]) == config
     manifest = open_run(config.run.dir, "best", None, allow_code=True).manifest
     assert config_from_dict(manifest["config"]) == config
+    report = [config.run.dir, f"--output={tmp_path / 'page.html'}"]
+    assert main(["report", *report]) == 2
+    assert f"names code: model.backbone '{BACKBONE}'" in capsys.readouterr().err
+    assert main(["report", "--allow_code", *report]) == 0
 
 
 def test_a_trained_model_is_read_without_the_code_of_its_method(argv: list[str]) -> None:
