@@ -50,8 +50,7 @@ def _watch(play: str, duration: str, likes: Sequence[str] = (), hate: str = "0")
         return 0
     if any(liked):
         return 1
-    if not length:
-        return None
+    length = length or float("inf")
     if watched >= min(18_000, length):
         return 1
     return 0 if watched < min(3_000, length) else None

@@ -62,6 +62,7 @@ def read_options(
     chosen = sections(given)
     kinds = _kinds(chosen)
     _refuse_unknown(given, kinds, chosen, belongs_elsewhere)
+    _refuse_null(given, kinds)
     parser = _parser(command, about, chosen, names, operands)
     texts = [f"--{setting.key}={_text(setting, kinds)}" for setting in given.texts]
     try:
@@ -99,6 +100,16 @@ def _refuse_unknown(
             raise UserError(f"{setting.place}: '{key}' is a section; give its fields, such as {example}")
         cure = belongs_elsewhere(key) or suggestion(key, [*kinds, "config", "print_config", "help"])
         raise UserError(f"{setting.place}: there is no setting '{key}'{cure}")
+
+
+def _refuse_null(given: Given, kinds: Mapping[str, Any]) -> None:
+    """Refuses null in a file where a setting takes none; jsonargparse lets it through."""
+    for setting in given.from_files:
+        kind = _kind(setting.key, kinds)
+        takes_null = kind is type(None) or type(None) in get_args(kind)
+        if (setting.value is None and not takes_null) or (isinstance(setting.value, list) and None in setting.value):
+            shown = "null" if setting.value is None else setting.value
+            raise UserError(f"{setting.place}: {setting.key} is {shown}; it must be {_describe(kind)}")
 
 
 def _parser(command: str, about: str, sections: Sections, names: Mapping[str, str], operands: str) -> ArgumentParser:

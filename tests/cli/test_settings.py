@@ -177,6 +177,9 @@ def test_wrong_values_are_refused(flag: str, words: str, capsys: pytest.CaptureF
     [
         ("run: {seed: many}", "run.seed is 'many'; it must be a whole number"),
         ("run: {dir: 3}", "run.dir is 3; it must be text"),
+        ("run: {seed: null}", "run.seed is null; it must be a whole number"),
+        ("run: {dir: null}", "run.dir is null; it must be text"),
+        ("model: {dtype: ~}", "model.dtype is null; it must be one of float32, float64"),
         ("run:", "'run' is a section"),
         ("model: gmf", "'model' is a section"),
         ("- run", "holds no settings"),

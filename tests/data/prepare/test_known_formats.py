@@ -63,7 +63,10 @@ WATCHES: list[tuple[int, int, Label]] = [
     (2_000, 2_000, 1),
     (0, 60_000, 0),
     (40_000, 20_000, 1),  # looped
-    (5_000, 0, None),  # a watch time without a duration says nothing
+    (5_000, 0, None),  # without a duration nothing is complete
+    (2_999, 0, 0),
+    (18_000, 0, 1),
+    (40_000, 0, 1),
 ]
 
 

@@ -36,7 +36,7 @@ def watch_labels(
 
     `kuaishou`, in this order: hate is 0; like, follow, comment or forward is 1; a complete play or long view is 1; a
     short play is 0; the rest is unclear. `watch_ratio`: at `high_ratio` and above 1, at `low_ratio` and below 0, else
-    unclear. Where the duration is missing or 0, the watch time says nothing.
+    unclear. Where the duration is missing or 0, no play is complete, and what the time alone tells still holds.
 
     Args:
         rule: Which of the two.
@@ -51,11 +51,10 @@ def watch_labels(
     if rule == "watch_ratio":
         labels = _by_ratio(_ratios(columns), config)
     else:
-        play, duration, known = _watch_times(columns, config)
+        play, duration = _watch_times(columns, config)
         labels = kuaishou_labels(
             play, duration, short_play_ms=config.short_play_s * 1000, long_view_ms=config.long_view_s * 1000
         )
-        labels[~known] = UNCLEAR
         if engagement is not None:
             labels[engagement] = 1
         if "hate" in columns:
@@ -65,11 +64,11 @@ def watch_labels(
 
 def _watch_times(
     columns: Mapping[str, pa.Array], config: PrepareConfig
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Returns play and duration in ms, and whether there is a duration."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns play and duration in ms; an infinite duration where there is none, so that no play is complete."""
     unit = _MS_PER_UNIT[config.watch_time_unit]
     duration = columns["duration"].fill_null(0.0).to_numpy() * unit
-    return columns["play"].to_numpy() * unit, duration, duration > 0
+    return columns["play"].to_numpy() * unit, np.where(duration > 0, duration, np.inf)
 
 
 def _ratios(columns: Mapping[str, pa.Array]) -> NDArray[np.float64]:
