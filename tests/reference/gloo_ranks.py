@@ -31,7 +31,7 @@ def run_on_gloo(world_size: int, folder: Path, function: RankFunction, *argument
         function: A function of a module that can be imported by name.
         *arguments: Passed on.
     """
-    multiprocessing.set_forkserver_preload(["distributed_il.training.trainer"])
+    multiprocessing.set_forkserver_preload(["distributed_il.training.trainer", "torch._dynamo"])  # DDP loads the latter
     with warnings.catch_warnings():
         # Python 3.12 and later warn of fork() in a process with threads; the server has none.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -26,8 +26,7 @@ def sent_bytes(case: Case, tables: Tables, world_size: int) -> tuple[int, float]
     return found[0][0], sum(sent for _, sent in found) / world_size
 
 
-@pytest.mark.parametrize("phase", ["plain", "inverse"])
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize(("phase", "world_size"), [("plain", 2), ("inverse", 3)])
 def test_bytes_of_replicated_tables_are_those_that_the_product_counts(phase: Phase, world_size: int) -> None:
     case = Case("gmf", phase, 33)
     tower, sent = sent_bytes(case, "replicated", world_size)
@@ -35,8 +34,7 @@ def test_bytes_of_replicated_tables_are_those_that_the_product_counts(phase: Pha
     assert sum(call.size * call.count for call in traffic(case, "replicated", world_size, tower, *rows).calls) == sent
 
 
-@pytest.mark.parametrize("phase", ["plain", "inverse"])
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize(("phase", "world_size"), [("plain", 2), ("inverse", 3)])
 def test_bytes_of_sharded_tables_are_those_that_the_product_counts_on_average(phase: Phase, world_size: int) -> None:
     case = Case("gmf", phase, 256)
     tower, sent = sent_bytes(case, "sharded", world_size)
