@@ -9,7 +9,14 @@ from typing import Any, Literal, cast
 
 import yaml
 
-from distributed_il.core.errors import UserError, require, require_at_least, require_not_negative, require_positive
+from distributed_il.core.errors import (
+    UserError,
+    require,
+    require_at_least,
+    require_not_negative,
+    require_positive,
+    require_seed,
+)
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, method_class
 
 SelectBy = Literal["calibrated_logloss", "logloss", "auc", "gauc"]
@@ -147,7 +154,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("workers", "batch_size", "max_rounds", "patience", "threads_per_worker"):
             require_at_least(f"run.{name}", getattr(self, name), 1)
-        require(self.seed >= 0, f"run.seed is {self.seed}; it must be 0 or above")
+        require_seed("run.seed", self.seed)
         require(self.max_failures >= 0, f"run.max_failures is {self.max_failures}; it must be 0 or above")
         require(
             self.checkpoint_every_steps is None or self.checkpoint_every_steps >= 1,

@@ -32,3 +32,8 @@ def require_positive(name: str, value: float) -> None:
 def require_not_negative(name: str, value: float) -> None:
     """Raises a UserError unless the value of a setting is finite and at least 0."""
     require(math.isfinite(value) and value >= 0, f"{name} is {value}; it must be 0 or a finite number above it")
+
+
+def require_seed(name: str, value: int) -> None:
+    """Raises a UserError unless a seed is one of 64 bits; of a longer one only the last 64 would count."""
+    require(0 <= value < 2**64, f"{name} is {value}; it must be 0 or above, and below 2**64")

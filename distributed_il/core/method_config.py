@@ -148,7 +148,7 @@ class InverseGradientConfig(MethodConfig):
         require_positive("method.dual_learning_rate (α)", self.dual_learning_rate)
         require_positive("method.unlabelled_weight (λ)", self.unlabelled_weight)
         share = self.test_share
-        require(0 < share <= 0.5, f"method.test_share is {share}; it must lie above 0 and up to 0.5")
+        require(1e-9 <= share <= 0.5, f"method.test_share is {share}; it must lie between 1e-9 and 0.5")
 
 
 METHODS: dict[str, type[MethodConfig]] = {

@@ -27,6 +27,8 @@ from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import RankRequests
 
 PROGRESS_EVERY_S = 0.5
+_LARGE_LOSS = 1e3
+"""Mean loss of a row, in nats, that no model reaches that learns: one of chance has 0.7."""
 CHOICES = ("direct", "skip", "inverse")
 
 
@@ -73,6 +75,7 @@ class Telemetry:
         self._collective_mark = collectives.seconds
         self._bytes_mark = collectives.sent_bytes
         self._told = 0.0
+        self._warned = False
 
     def start_pass(self) -> None:
         """Leaves the time between passes out of the rates."""
@@ -128,6 +131,12 @@ class Telemetry:
             raise UserError(
                 f"the training loss is {loss} at optimiser step {self._learner.step}: training has diverged; lower "
                 "optimizer.learning_rate (γ), or look for damaged values in the model"
+            )
+        if loss > _LARGE_LOSS and self._collectives.rank == 0 and not self._warned:
+            self._warned = True
+            self._hooks.on_note(
+                f"the training loss is {loss:.3g} at optimiser step {self._learner.step}: training has probably "
+                "diverged; lower optimizer.learning_rate (γ)"
             )
         self.pass_memory = np.maximum(self.pass_memory, list(resident_bytes().values()))
         if not phase.trial:

@@ -119,6 +119,11 @@ class Trainer:
             device=device,
             factors=self._factors_ahead(),
         )
+        if layout.test_share and not self.rows.schedule("test").steps:
+            raise UserError(
+                f"method.test_share {layout.test_share} draws none of the {dataset.rows('train'):,} training rows of "
+                f"{dataset.path}, so that nothing would be learned from training-test; give a larger share"
+            )
         self.splits = {
             name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
         }

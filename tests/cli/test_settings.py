@@ -156,6 +156,7 @@ def test_a_name_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixture[s
     ("flag", "words"),
     [
         ("--run.seed=1.5", "run.seed is '1.5'; it must be a whole number"),
+        (f"--run.seed={2**64}", "it must be 0 or above, and below 2**64"),
         ("--run.seed", "--run.seed needs a value: a whole number"),
         ("--run.use_gpu=perhaps", "true or false"),
         ("--optimizer.learning_rate=fast", "it must be a number"),
@@ -166,6 +167,7 @@ def test_a_name_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixture[s
         ("--optimizer.learning_rate=0", "optimizer.learning_rate"),
         ("--optimizer.learning_rate=.inf", "finite number above 0"),
         ("--method.dual_learning_rate=-1e-4", "method.dual_learning_rate"),
+        ("--method.test_share=1e-300", "method.test_share is 1e-300; it must lie between 1e-9 and 0.5"),
     ],
 )
 def test_wrong_values_are_refused(flag: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:

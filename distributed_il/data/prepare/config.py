@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from distributed_il.core.errors import UserError, require, require_not_negative
+from distributed_il.core.errors import UserError, require, require_not_negative, require_seed
 
 MAX_FACTORS = 512
 """More columns would cost a training step more than they are worth."""
@@ -194,8 +194,7 @@ class PrepareConfig:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.delimiter is not None and len(self.delimiter) != 1:
             raise UserError(f"delimiter is {self.delimiter!r}; it must be one character")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or above")
+        require_seed("seed", self.seed)
         columns = [self.user_column or "user_id", self.item_column or "item_id"]
         columns += [self.label_column or "label", self.rating_column or "rating"]
         if len(set(columns)) < len(columns):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.counter_rng import SHUFFLE
-from distributed_il.core.errors import UserError
+from distributed_il.core.errors import UserError, require_seed
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import DatasetWriter, Manifest
 from distributed_il.data.prepare.dataset_factors import simulated_dataset_factors
@@ -69,8 +69,7 @@ class SimulateConfig:
             raise UserError(f"preset is {self.preset!r}; it must be one of {', '.join(PRESETS)}")
         if not 0 <= self.policy_strength < math.inf:
             raise UserError(f"policy_strength is {self.policy_strength}; it must be a number of 0 or above")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or above")
+        require_seed("seed", self.seed)
         _check_size(self.size)
 
     @property
