@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,13 @@ from dataclasses import dataclass
 import pyarrow.fs as pafs
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.prepare.sources.files import RawFile, find_place, format_of_name
+from distributed_il.data.prepare.sources.files import (
+    RawFile,
+    find_place,
+    fits,
+    format_of_name,
+    require_file_or_directory,
+)
 from distributed_il.data.prepare.sources.pieces import Part, RawPieces
 
 PIECE_ROWS = 262_144
@@ -58,11 +63,12 @@ def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
     infos = [fs.get_file_info(root)]
     if infos[0].type == pafs.FileType.NotFound:
         raise UserError(f"{source} does not exist; give a Parquet or CSV file, or a directory of such")
+    require_file_or_directory(infos[0], source)
     if infos[0].type == pafs.FileType.Directory:
         listed = fs.get_file_info(pafs.FileSelector(root, recursive=bool(pattern)))
         files = sorted((info for info in listed if info.type == pafs.FileType.File), key=lambda info: info.path)
         if pattern:
-            infos = [info for info in files if fnmatch.fnmatchcase(posixpath.relpath(info.path, root), pattern)]
+            infos = [info for info in files if fits(posixpath.relpath(info.path, root), pattern)]
         else:
             infos = [info for info in files if _holds_pairs(info.path)]
     if not infos or not all(_holds_pairs(info.path) for info in infos):

@@ -114,7 +114,6 @@ class _Preparation:
         if feature_files:
             reader.settle_id_types()
         features = [file.read(reader.id_type_of(file.kind)) for file in feature_files]
-        rejects = reader.stats.rejects
         with closing(_tables(reader, config.workers, self.read_in_parallel)) as tables:
             return build_dataset(
                 config.output,
@@ -125,7 +124,7 @@ class _Preparation:
                 num_rows=reader.num_rows,
                 locate=locate,
                 progress=self.progress,
-                late_counts=lambda: {"rejected_rows": rejects.count} if rejects.allowed else {},
+                late_counts=lambda: _late_counts(reader),
                 documents=documents,
             )
 
@@ -167,6 +166,11 @@ def _read_ahead(tables: Iterator[tuple[str, pa.Table]]) -> Generator[tuple[str, 
     """Reads the next piece in a thread while the one before it is filed."""
     with Prefetcher(tables, depth=1) as ahead:
         yield from ahead
+
+
+def _late_counts(reader: RawReader) -> dict[str, int]:
+    rejects, empty = reader.stats.rejects, reader.empty_files
+    return ({"rejected_rows": rejects.count} if rejects.allowed else {}) | ({"empty_files": empty} if empty else {})
 
 
 def _documents(facts: Mapping[str, Any], reader: RawReader, summary_page: SummaryPage | None) -> dict[str, str]:

@@ -173,7 +173,7 @@ def summary_text(manifest: Manifest) -> str:
         lines.append(f"  {name:<8}{split.rows:>14,} rows{positive}{times}")
     counts = manifest.counts
     if "rows_read" in counts:
-        lines.append(f"  {'read':<8}{counts['rows_read']:>14,} rows")
+        lines.append(f"  {'read':<8}{counts['rows_read']:>14,} rows{_files(manifest)}")
     if counts.get("parent_rows"):
         lines.append(f"  {'parent':<8}{counts['parent_rows']:>14,} rows of the dataset that this one goes on from")
     for name, reason in SET_ASIDE.items():
@@ -197,3 +197,11 @@ def summary_text(manifest: Manifest) -> str:
         rest = f"; {unused:,} {entity} of the file are not in the log" if unused else ""
         lines.append(f"  {'features':<8}{known:>14,} {entity} have some: {values}{rest}")
     return "\n".join(lines)
+
+
+def _files(manifest: Manifest) -> str:
+    """Tells of how many files the rows are, and how many have none; each kind of side features came from one more."""
+    files, empty = len(manifest.source) - len(manifest.features), manifest.counts.get("empty_files", 0)
+    if files < 1:
+        return ""
+    return f" of {files:,} file{'s' if files > 1 else ''}" + (f", {empty:,} of them empty" if empty else "")

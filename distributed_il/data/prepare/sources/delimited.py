@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
-from distributed_il.data.prepare.sources.known_logs import Layout
+from distributed_il.data.prepare.sources.known_logs import Layout, compression_of
 from distributed_il.data.prepare.sources.text_lines import SUBSTITUTE, TextStream, line_numbers, lines_within
 
 _BLOCK_BYTES = 2 << 20
@@ -27,6 +27,10 @@ _SHOWN = 80
 
 SetAside = Callable[[int, str, str], None]
 """Told of a line that is no row: its number among the data lines, from 0, its text, and what is wrong with it."""
+
+
+class EmptyFileError(UserError):
+    """A file without even a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class _Parsing:
     def open(self) -> Any:
         """Opens the bytes to be parsed."""
         if self.within is None:
-            return self.fs.open_input_stream(self.path)
+            return self.fs.open_input_stream(self.path, compression=compression_of(self.path))
         return io.BytesIO(lines_within(self.fs, self.path, self.within, self.header_lines))
 
     def skip(self, row: Any) -> str:
@@ -101,7 +105,7 @@ class _Parsing:
                 "delimiter"
             )
         if "Empty CSV" in str(error):
-            return UserError(f"{self.name} is empty; give a file with rows")
+            return EmptyFileError(f"{self.name} is empty; give a file with rows")
         return UserError(
             f"{self.name} can't be read as delimited UTF-8 text ({error}); convert it, copy it anew, or give its format"
         )
@@ -237,7 +241,7 @@ def begins_with_names(fs: pafs.FileSystem, path: str, layout: Layout) -> bool:
     if layout.columns is None or not layout.may_have_header:
         return layout.columns is None
     try:
-        with fs.open_input_stream(path) as stream:
+        with fs.open_input_stream(path, compression=compression_of(path)) as stream:
             return stream.read(len(layout.columns[0])).decode(errors="replace").lower() == layout.columns[0]
     except OSError as error:
         raise UserError(f"{path} can't be read ({error}); copy it anew") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow.fs as pafs
@@ -75,6 +75,7 @@ def find_files(config: PrepareConfig) -> RawSource:
     if info.type == pafs.FileType.NotFound:
         raise UserError(f"{config.source} does not exist; give the file or directory of the raw feedback as source")
     name = posixpath.basename(root)
+    require_file_or_directory(info, config.source)
     if info.type == pafs.FileType.File:
         if config.train:
             raise UserError(f"{config.source} is a file; with train, valid and test, give their directory as source")
@@ -103,8 +104,37 @@ def find_place(source: str) -> tuple[pafs.FileSystem, str, str]:
     return fs, "/".join(parts[:wild]) or "/", "/".join(parts[wild:])
 
 
+def is_alone(file: RawFile, files: Sequence[RawFile]) -> bool:
+    """Returns whether a file is the only one of its split, so that without rows of its own the split has none."""
+    return sum(other.split == file.split for other in files) == 1
+
+
+def require_file_or_directory(info: pafs.FileInfo, source: str) -> None:
+    """Raises `UserError` if a source is a pipe, a socket or a device, which can't be read twice."""
+    if info.type == pafs.FileType.Unknown:
+        raise UserError(f"{source} is no file and no directory; write what comes out of it to a file, and give that")
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Returns whether a path fits a pattern by the rules of shells.
+
+    `*` stays within a folder and `**` crosses folders; hidden names fit only where the pattern has their dot.
+    """
+    return _fits(name.split("/"), pattern.split("/"))
+
+
+def _fits(parts: list[str], patterns: list[str]) -> bool:
+    if not patterns or not parts:
+        return not parts and all(pattern == "**" for pattern in patterns)
+    hidden = parts[0].startswith(".")
+    if patterns[0] == "**":
+        return _fits(parts, patterns[1:]) or (not hidden and _fits(parts[1:], patterns))
+    seen = not hidden or patterns[0].startswith(".")
+    return seen and fnmatch.fnmatchcase(parts[0], patterns[0]) and _fits(parts[1:], patterns[1:])
+
+
 def _matching(source: str, present: list[str], pattern: str) -> list[str]:
-    names = [name for name in present if fnmatch.fnmatchcase(name, pattern)]
+    names = [name for name in present if fits(name, pattern)]
     if not names:
         raise UserError(f"no file fits the source {source}; {_shown(present)}")
     return names
@@ -139,7 +169,7 @@ def _given(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
     by_split: dict[str, list[str]] = {}
     for split in SPLITS:
         pattern = posixpath.normpath(str(getattr(config, split)))
-        by_split[split] = [name for name in present if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        by_split[split] = [name for name in present if name == pattern or fits(name, pattern)]
         if not by_split[split]:
             raise UserError(f"{config.source} holds no file {pattern} (option {split}); {_shown(present)}")
     names = [name for found in by_split.values() for name in found]

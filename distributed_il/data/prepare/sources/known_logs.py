@@ -174,21 +174,29 @@ ANY_LOG = KnownLog(
 """A log of the user's own, where no column is named otherwise."""
 
 
+def compression_of(name: str) -> str | None:
+    """Returns what pyarrow calls the compression that a file's name tells; pyarrow minds upper and lower case."""
+    codecs = dict(zip(COMPRESSIONS, ("gzip", "bz2", "zstd", "lz4"), strict=True))
+    return next((codec for ending, codec in codecs.items() if name.lower().endswith(ending)), None)
+
+
 def known_log(format: str) -> KnownLog:
     """Returns the log of a format; `ANY_LOG` for CSV and Parquet."""
     return _TRIPLES_LOG if format == "triples" else _BY_FORMAT.get(format, ANY_LOG)
 
 
 def plain_name(name: str) -> str:
-    """Returns a file's own name without the ending of a compression."""
-    name = posixpath.basename(name)
+    """Returns a file's own name in lower case, without the ending of a compression."""
+    name = posixpath.basename(name).lower()
     return next((name.removesuffix(ending) for ending in COMPRESSIONS if name.endswith(ending)), name)
 
 
 def log_of_name(name: str) -> KnownLog | None:
     """Returns the log whose files have such a name."""
     plain = plain_name(name)
-    return next((log for log in KNOWN_LOGS if any(fnmatch.fnmatchcase(plain, pattern) for pattern in log.files)), None)
+    return next(
+        (log for log in KNOWN_LOGS if any(fnmatch.fnmatchcase(plain, pattern.lower()) for pattern in log.files)), None
+    )
 
 
 def log_of_header(columns: Sequence[str]) -> KnownLog | None:
@@ -199,12 +207,12 @@ def log_of_header(columns: Sequence[str]) -> KnownLog | None:
 
 def shown_at_random(log: KnownLog, name: str) -> bool:
     """Returns whether a file of this log holds nothing but items shown at random."""
-    return log.random_files is not None and fnmatch.fnmatchcase(plain_name(name), log.random_files)
+    return log.random_files is not None and fnmatch.fnmatchcase(plain_name(name), log.random_files.lower())
 
 
 def is_parquet(name: str) -> bool:
     """Returns whether a file has a name of Parquet."""
-    return name.endswith((".parquet", ".pq"))
+    return name.lower().endswith((".parquet", ".pq"))
 
 
 def text_layout(log: KnownLog, name: str, delimiter: str | None) -> Layout:

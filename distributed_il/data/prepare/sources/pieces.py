@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import posixpath
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -23,7 +22,7 @@ from distributed_il.data.prepare.sources.delimited import (
     read_delimited,
 )
 from distributed_il.data.prepare.sources.files import RawFile
-from distributed_il.data.prepare.sources.known_logs import MOVIELENS, is_parquet, known_log, plain_name, text_layout
+from distributed_il.data.prepare.sources.known_logs import MOVIELENS, compression_of, is_parquet, known_log, text_layout
 from distributed_il.data.prepare.sources.text_lines import line_numbers
 
 _PIECE_ROWS = 1 << 20
@@ -181,7 +180,7 @@ class RawPieces:
 
     @property
     def _is_compressed(self) -> bool:
-        return plain_name(self._file.name) != posixpath.basename(self._file.name)
+        return compression_of(self._file.name) is not None
 
     def _is_one_line(self, file_size: int) -> bool:
         with io.BufferedReader(self._fs.open_input_file(self._file.path)) as file:

@@ -53,6 +53,8 @@ class ReadStats:
     """Bad rows so far."""
     rows: int = 0
     """Good rows so far."""
+    empty_files: int = 0
+    """Files without rows so far."""
     watch_times: WatchTimes = field(default_factory=WatchTimes)
     """Of the good rows."""
     time_units: TimeUnits = field(default_factory=TimeUnits)
@@ -64,6 +66,7 @@ class ReadStats:
         return json.dumps(
             {
                 "rows": self.rows,
+                "empty_files": self.empty_files,
                 "rejects": self.rejects.entries(),
                 "watches": times.counts.tolist(),
                 "without_duration": times.without_duration,
@@ -75,6 +78,7 @@ class ReadStats:
         """Adds the stats of files that another process has read."""
         found = json.loads(text)
         self.rows += found["rows"]
+        self.empty_files += found["empty_files"]
         for entry in found["rejects"]:
             self.rejects.add(*entry)
         self.watch_times.counts += found["watches"]

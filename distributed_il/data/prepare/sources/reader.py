@@ -26,9 +26,9 @@ from distributed_il.data.prepare.sources.column_types import (
     read_times,
 )
 from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choice, choose_columns
-from distributed_il.data.prepare.sources.delimited import Piece, SetAside
+from distributed_il.data.prepare.sources.delimited import EmptyFileError, Piece, SetAside
 from distributed_il.data.prepare.sources.feedback import watch_labels
-from distributed_il.data.prepare.sources.files import RawFile, RawSource
+from distributed_il.data.prepare.sources.files import RawFile, RawSource, is_alone
 from distributed_il.data.prepare.sources.ids import IdType, TextIdsError, read_ids
 from distributed_il.data.prepare.sources.pieces import RawPieces
 from distributed_il.data.prepare.sources.read_stats import ReadStats
@@ -59,6 +59,8 @@ class RawReader:
     num_rows: int
     """Rows in all; 0 where it takes reading the files to know."""
     _files: list[_File]
+    _without_header: int
+    """Files that are left out because they hold nothing at all."""
     stats: ReadStats
     """Rows, rejects and watch times so far."""
     id_types: dict[str, IdType]
@@ -70,6 +72,11 @@ class RawReader:
     def num_files(self) -> int:
         """How many files there are."""
         return len(self._files)
+
+    @property
+    def empty_files(self) -> int:
+        """How many files without rows there are, once all are read."""
+        return self._without_header + self.stats.empty_files
 
     @property
     def has_preference(self) -> bool:
@@ -132,16 +139,30 @@ class RawReader:
         file = self._files[number]
         found = self.stats
         rows_before = found.rows + found.rejects.count
-        for piece in file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file)):
+        for piece in self._pieces(file):
             for split, table in self._tables(file, piece, number << _FILE_SHIFT):
                 found.rows += table.num_rows
                 yield split, table
         if found.rows + found.rejects.count == rows_before:
-            raise UserError(f"{file.file.name} holds no rows; give a file with rows")
+            if is_alone(file.file, [other.file for other in self._files]):
+                raise UserError(f"{file.file.name} holds no rows; give a file with rows")
+            found.empty_files += 1
         found.time_units.check()
 
+    def _pieces(self, file: _File) -> Iterator[Piece]:
+        try:
+            yield from file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file))
+        except EmptyFileError:
+            if is_alone(file.file, [other.file for other in self._files]):
+                raise
+
     def check(self) -> None:
-        """Raises `UserError` if more rows are bad than may be, or times are of two kinds, once all files are read."""
+        """Raises `UserError` if no file has rows, more are bad than may be, or times are of two kinds.
+
+        Once all files are read.
+        """
+        if not self.stats.rows + self.stats.rejects.count:
+            raise UserError(f"{self._files[0].file.name} holds no rows, and nor does another; give files with rows")
         self.stats.time_units.check()
         self.stats.rejects.check(self.stats.rows, self.lines)
 
@@ -260,7 +281,14 @@ def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | Non
         UserError: A column is missing or twice there, or a file can't be read.
     """
     pieces = {file: RawPieces(source.filesystem, file, config.delimiter) for file in source.files}
-    headers = {file: of_file.columns() for file, of_file in pieces.items()}
+    headers: dict[RawFile, list[str]] = {}
+    for file, of_file in pieces.items():
+        try:
+            headers[file] = of_file.columns()
+        except EmptyFileError:
+            if is_alone(file, source.files) or (not headers and file is source.files[-1]):
+                raise
+    pieces = {file: pieces[file] for file in headers}
     rule, choices = choose_columns(config, pieces, headers)
     left_aside: dict[str, list[str]] = {}
     for file, header in headers.items():
@@ -268,13 +296,14 @@ def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | Non
         if rest and choices[file].log.layout is None:
             left_aside[file.name] = rest
     rows = [of_file.num_rows() for of_file in pieces.values()]
-    files = [_File(file, pieces[file], choices[file]) for file in source.files]
+    files = [_File(file, pieces[file], choices[file]) for file in headers]
     total = sum(rows) if all(rows) else 0
     id_types: dict[str, IdType] = dict.fromkeys(("user", "item"), config.id_type)
     if parent is not None:
         by = parent.id_rule if config.id_type == "auto" else config.id_type
         id_types = {name: _of_parent(kind, by) for name, kind in parent.id_type.items()}
-    return RawReader(config, rule, left_aside, total, files, ReadStats(Rejects(config.max_reject_share)), id_types)
+    stats = ReadStats(Rejects(config.max_reject_share))
+    return RawReader(config, rule, left_aside, total, files, len(source.files) - len(files), stats, id_types)
 
 
 def _of_parent(kind: str, rule: str) -> IdType:

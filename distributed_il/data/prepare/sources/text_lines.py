@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow.fs as pafs
 from numpy.typing import NDArray
 
+from distributed_il.data.prepare.sources.known_logs import compression_of
+
 _LINE_FEED, _RETURN = 10, 13
 _CHUNK_BYTES = 1 << 20
 _CHARACTER_BYTES = 4
@@ -101,7 +103,7 @@ def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start:
     wanted = np.asarray(ordinals, dtype=np.int64)
     found = np.zeros(wanted.size, dtype=np.int64)
     counter, done = LineCounter(), 0
-    with fs.open_input_stream(path) as stream:
+    with fs.open_input_stream(path, compression=compression_of(path)) as stream:
         while start > 0 and (chunk := stream.read(min(start, _CHUNK_BYTES))):
             counter.feed(chunk)
             start -= len(chunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,35 @@ def test_what_is_not_clear_is_told(
     root = source(tmp_path, *names)
     with pytest.raises(UserError, match=message):
         found(f"{root}/{path}".rstrip("/"), **options)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.csv", ["a.csv", "b.csv"]),
+        ("day/*.csv", ["c.csv"]),
+        ("**/*.csv", ["a.csv", "b.csv", "day/c.csv", "day/late/d.csv"]),
+        ("day/**", ["c.csv", "late/d.csv"]),
+        ("*/[cd].csv", ["day/c.csv"]),
+        (".*.csv", [".hidden.csv"]),
+        ("**/.old/*", [".old/e.csv", "day/.old/f.csv"]),
+    ],
+)
+def test_patterns_go_by_the_rules_of_shells(pattern: str, names: list[str], tmp_path: Path) -> None:
+    files = ["a.csv", "b.csv", "day/c.csv", "day/late/d.csv", ".hidden.csv", ".old/e.csv", "day/.old/f.csv"]
+    path = source(tmp_path, *files)
+    assert sorted(name for _, name, _ in found(f"{path}/{pattern}")) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("LOG.CSV", "csv"), ("Log.Parquet", "parquet"), ("RATINGS.DAT", "movielens"), ("LOG.CSV.GZ", "csv")],
+)
+def test_upper_case_is_no_other_format(name: str, format: str, tmp_path: Path) -> None:
+    assert found(source(tmp_path, name)) == [("all", name, format)]
+
+
+def test_a_pipe_is_told_in_a_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(UserError, match=r"pipe\.csv is no file and no directory; write what comes out of it"):
+        found(str(tmp_path / "pipe.csv"))
