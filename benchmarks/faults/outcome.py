@@ -21,7 +21,7 @@ from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.core.files import filesystem
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore
-from distributed_il.training.checkpoint_shards import file_name, read_tensors
+from distributed_il.training.checkpoint_shards import read_tensors
 
 Curves = dict[str, list[tuple[int, float]]]
 _PLUGINS = ("scalars", "images", "text", "histograms", "hparams")
@@ -111,7 +111,7 @@ def _models(run_dir: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         state = store.restore(manifest, learner)
         for table, rows in (("users", learner.users), ("items", learner.items)):
             tensors |= {f"{name}.{table}": rows.packed, f"{name}.{table}.last_step": rows.last_step}
-        tower = read_tensors(filesystem(run_dir)[0], f"{manifest['place']}/{file_name('tower')}")
+        tower = read_tensors(filesystem(run_dir)[0], manifest, "tower")
         tensors |= {f"{name}.tower.{part}": tensor for part, tensor in tower.items()}
         tensors |= {f"{name}.{part}": torch.from_numpy(array) for part, array in state.arrays.items()}
         facts = {"step": learner.step, **state.facts}

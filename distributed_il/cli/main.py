@@ -6,6 +6,8 @@ import argparse
 import pkgutil
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -41,13 +43,14 @@ COMMANDS = {
 
 INTERRUPTED = 130
 REFUSED = 2
+FAILED = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command, by default that of the process's arguments.
 
     Returns:
-        The exit code: 0; 2 where the user has something to cure; 130 after Ctrl-C.
+        The exit code: 0; 2 where the user has something to cure; 1 after what nobody foresaw; 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
@@ -61,11 +64,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return REFUSED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"distributed-il: {place}{error.strerror or error}", file=sys.stderr)
+        return REFUSED
+    except MemoryError as error:
+        print(f"distributed-il: there is not enough memory ({error})", file=sys.stderr)
+        return REFUSED
+    except Exception as error:
+        print(f"distributed-il: {_unforeseen(error)}", file=sys.stderr)
+        return FAILED
     except SystemExit as left:  # --help, --version and --print_config end so, and a run that SIGTERM stopped
         if isinstance(left.code, str):
             print(f"distributed-il: {left.code}", file=sys.stderr)
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     return 0
+
+
+def _unforeseen(error: Exception) -> str:
+    """Says what happened in a line, and keeps the trace where those who can cure it find it."""
+    line = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="distributed-il-", suffix=".txt", delete=False) as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"{line}; this is a fault of the program, not of yours"
+    return f"{line}; this is a fault of the program, not of yours: its trace is in {file.name}"
 
 
 def _choose(arguments: list[str]) -> tuple[str, list[str]]:

@@ -20,7 +20,7 @@ from distributed_il.methods.ordinal_loss import ordinal_log_loss
 from distributed_il.models.embedding.factored import MAPS, RowFactors
 from distributed_il.models.embedding.row_adam import Rows, adam_update
 from distributed_il.training.checkpoint import Name
-from distributed_il.training.checkpoint_shards import file_name, read_tensors
+from distributed_il.training.checkpoint_shards import read_tensors
 from distributed_il.training.exposure_factors import factors_named_by
 
 STEPS = 60
@@ -162,7 +162,7 @@ def load_fold_in(run_dir: str, checkpoint: Name, data: str | None, *, allow_code
     half_width = Output.from_dict(run.manifest.get("output")).half_width
     if factors is None or stored is None:
         return UserFoldIn(model, run.config.optimizer, None, half_width)
-    tower = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")
+    tower = read_tensors(run.filesystem, run.manifest, "tower")
     users = UserFactors(stored.basis().user_folder(), factors.users, tower[MAPS[0]])
     return UserFoldIn(model, run.config.optimizer, users, half_width)
 

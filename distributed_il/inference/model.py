@@ -18,7 +18,7 @@ from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.backbones import Backbone, load_backbone
 from distributed_il.models.embedding.factored import MAPS, RowFactors
 from distributed_il.training.checkpoint import Name
-from distributed_il.training.checkpoint_shards import SavedTable, TableName, file_name, read_tensors, read_weights
+from distributed_il.training.checkpoint_shards import SavedTable, TableName, read_tensors, read_weights
 from distributed_il.training.side_features import features_for
 
 FALLBACKS = ("model", "item_mean", "overall_mean")
@@ -106,7 +106,7 @@ def load_served_model(
     run = open_run(run_dir, checkpoint, data, allow_code=allow_code)
     activity = run.dataset.activity()
     features = features_for(run.config.model, run.dataset)
-    state = read_tensors(run.filesystem, f"{run.manifest['place']}/{file_name('tower')}")
+    state = read_tensors(run.filesystem, run.manifest, "tower")
     backbone = _backbone(run, features, state)
     users = _table(run, "users", run.dataset.num_users, backbone.user_dim)
     items = _table(run, "items", run.dataset.num_items, backbone.item_dim)

@@ -5,13 +5,15 @@ RUN/checkpoints/000012-00003456/   round and optimiser step
     items-00000.safetensors …
     tower.safetensors              parameters and their moments
     state.safetensors              arrays of the run's state
-    manifest.json                  written last; says which rows each part holds
-RUN/checkpoints/names.json         which checkpoint is `last` and which `best`; both are replaced in one move
+    manifest.json                  written last; says which rows each part holds, and the hashes of all, its own too
+RUN/checkpoints/names.json         which checkpoint is `last` and which `best`; both are replaced in one move. It is
+                                   there before the first checkpoint, so that one without it has lost it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,12 +37,15 @@ from distributed_il.training.checkpoint_shards import (
     file_name,
     read_table,
     read_tensors,
+    sha256,
     write_parts,
 )
 
 FORMAT_VERSION = 3
 NAMES_FILE = "names.json"
 _OLD_NAME_FILE = "last.json"
+_OWN_HASH = "manifest_sha256"
+_DIRECTORY = re.compile(r"[0-9]{6,}-[0-9]{8,}$")
 Name = Literal["last", "best"]
 
 
@@ -76,14 +81,18 @@ class CheckpointStore:
         place = f"{self.root}/{name}"
         with _together(learner, place):
             if rank == 0:
+                if not self._names():
+                    self._write_names({})
                 self._make(place)
-        files: dict[str, int] = {}
+        contents: dict[str, bytes] = {}
         parts: list[TablePart] = []
         with _together(learner, place):
             parts = self._write_rows(place, learner)
             if rank == 0:
-                tower, arrays = save_tensors(_on_cpu(learner.tower.state())), save_arrays(_contiguous(state.arrays))
-                files = {stem: self._write(place, stem, data) for stem, data in (("tower", tower), ("state", arrays))}
+                contents["tower"] = save_tensors(_on_cpu(learner.tower.state()))
+                contents["state"] = save_arrays(_contiguous(state.arrays))
+                for stem, content in contents.items():
+                    write_atomically(self._fs, f"{place}/{file_name(stem)}", content)
         parts = _gather_parts(learner, parts)
         with _together(learner, place):
             if rank == 0:
@@ -92,13 +101,16 @@ class CheckpointStore:
                     "step": learner.step,
                     **about,
                     "facts": state.facts,
-                    "files": files | {part.file: part.bytes for part in parts},
+                    "files": {stem: len(content) for stem, content in contents.items()}
+                    | {part.file: part.bytes for part in parts},
+                    "sha256": {stem: sha256(content) for stem, content in contents.items()},
                     "parts": [asdict(part) for part in parts],
                 }
+                manifest = json.loads(json.dumps(manifest))  # as it will be read: the hash is of that
+                manifest[_OWN_HASH] = _hash_of(manifest)
                 write_atomically(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
                 named = self._names() | dict.fromkeys(names, name)
-                # In one file: a kill between two would leave a `best` of a round that `last` has yet to run.
-                write_atomically(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(named).encode())
+                self._write_names(named)
                 self._remove_all_but(named.values())
 
     def manifest(self, name: Name) -> dict[str, Any] | None:
@@ -108,9 +120,7 @@ class CheckpointStore:
             UserError: It is damaged, or of another format version.
         """
         named = self._names().get(name)
-        if named is None:
-            return None
-        return self.manifest_of(named)
+        return None if named is None else self.manifest_of(named)
 
     def manifest_of(self, directory: str) -> dict[str, Any]:
         """Returns the manifest of a checkpoint by its directory's name, as `manifest` gives it.
@@ -126,10 +136,17 @@ class CheckpointStore:
             raise UserError(
                 f"checkpoint {place}/manifest.json can't be read ({error}); restore it, or start under another run.dir"
             ) from error
-        if manifest["format_version"] != FORMAT_VERSION:
+        version = manifest.get("format_version") if isinstance(manifest, dict) else None
+        if version != FORMAT_VERSION:
             raise UserError(
-                f"checkpoint {place} has format version {manifest['format_version']}, this program reads "
-                f"{FORMAT_VERSION}; use the program that wrote it, or start under another run.dir"
+                f"checkpoint {place} has format version {version}, this program reads {FORMAT_VERSION}; use the "
+                "program that wrote it, or start under another run.dir"
+            )
+        # An earlier version wrote no hashes.
+        if _OWN_HASH in manifest and manifest[_OWN_HASH] != _hash_of(manifest):
+            raise UserError(
+                f"checkpoint {place}/manifest.json is not what was written: the hashes differ; restore it, or start "
+                "under another run.dir"
             )
         names = [file_name(stem) for stem in (*manifest["files"], *(part["file"] for part in manifest["parts"]))]
         require_inside(self._fs, place, names, f"{place}/manifest.json")
@@ -161,7 +178,7 @@ class CheckpointStore:
         Raises:
             UserError: The file is damaged.
         """
-        arrays = read_tensors(self._fs, f"{manifest['place']}/{file_name('state')}")
+        arrays = read_tensors(self._fs, manifest, "state")
         return SavedState(manifest["facts"], {name: array.numpy() for name, array in arrays.items()})
 
     def restore_grown(self, manifest: Mapping[str, Any], learner: Learner) -> None:
@@ -178,7 +195,7 @@ class CheckpointStore:
         read_table(SavedTable.of(self._fs, manifest, "users"), learner.users, rows_there=rows_there[0])
         read_table(SavedTable.of(self._fs, manifest, "items"), learner.items, rows_there=rows_there[1])
         learner.step = manifest["step"]
-        tower = read_tensors(self._fs, f"{manifest['place']}/{file_name('tower')}")
+        tower = read_tensors(self._fs, manifest, "tower")
         for name, tensor in learner.tower.state().items():
             if rows_there != (None, None) and name not in tower:
                 continue  # an extra that the other run had no use for
@@ -197,32 +214,67 @@ class CheckpointStore:
         users = write_parts(self._fs, place, "users", learner.users, rank=rank, world_size=world)
         return users + write_parts(self._fs, place, "items", learner.items, rank=rank, world_size=world)
 
-    def _write(self, place: str, stem: str, content: bytes) -> int:
-        write_atomically(self._fs, f"{place}/{file_name(stem)}", content)
-        return len(content)
-
     def _read(self, path: str) -> bytes:
         with self._fs.open_input_file(path) as stream:
             return stream.read()
 
     def _names(self) -> dict[Name, str]:
-        """The checkpoints' directories by name."""
+        """The checkpoints' directories by name.
+
+        Raises:
+            UserError: Names are damaged, or there are checkpoints without names: the run would begin anew and remove
+                them.
+        """
         path, old = (f"{self.root}/{file}" for file in (NAMES_FILE, _OLD_NAME_FILE))
         names, old_name = self._fs.get_file_info([path, old])
         if names.type != fs.FileType.NotFound:
-            return json.loads(self._read(path))
+            return _read_names(path, self._read(path))
         if old_name.type != fs.FileType.NotFound:
-            # Without this the run would begin anew and remove them.
             raise UserError(
                 f"the checkpoints in {self.root} are named by {_OLD_NAME_FILE}, as an earlier version did; use the "
                 "program that wrote them, or start under another run.dir"
             )
+        if unnamed := self._checkpoints():
+            raise UserError(
+                f"{path} is missing, and {self.root} holds checkpoint {unnamed[-1].base_name}; restore the file "
+                f"({json.dumps({'last': unnamed[-1].base_name})} names that one), or start under another run.dir"
+            )
         return {}
 
+    def _write_names(self, names: Mapping[Name, str]) -> None:
+        # In one file: a kill between two would leave a `best` of a round that `last` has yet to run.
+        self._fs.create_dir(self.root, recursive=True)
+        write_atomically(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(names).encode())
+
+    def _checkpoints(self) -> list[fs.FileInfo]:
+        """The directories that this program made, in order; what somebody else put beside them is not touched."""
+        found = self._fs.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        made = [entry for entry in found if entry.type == fs.FileType.Directory and _DIRECTORY.match(entry.base_name)]
+        return sorted(made, key=lambda entry: entry.base_name)
+
     def _remove_all_but(self, kept: Collection[str]) -> None:
-        for entry in self._fs.get_file_info(fs.FileSelector(self.root)):
-            if entry.type == fs.FileType.Directory and entry.base_name not in kept:
+        for entry in self._checkpoints():
+            if entry.base_name not in kept:
                 self._fs.delete_dir(entry.path)
+
+
+def _read_names(path: str, content: bytes) -> dict[Name, str]:
+    try:
+        names: Any = json.loads(content)
+    except ValueError:
+        names = None
+    known = isinstance(names, dict) and set(names) <= {"last", "best"} and ("last" in names or not names)
+    if not known or not all(isinstance(name, str) and _DIRECTORY.match(name) for name in names.values()):
+        raise UserError(
+            f"{path} is damaged: it names checkpoints as `last` and `best`; restore it, or start under another run.dir"
+        )
+    return names
+
+
+def _hash_of(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's values, but for the hash itself."""
+    values = {name: value for name, value in manifest.items() if name != _OWN_HASH}
+    return sha256(json.dumps(values, sort_keys=True).encode())
 
 
 @contextmanager

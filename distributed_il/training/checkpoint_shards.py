@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class TablePart:
     stride: int  # distance of the rows' numbers
     rows: int
     bytes: int
+    sha256: str = ""  # of the file; empty where an earlier version wrote it
 
     @property
     def numbers(self) -> range:
@@ -97,7 +99,7 @@ def write_parts(
         content = save({key: tensor[start : start + size].cpu().contiguous() for key, tensor in tensors.items()})
         write_atomically(fs, f"{place}/{file_name(stem)}", content)
         where = {"first": rows[0], "stride": rows.step, "rows": len(rows)}
-        parts.append(TablePart(file=stem, table=name, **where, bytes=len(content)))
+        parts.append(TablePart(file=stem, table=name, **where, bytes=len(content), sha256=sha256(content)))
     return parts
 
 
@@ -143,7 +145,7 @@ def read_weights(saved: SavedTable, weights: Tensor, *, step: int, optimizer: Op
 
 def _read_part(saved: SavedTable, part: TablePart, width: int) -> dict[str, Tensor]:
     path = f"{saved.place}/{file_name(part.file)}"
-    tensors = read_tensors(saved.fs, path)
+    tensors = read_verified(saved.fs, path, part.sha256)
     if tensors["packed"].shape != (part.rows, width):
         raise UserError(
             f"checkpoint file {path} holds rows {tuple(tensors['packed'].shape)} where {(part.rows, width)} should be; "
@@ -160,15 +162,37 @@ def _require_all(saved: SavedTable, found: int, wanted: int) -> None:
         )
 
 
-def read_tensors(fs: pafs.FileSystem, path: str) -> dict[str, Tensor]:
+def sha256(content: bytes) -> str:
+    """Returns the hexadecimal SHA-256 of a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_tensors(fs: pafs.FileSystem, manifest: Mapping[str, Any], stem: str) -> dict[str, Tensor]:
+    """Reads a checkpoint's `tower` or `state`.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    return read_verified(fs, f"{manifest['place']}/{file_name(stem)}", manifest.get("sha256", {}).get(stem, ""))
+
+
+def read_verified(fs: pafs.FileSystem, path: str, expected: str) -> dict[str, Tensor]:
     """Reads a file of tensors.
+
+    Args:
+        fs: Where it lies.
+        path: Of the file.
+        expected: Its SHA-256, hexadecimal; empty where none is known.
 
     Raises:
         UserError: It is no such file, or a damaged one.
     """
     try:
         with fs.open_input_file(path) as stream:
-            return load(stream.read())
+            content = stream.read()
+        if expected and sha256(content) != expected:
+            raise OSError("its content is not what was written: the hashes differ")
+        return load(content)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"checkpoint file {path} can't be read ({error}); restore it, or start under another run.dir"

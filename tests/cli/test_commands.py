@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -143,15 +144,6 @@ def test_a_run_that_was_stopped_says_so_by_its_code(
     assert main(["train", *NEEDED]) == code
 
 
-def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch, launched: list[TrainConfig]) -> None:
-    def launch(config: TrainConfig) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
-    with pytest.raises(ZeroDivisionError):
-        main(["train", *NEEDED])
-
-
 def test_an_unknown_command_is_refused_with_the_nearest_right_name(capsys: pytest.CaptureFixture[str]) -> None:
     for argv, words in ((["trian"], "did you mean 'train'"), (["--config=job.yaml", "train"], "a command comes first")):
         assert main(argv) == 2
@@ -182,3 +174,43 @@ def test_the_package_runs_as_a_module() -> None:
         [sys.executable, "-m", "distributed_il", "--version"], check=True, capture_output=True, text=True
     )
     assert done.stdout.startswith("distributed-il ")
+
+
+# What nobody foresaw
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/data/x"), 2, "distributed-il: /data/x: Permission denied\n"),
+        (OSError("the store does not answer"), 2, "distributed-il: the store does not answer\n"),
+        (MemoryError("can't allocate 8 GiB"), 2, "distributed-il: there is not enough memory (can't allocate 8 GiB)\n"),
+    ],
+    ids=["permission", "storage", "memory"],
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: Exception, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "train", _failing(error))
+    assert main(["train"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_fault_is_one_line_and_its_trace_lies_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setitem(COMMANDS, "train", _failing(KeyError("rows")))
+    assert main(["train"]) == 1
+    (trace,) = tmp_path.iterdir()
+    said = f"distributed-il: KeyError: 'rows'; this is a fault of the program, not of yours: its trace is in {trace}\n"
+    assert capsys.readouterr().err == said
+    assert trace.read_text().splitlines()[0] == "Traceback (most recent call last):"
+    assert "in fail" in trace.read_text()
+
+
+def _failing(error: Exception) -> Any:
+    def fail(_: object) -> None:
+        raise error
+
+    return types.SimpleNamespace(load=lambda: types.SimpleNamespace(run=fail))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray.data  # registers the type whose values are unpickled
+from forged_checkpoints import rewrite_manifests
 from random_features import random_features
 from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType
 from saved_runs import save_run
@@ -137,9 +137,7 @@ def test_side_features_run_nothing(
     save_run(dataset, run, backbone="deepfm")
     _replace_column(dataset, name, column, evil)
     # The run is of the forged dataset, whose features it must not believe.
-    for manifest in run.glob("checkpoints/*/manifest.json"):
-        forged = Dataset.open(dataset.path).fingerprint
-        manifest.write_text(manifest.read_text().replace(dataset.fingerprint, forged))
+    rewrite_manifests(run, lambda manifest: manifest.update(dataset=Dataset.open(dataset.path).fingerprint))
     _refused(["evaluate", f"--run_dir={run}"], f"{name}, column {column}: it is of type", capsys, marker)
 
 
@@ -188,13 +186,14 @@ def test_a_checkpoint_runs_nothing(
     save_run(tiny_dataset, run)
     (path,) = run.glob(f"checkpoints/*/{part}.safetensors")
     path.write_bytes(pickle.dumps(_Payload(marker)).ljust(path.stat().st_size, b"\0"))
-    manifest = path.with_name("manifest.json")
-    content = json.loads(manifest.read_text())
-    content["files"][part] = path.stat().st_size
-    for one in content["parts"]:
-        if one["file"] == part:
-            one["bytes"] = path.stat().st_size
-    manifest.write_text(json.dumps(content))
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["files"][part] = path.stat().st_size
+        for one in manifest["parts"]:
+            if one["file"] == part:
+                one["bytes"] = path.stat().st_size
+
+    rewrite_manifests(run, change)
     _refused(["evaluate", f"--run_dir={run}"], f"{part}.safetensors", capsys, marker)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from forged_checkpoints import rewrite_manifests
 from local_runs import local_trainer
 from thread_ranks import run_on_threads
 
@@ -114,8 +115,11 @@ def test_both_train_and_every_record_of_the_run_names_them(
 def test_a_trained_model_is_read_without_the_code_of_its_method(argv: list[str]) -> None:
     config = read_train_config(argv)
     local_trainer(config).run()
-    path = next(Path(config.run.dir, "checkpoints").glob("*/manifest.json"))
-    path.write_text(path.read_text().replace("own_method", "gone"))
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["config"]["method"]["name"] = "gone:Method"
+
+    rewrite_manifests(config.run.dir, change)
     assert open_run(config.run.dir, "best", None, allow_code=True).config.model.backbone == BACKBONE
 
 

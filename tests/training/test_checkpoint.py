@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forged_checkpoints import rewrite_manifests
 from random_batches import part_of_rank, random_batch
 from rank_cases import Case, make_learner, whole_table
 from thread_ranks import ThreadCollectives, run_on_threads
@@ -230,18 +231,26 @@ def test_a_damaged_or_missing_file_is_named(file: str, tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(UserError, match=rf"{file}.safetensors is missing or cut short \(0 of {len(whole)} bytes\)"):
         CheckpointStore(str(tmp_path)).manifest("last")
+    flipped = bytearray(whole)
+    flipped[-3] ^= 16  # a bit of a weight
+    for content in (b"\0" * len(whole), bytes(flipped)):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=rf"{file}.safetensors can't be read \(its content is not what was written"):
+            restore(new_learner(LocalCollectives(), "replicated"), tmp_path)
     path.write_bytes(b"\0" * len(whole))
+    rewrite_manifests(tmp_path, lambda _: None)  # without hashes nonsense is found all the same
     with pytest.raises(UserError, match=rf"{file}.safetensors can't be read"):
         restore(new_learner(LocalCollectives(), "replicated"), tmp_path)
 
 
 def test_a_manifest_without_a_part_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path, 3, "sharded")
-    path = tmp_path / "checkpoints" / "000001-00000003" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    # Rows 0 and 3 of 7 users: the first part of rank 0.
-    manifest["parts"] = [part for part in manifest["parts"] if part["file"] != "users-00000"]
-    path.write_text(json.dumps(manifest))
+
+    def change(manifest: dict[str, Any]) -> None:
+        # Rows 0 and 3 of 7 users: the first part of rank 0.
+        manifest["parts"] = [part for part in manifest["parts"] if part["file"] != "users-00000"]
+
+    rewrite_manifests(tmp_path, change)
     with pytest.raises(UserError, match="holds 5 of 7 rows of users"):
         restore(new_learner(LocalCollectives(), "replicated"), tmp_path)
 
@@ -271,8 +280,7 @@ def test_a_checkpoint_without_a_manifest_is_refused(damage: str | None, tmp_path
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path, 1, "replicated")
-    path = tmp_path / "checkpoints" / "000001-00000003" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
+    rewrite_manifests(tmp_path, lambda manifest: manifest.update(format_version=2))
     with pytest.raises(UserError, match="has format version 2, this program reads 3"):
         CheckpointStore(str(tmp_path)).manifest("last")
 
@@ -282,6 +290,75 @@ def test_checkpoints_of_an_earlier_version_are_not_taken_for_none(tmp_path: Path
     (tmp_path / "checkpoints" / "names.json").rename(tmp_path / "checkpoints" / "last.json")
     with pytest.raises(UserError, match=r"named by last.json, as an earlier version did; use the program"):
         CheckpointStore(str(tmp_path)).manifest("last")
+
+
+def test_a_manifest_that_was_changed_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, 1, "replicated")
+    path = tmp_path / "checkpoints" / "000001-00000003" / "manifest.json"
+    path.write_text(path.read_text().replace('"best": 0.25', '"best": 0.75'))
+    with pytest.raises(UserError, match="manifest.json is not what was written: the hashes differ; restore it"):
+        CheckpointStore(str(tmp_path)).manifest("last")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"lasu": "000001-00000003"}', '{"last": "../elsewhere"}'])
+@pytest.mark.parametrize("more", [{}, {"best": 3}], ids=["alone", "beside"])
+def test_damaged_names_are_refused(content: str, more: dict[str, Any], tmp_path: Path) -> None:
+    write_run(tmp_path, 1, "replicated")
+    path = tmp_path / "checkpoints" / "names.json"
+    path.write_text(content if not more else json.dumps({"last": "000001-00000003"} | more))
+    with pytest.raises(UserError, match="names.json is damaged: it names checkpoints as `last` and `best`; restore it"):
+        CheckpointStore(str(tmp_path)).manifest("last")
+    with pytest.raises(UserError, match="names.json is damaged"):
+        save(new_learner(LocalCollectives(), "replicated"), tmp_path)
+    assert (tmp_path / "checkpoints" / "000001-00000003" / "manifest.json").exists()
+
+
+def test_checkpoints_that_lost_their_names_are_not_taken_for_none(tmp_path: Path) -> None:
+    write_run(tmp_path, 1, "replicated")
+    path = tmp_path / "checkpoints" / "names.json"
+    before = path.read_text()
+    path.unlink()
+    with pytest.raises(
+        UserError, match=r'names.json is missing, and .*restore the file \(\{"last": "000001-00000003"}'
+    ):
+        CheckpointStore(str(tmp_path)).manifest("last")
+    with pytest.raises(UserError, match="names.json is missing"):
+        save(new_learner(LocalCollectives(), "replicated"), tmp_path)
+    path.write_text(before)
+    assert CheckpointStore(str(tmp_path)).newest() == "000001-00000003"
+
+
+def test_only_what_this_program_made_is_removed(tmp_path: Path) -> None:
+    learner = new_learner(LocalCollectives(), "replicated")
+    mine = [tmp_path / "checkpoints" / name for name in ("notes", "000001", "000001-00000001-best", "x000001-00000001")]
+    for path in mine:
+        path.mkdir(parents=True)
+    assert CheckpointStore(str(tmp_path)).manifest("last") is None
+    for step in (1, 2):
+        take_step(learner, step)
+        save(learner, tmp_path)
+    left = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert left == {"names.json", "000001-00000002", *(path.name for path in mine)}
+
+
+def test_a_run_that_was_killed_in_its_first_checkpoint_begins_anew(tmp_path: Path, monkeypatch: Any) -> None:
+    def killed(self: CheckpointStore, names: Any) -> None:
+        if names:
+            raise KeyboardInterrupt
+        monkeypatch.undo()
+        self._write_names(names)
+        monkeypatch.setattr(CheckpointStore, "_write_names", killed)
+
+    learner = new_learner(LocalCollectives(), "replicated")
+    monkeypatch.setattr(CheckpointStore, "_write_names", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(learner, tmp_path)
+    monkeypatch.undo()
+    assert list((tmp_path / "checkpoints").glob("*/manifest.json"))
+    assert CheckpointStore(str(tmp_path)).manifest("last") is None
+    take_step(learner, 1)
+    save(learner, tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").glob("0*")] == ["000001-00000001"]
 
 
 def test_a_run_without_a_checkpoint_has_none(tmp_path: Path) -> None:

@@ -93,9 +93,11 @@ def test_a_reader_opens_only_parts_with_rows_of_its_own(tmp_path: Path, monkeypa
     monkeypatch.setattr(checkpoint_shards, "PART_BYTES", 5 * ROW_BYTES)
     parts = [part for mine in write(tmp_path, 4, 4) for part in mine]
     opened: list[str] = []
-    read = checkpoint_shards.read_tensors
+    read = checkpoint_shards.read_verified
     monkeypatch.setattr(
-        checkpoint_shards, "read_tensors", lambda fs, path: opened.append(Path(path).stem) or read(fs, path)
+        checkpoint_shards,
+        "read_verified",
+        lambda fs, path, expected: opened.append(Path(path).stem) or read(fs, path, expected),
     )
     read_table(SavedTable(LOCAL, str(tmp_path), "users", parts), make_table(1, 6))
     # Rank 1 of 6 holds 1, 7, 13 and 19. Rank 1 of 4 wrote 1, 5, 9, 13, 17 and, in another part, 21; rank 3 wrote 3, 7,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from forged_checkpoints import rewrite_manifests
 from local_runs import local_trainer
 from small_datasets import random_rows, write_dataset
 from thread_ranks import run_on_threads
@@ -233,8 +233,8 @@ def test_a_warm_start_keeps_the_basis_or_is_refused(
 
 
 def _forget_factors(run: Path) -> None:
-    for path in (run / "checkpoints").glob("*/manifest.json"):
-        manifest = json.loads(path.read_text())
+    def change(manifest: dict[str, Any]) -> None:
         for name in ("factors", "factor_scale", "factor_decay", "row_dropout"):
             del manifest["config"]["model"][name]
-        path.write_text(json.dumps(manifest))
+
+    rewrite_manifests(run, change)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forged_checkpoints import rewrite_manifests
 from local_runs import local_trainer
 from small_datasets import make_small_dataset
 from thread_ranks import run_on_threads
@@ -86,12 +86,13 @@ def test_a_run_that_is_gone_on_with_chooses_as_the_whole_one(dataset: Dataset, t
 def test_a_run_of_before_goes_on_by_log_loss(dataset: Dataset, tmp_path: Path) -> None:
     """Its checkpoints have neither the setting nor an output."""
     local_trainer(config_of(dataset, tmp_path / "run", "logloss", max_rounds=2)).run()
-    for path in (tmp_path / "run" / "checkpoints").glob("*/manifest.json"):
-        manifest = json.loads(path.read_text())
+
+    def change(manifest: dict[str, Any]) -> None:
         del manifest["output"], manifest["config"]["run"]["select_by"]
         course = manifest["facts"]["course"]
         course["best_loss"] = course.pop("best_value")
-        path.write_text(json.dumps(manifest))
+
+    rewrite_manifests(tmp_path / "run", change)
     with pytest.raises(UserError, match=r"run\.select_by \(was logloss, is calibrated_logloss\)"):
         local_trainer(config_of(dataset, tmp_path / "run"))
     test = evaluate(EvaluateConfig(run_dir=str(tmp_path / "run")))["test"]

@@ -202,7 +202,7 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_in_the_next_job(head: He
     train = ["train", f"--data.path={shared}/data", f"--run.dir={run}", "--run.batch_size=64", "--method.name=none"]
     patient = ["--run.patience=1000", "--run.max_rounds=1000"]
     assert head.submit("--submission-id=long", *train, *patient).returncode == 0
-    wait_until((run / "checkpoints" / "names.json").exists)
+    wait_until(lambda: CheckpointStore(str(run)).newest() is not None)
     stopped = head.submit("stop", "long")
     assert stopped.stdout.splitlines() == ["long: asked to stop; if it runs, its end is waited for", "long: STOPPED"]
     assert f"the same command goes on from the last checkpoint in {run}" in head.submit("log", "long").stdout

@@ -21,6 +21,7 @@ from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 from distributed_il.runtime.launch import launch
+from distributed_il.training.checkpoint import CheckpointStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
@@ -48,20 +49,17 @@ def outcome(result: dict[str, Any]) -> dict[str, Any]:
 
 def when_checkpointed(run_dir: str, action: Callable[[], None]) -> threading.Thread:
     """Does something as soon as a run has a checkpoint that it has not now."""
-    pointer = Path(run_dir, "checkpoints", "names.json")
-
-    def content() -> str | None:
-        return pointer.read_text() if pointer.exists() else None
+    store = CheckpointStore(run_dir)
 
     def wait(before: str | None) -> None:
         pause = threading.Event()
         for _ in range(int(PATIENCE_S / 0.02)):
-            if content() != before:
+            if store.newest() != before:
                 action()
                 return
             pause.wait(0.02)
 
-    thread = threading.Thread(target=wait, args=(content(),))
+    thread = threading.Thread(target=wait, args=(store.newest(),))
     thread.start()
     return thread
 
