@@ -118,7 +118,9 @@ def draw(runs: Mapping[float, Trained], path: Path) -> None:
         runs: By α / γ.
         path: A PNG file to write.
     """
-    charts = [replace(decision_chart(run.decisions), title=f"α = {multiple:g} γ") for multiple, run in runs.items()]
+    charts = [
+        replace(decision_chart(run.decisions), title=f"α = {multiple:g} γ", note="") for multiple, run in runs.items()
+    ]
     imsave(path, np.concatenate([pixels(*charts[first : first + 2]) for first in range(0, len(charts), 2)]))
 
 
@@ -209,7 +211,8 @@ def main() -> None:
             "Simulated micro-video logs, a tenth of the preset on every side, policy strength 1, seed 0; one run of "
             "each α. Pairs are sampled, direction and test share are the defaults.",
             "direct, skip and inverse are the shares of what the checks decided; losses are log losses of the chosen "
-            "candidate on the training-test batch that it was checked on.",
+            "candidate on the training-test batch that it was checked on. Inverse steps come at the end of each round; "
+            "the line joins means of neighbours.",
         ),
         sections=(f"![loss over steps, marked by decision]({picture})", table(runs)),
         details={"curves": {f"{multiple:g}": curve(run) for multiple, run in runs.items()}},
