@@ -7,6 +7,7 @@ import numpy as np
 INTERESTING = (
     *(b"", b"-1", b"0", b"1", b"2", b"nan", b"inf", b"-inf", b"1e400", b"9" * 25, b"0x10", b" 7", b"+5", b"null"),
     *(b"1.5", b"-0", b"1e3", b"\xff", b"\x00", b'"', b'"a', b"\r", b"\xef\xbb\xbf", "١".encode(), b"::", b"NA", b"007"),
+    *(b"0123", b"7.0", b"1.23E+10", b"NULL", b"None", b" ", b"12e4", b"2020-07-05 05:27:48"),
 )
 """Fields that readers trip over."""
 BYTES = b"0123456789,\t:;\"\n\r \x00\xff-+.eExX'\\"

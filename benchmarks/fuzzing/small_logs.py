@@ -212,4 +212,17 @@ LOGS = (
         integer_ids=False,
         quoted=True,
     ),
+    Log(
+        "csv",
+        "numbers.csv",
+        ",",
+        "user_id,item_id,label",
+        _lines(lambda u, i, n: f"{u},{i}.0,{n % 2}"),
+        0,
+        1,
+        lambda f: _label(f[2]),
+        (0, 1, 2),
+        integer_ids=False,
+        quoted=True,
+    ),
 )

@@ -129,8 +129,12 @@ def column_names(fs: pafs.FileSystem, path: str, name: str, layout: Layout) -> l
         return list(layout.columns)
     parsing = _Parsing(fs, path, name, 1, lambda number, text, problem: None)
     try:
-        with _opened(parsing, layout, None)[0] as reader:
-            return reader.schema.names
+        reader, stream = _opened(parsing, layout, None)
+        try:
+            with reader:
+                return reader.schema.names
+        finally:
+            stream.stop()
     except (pa.ArrowException, OSError) as error:
         raise parsing.explained(error) from error
 
@@ -160,11 +164,14 @@ def read_delimited(
     parsed = 0
     try:
         reader, stream = _opened(parsing, layout, columns, skip_header=header)
-        with reader:
-            for batch in _joined(reader):
-                piece = Piece(batch.select(columns), parsing.numbers(parsed, batch.num_rows))
-                parsed += batch.num_rows
-                yield _checked(piece, parsing)
+        try:
+            with reader:
+                for batch in _joined(reader):
+                    piece = Piece(batch.select(columns), parsing.numbers(parsed, batch.num_rows))
+                    parsed += batch.num_rows
+                    yield _checked(piece, parsing)
+        finally:
+            stream.stop()
     except (pa.ArrowException, OSError) as error:
         raise parsing.explained(error) from error
     stream.counter.finish()
@@ -211,24 +218,28 @@ def _opened(
     parsing: _Parsing, layout: Layout, columns: list[str] | None, *, skip_header: bool = False
 ) -> tuple[Any, TextStream]:
     stream = TextStream(parsing.open())
-    reader = pacsv.open_csv(
-        pa.PythonFile(stream, mode="r"),
-        read_options=pacsv.ReadOptions(
-            use_threads=False,
-            block_size=_BLOCK_BYTES,
-            column_names=layout.columns,
-            skip_rows=int(skip_header and layout.columns is not None),
-        ),
-        parse_options=pacsv.ParseOptions(
-            delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=parsing.skip
-        ),
-        convert_options=pacsv.ConvertOptions(
-            include_columns=columns or [],
-            column_types=dict.fromkeys(columns or [], pa.string()),
-            strings_can_be_null=False,
-            check_utf8=False,  # the stream has seen to it
-        ),
-    )
+    try:
+        reader = pacsv.open_csv(
+            pa.PythonFile(stream, mode="r"),
+            read_options=pacsv.ReadOptions(
+                use_threads=False,
+                block_size=_BLOCK_BYTES,
+                column_names=layout.columns,
+                skip_rows=int(skip_header and layout.columns is not None),
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=parsing.skip
+            ),
+            convert_options=pacsv.ConvertOptions(
+                include_columns=columns or [],
+                column_types=dict.fromkeys(columns or [], pa.string()),
+                strings_can_be_null=False,
+                check_utf8=False,  # the stream has seen to it
+            ),
+        )
+    except BaseException:
+        stream.stop()
+        raise
     return reader, stream
 
 

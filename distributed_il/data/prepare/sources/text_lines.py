@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from distributed_il.data.prepare.sources.known_logs import compression_of
 _LINE_FEED, _RETURN = 10, 13
 _CHUNK_BYTES = 1 << 20
 _CHARACTER_BYTES = 4
+_REST_S = 0.1
+"""A thread that reads ahead and has not come back within this time has read enough for now."""
 SUBSTITUTE = "\x1a"
 """ASCII's substitute character, for bytes that are no UTF-8."""
 _SUBSTITUTE_ERRORS = "distributed_il.substitute"
@@ -73,6 +76,8 @@ class TextStream(io.RawIOBase):
         super().__init__()
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8")(_SUBSTITUTE_ERRORS)
+        self._stopped, self._reading = False, threading.Lock()
+        self._ended = threading.Event()
         self.counter = LineCounter()
         """What has gone through so far."""
 
@@ -80,13 +85,29 @@ class TextStream(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
+        if self._stopped:
+            self._ended.set()
+            return b""
         # A character that the last bytes have begun comes with these, and there must be room for it.
-        data: bytes = self._stream.read(max(size - _CHARACTER_BYTES, 1) if size >= 0 else None)
+        with self._reading:
+            data: bytes = self._stream.read(max(size - _CHARACTER_BYTES, 1) if size >= 0 else None)
         self.counter.feed(data)
+        if not data:
+            self._ended.set()
         if data.isascii() and data and not self._decoder.getstate()[0]:
             return data
         text = self._decoder.decode(data, final=not data).encode()
         return text or (self.read(size) if data else b"")
+
+    def stop(self) -> None:
+        """Ends the stream for a thread of Arrow's that reads ahead, and waits until it knows.
+
+        One that still reads when the interpreter ends takes the process down with it.
+        """
+        self._stopped = True
+        with self._reading:  # what is being read comes to its end
+            pass
+        self._ended.wait(_REST_S)
 
     def close(self) -> None:
         if not self.closed:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import threading
+from functools import partial
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distributed_il.data.prepare.sources import text_lines
-from distributed_il.data.prepare.sources.text_lines import LineCounter, line_numbers
+from distributed_il.data.prepare.sources.text_lines import LineCounter, TextStream, line_numbers
 
 
 @given(st.text("ab\r\n", max_size=30), st.integers(1, 7))
@@ -33,3 +36,28 @@ def test_numbers_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert line_numbers(pafs.LocalFileSystem(), str(path), [1, 2, 3, 4, 5]) == [1, 4, 6, 7, 8]
     assert line_numbers(pafs.LocalFileSystem(), str(path), [2, 4]) == [4, 7]
     assert line_numbers(pafs.LocalFileSystem(), str(path), []) == []
+
+
+def test_a_stream_that_is_stopped_has_ended_for_whoever_reads_on() -> None:
+    """A thread of Arrow's that still read when the interpreter ended took the process down with it."""
+    begun, let_go, read = threading.Event(), threading.Event(), list[bytes]()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            begun.set()
+            let_go.wait()
+            return super().read(size)
+
+    stream = TextStream(Slow(b"a,b\n" * 100))
+    reading = threading.Thread(target=lambda: read.extend(iter(partial(stream.read, 40), b"")))
+    reading.start()
+    begun.wait()
+    stopping = threading.Thread(target=stream.stop)
+    stopping.start()
+    while not stream._stopped:  # pyright: ignore[reportPrivateUsage]
+        pass
+    let_go.set()
+    stopping.join()
+    reading.join()
+    assert len(read) <= 1
+    assert stream.read(10) == b""
