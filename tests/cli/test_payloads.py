@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import ray.data  # registers the type whose values are unpickled
 from forged_checkpoints import rewrite_manifests
+from forged_datasets import fit_manifest
 from random_features import random_features
 from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType
 from saved_runs import save_run
 
 from distributed_il.cli import main
-from distributed_il.data.dataset import Dataset, Manifest
+from distributed_il.data.dataset import Dataset
 
 assert ray.data
 
@@ -51,21 +50,6 @@ def evil(marker: Path) -> Callable[[int], pa.Array]:
     return column
 
 
-def _forge(dataset: Dataset, name: str) -> Dataset:
-    """Fits the manifest to a file that was written anew."""
-    content = Path(dataset.full_path(name)).read_bytes()
-    new = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-    def fitted(files: Any) -> Any:
-        return tuple(dataclasses.replace(file, **new) if file.path == name else file for file in files)
-
-    old: Manifest = dataset.manifest
-    splits = {key: dataclasses.replace(split, files=fitted(split.files)) for key, split in old.splits.items()}
-    manifest = dataclasses.replace(old, splits=splits, tables=fitted(old.tables)).with_fingerprint()
-    Path(dataset.full_path("manifest.json")).write_text(manifest.to_json())
-    return Dataset.open(dataset.path)
-
-
 def _replace_column(dataset: Dataset, name: str, column: str, evil: Callable[[int], pa.Array]) -> Dataset:
     path = dataset.full_path(name)
     table = pq.read_table(path) if name.endswith(".parquet") else pa.ipc.open_file(path).read_all()
@@ -75,7 +59,7 @@ def _replace_column(dataset: Dataset, name: str, column: str, evil: Callable[[in
     else:
         with pa.ipc.new_file(path, table.schema) as writer:
             writer.write_table(table)
-    return _forge(dataset, name)
+    return fit_manifest(dataset)
 
 
 def _refused(argv: list[str], message: str, capsys: pytest.CaptureFixture[str], marker: Path) -> None:

@@ -180,11 +180,11 @@ class StoredFactors:
 
     def _array(self, name: str) -> Float32:
         path = f"{self._root}/{_file_name(name)}"
-        flat = read_array(self._fs, path, self._cure)
-        rows = next(file.rows for file in self.manifest.files if file.path == _file_name(name))
-        if flat.dtype != np.float32 or flat.size != rows:
+        listed = next(file for file in self.manifest.files if file.path == _file_name(name))
+        flat = read_array(self._fs, path, listed.sha256, self._cure)
+        if flat.dtype != np.float32 or flat.size != listed.rows:
             raise UserError(
-                f"{path} holds {flat.size} numbers of {flat.dtype} instead of {rows} of float32; {self._cure}"
+                f"{path} holds {flat.size} numbers of {flat.dtype} instead of {listed.rows} of float32; {self._cure}"
             )
         return flat.reshape(-1, self.columns)
 

@@ -15,6 +15,7 @@ from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink
 from distributed_il.core.plain_arrow import open_parquet
+from distributed_il.core.verified_files import require_whole
 from distributed_il.data.dataset.index_files import read_array, write_array
 from distributed_il.data.dataset.manifest import Entity, FeatureColumn, TableFile
 
@@ -65,16 +66,24 @@ def _code_type(most: int) -> type[np.integer[Any]]:
 
 
 def read_codes(
-    fs: pafs.FileSystem, root: str, entity: Entity, ids: int, columns: Sequence[FeatureColumn]
+    fs: pafs.FileSystem,
+    root: str,
+    entity: Entity,
+    ids: int,
+    columns: Sequence[FeatureColumn],
+    hashes: Mapping[str, str],
 ) -> NDArray[Any]:
     """Opens the codes of one entity without a copy: integers [ids, columns], a map that must not be written to.
+
+    `hashes` holds the SHA-256 of each file, by its name.
 
     Raises:
         UserError: The file is not what the preparation wrote.
     """
     if not columns:
         return np.zeros((ids, 0), np.uint8)
-    path, flat = f"{root}/{codes_name(entity)}", read_array(fs, f"{root}/{codes_name(entity)}")
+    path = f"{root}/{codes_name(entity)}"
+    flat = read_array(fs, path, hashes[codes_name(entity)])
     if flat.size != ids * len(columns):
         raise UserError(f"{path} holds {flat.size} codes instead of {ids} × {len(columns)}; {_AGAIN}")
     codes = flat.reshape(ids, len(columns))
@@ -85,9 +94,11 @@ def read_codes(
 
 
 def read_values(
-    fs: pafs.FileSystem, root: str, entity: Entity, columns: Sequence[FeatureColumn]
+    fs: pafs.FileSystem, root: str, entity: Entity, columns: Sequence[FeatureColumn], hashes: Mapping[str, str]
 ) -> dict[str, pa.Array]:
     """Reads the values that the codes of one entity stand for: the k-th of a column, from 1, is that of code k.
+
+    `hashes` holds the SHA-256 of each file, by its name.
 
     Raises:
         UserError: The file is damaged.
@@ -95,6 +106,7 @@ def read_values(
     if not columns:
         return {}
     path = f"{root}/{values_name(entity)}"
+    require_whole(fs, path, hashes[values_name(entity)], _AGAIN)
     with open_parquet(fs, path, _AGAIN) as file:
         table = file.read(_SCHEMA.names)
     if table.schema.types != _SCHEMA.types:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink, is_local
 from distributed_il.core.plain_arrow import open_arrow_file
+from distributed_il.core.verified_files import require_hash, require_whole
 from distributed_il.data.dataset.manifest import TableFile
 from distributed_il.data.sampling import PairIndex
+
+_CHUNK_BYTES = 4 << 20
 
 
 def indptr_name(index: str) -> str:
@@ -89,29 +92,40 @@ def write_array(fs: pafs.FileSystem, root: str, name: str, column: str, values: 
     return TableFile(path=name, rows=int(values.size), bytes=sink.bytes, sha256=sink.sha256)
 
 
-def read_index(fs: pafs.FileSystem, root: str, index: str) -> PairIndex:
-    """Opens a pair index, `observed` or `logged`, without reading it.
+def read_index(fs: pafs.FileSystem, root: str, index: str, hashes: Mapping[str, str]) -> PairIndex:
+    """Opens a pair index, `observed` or `logged`.
 
     Its arrays are read-only maps of the files, or of local copies that vanish with them.
+
+    Args:
+        fs: Where it lies.
+        root: Directory on `fs`.
+        index: Its name.
+        hashes: SHA-256 of each file, by its name.
 
     Raises:
         UserError: A file is not what the preparation wrote.
     """
-    indptr, items = (read_array(fs, f"{root}/{name}") for name in (indptr_name(index), items_name(index)))
+    names = (indptr_name(index), items_name(index))
+    indptr, items = (read_array(fs, f"{root}/{name}", hashes[name]) for name in names)
     try:
         return PairIndex(indptr=indptr, items=items)
     except ValueError as error:
         raise UserError(f"{root}/{index}_*.arrow do not fit together ({error}); prepare the dataset again") from error
 
 
-def read_array(fs: pafs.FileSystem, path: str, cure: str = "prepare the dataset again") -> NDArray[Any]:
-    """Opens an array without reading it: a read-only map of its file, or of a local copy that vanishes with it.
+def read_array(fs: pafs.FileSystem, path: str, sha256: str, cure: str = "prepare the dataset again") -> NDArray[Any]:
+    """Verifies an array and maps it, read-only: its file, or a local copy that vanishes with the map.
 
     Raises:
         UserError: The file is not what the preparation wrote; `cure` says what to do about that.
     """
     try:
-        source = pa.memory_map(path) if is_local(fs) else _map_copy(fs, path)
+        if is_local(fs):
+            require_whole(fs, path, sha256, cure)
+            source = pa.memory_map(path)
+        else:
+            source = _map_copy(fs, path, sha256, cure)
         values = open_arrow_file(source, path, cure).get_batch(0).column(0)
         values.validate()  # as long as it says: beyond its buffer lies other memory
         return values.to_numpy(zero_copy_only=True)
@@ -119,11 +133,15 @@ def read_array(fs: pafs.FileSystem, path: str, cure: str = "prepare the dataset 
         raise UserError(f"{path} can't be read as an Arrow file ({error}); {cure}") from error
 
 
-def _map_copy(fs: pafs.FileSystem, path: str) -> pa.MemoryMappedFile:
+def _map_copy(fs: pafs.FileSystem, path: str, sha256: str, cure: str) -> pa.MemoryMappedFile:
     handle, copy = tempfile.mkstemp(prefix="distributed-il-index-")
+    digest = hashlib.sha256()
     try:
         with os.fdopen(handle, "wb") as target, fs.open_input_stream(path, compression=None) as stream:
-            shutil.copyfileobj(stream, target, 4 << 20)
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                target.write(chunk)
+        require_hash(path, digest.hexdigest(), sha256, cure)
         return pa.memory_map(copy)
     finally:
         # The map keeps the file's content until it is dropped itself.

@@ -146,6 +146,11 @@ class Manifest:
         lanes = [(file.path, file.bytes) for split in self.splits.values() for file in split.files]
         return lanes + [(file.path, file.bytes) for file in self.tables]
 
+    def hashes(self) -> dict[str, str]:
+        """Returns the SHA-256 of every file but the manifest, by its path."""
+        lanes = [file for split in self.splits.values() for file in split.files]
+        return {file.path: file.sha256 for file in (*lanes, *self.tables)}
+
 
 def parse_manifest(text: str, place: str) -> Manifest:
     """Reads the text of a manifest.json.

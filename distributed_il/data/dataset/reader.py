@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
 from distributed_il.core.inside import require_inside
 from distributed_il.core.plain_arrow import PlainParquet, open_parquet
+from distributed_il.core.verified_files import require_whole
 from distributed_il.data.dataset.allowed_values import (
     check_activity,
     check_external_ids,
@@ -214,7 +216,7 @@ class Dataset:
         return self._index("logged")
 
     def _index(self, name: str) -> PairIndex:
-        index = read_index(self.filesystem, self.root, name)
+        index = read_index(self.filesystem, self.root, name, self._hashes)
         check_pairs(index, (self.num_users, self.num_items), self.full_path(f"{name}_*.arrow"), _AGAIN)
         return index
 
@@ -250,7 +252,7 @@ class Dataset:
             UserError: The file is not what the preparation wrote.
         """
         ids = self.num_users if entity == "users" else self.num_items
-        return read_codes(self.filesystem, self.root, entity, ids, self.feature_columns(entity))
+        return read_codes(self.filesystem, self.root, entity, ids, self.feature_columns(entity), self._hashes)
 
     def feature_columns(self, entity: Entity) -> tuple[FeatureColumn, ...]:
         """Returns the side features that users or items have."""
@@ -262,7 +264,7 @@ class Dataset:
         Raises:
             UserError: The file is damaged.
         """
-        return read_values(self.filesystem, self.root, entity, self.feature_columns(entity))
+        return read_values(self.filesystem, self.root, entity, self.feature_columns(entity), self._hashes)
 
     def vocabulary(self, entity: Entity) -> pa.Array:
         """Reads the external ids, int64 or string; place k is dense id k."""
@@ -293,7 +295,13 @@ class Dataset:
             return file.read(columns)
 
     def _open_parquet(self, path: str) -> AbstractContextManager[PlainParquet]:
+        require_whole(self.filesystem, self.full_path(path), self._hashes[path], _AGAIN)
         return open_parquet(self.filesystem, self.full_path(path), _AGAIN)
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        """SHA-256 of each file by its path."""
+        return self.manifest.hashes()
 
     @property
     def _ids(self) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.files import sha256_of
 from distributed_il.data.dataset.index_files import (
     indptr_name,
     items_name,
@@ -27,11 +28,16 @@ def chunk(*pairs: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.int32]
     return columns[:, 0], columns[:, 1]
 
 
+def hashes(directory: Path) -> dict[str, str]:
+    """Of all files there, as they are now."""
+    return {path.name: sha256_of(LOCAL, str(path)) for path in directory.iterdir() if path.is_file()}
+
+
 def test_chunks_become_one_index(tmp_path: Path) -> None:
     # User 1 goes on in the second chunk; users 0 and 4 have no items.
     chunks = [chunk((1, 2), (1, 5)), chunk(), chunk((1, 7), (2, 0)), chunk((3, 1))]
     files = write_index(LOCAL, str(tmp_path), "observed", chunks, 5, tmp_path)
-    index = read_index(LOCAL, str(tmp_path), "observed")
+    index = read_index(LOCAL, str(tmp_path), "observed", hashes(tmp_path))
     assert index.indptr.tolist() == [0, 0, 3, 4, 5, 5]
     assert index.items.tolist() == [2, 5, 7, 0, 1]
     assert index.items.dtype == np.int32
@@ -42,14 +48,14 @@ def test_chunks_become_one_index(tmp_path: Path) -> None:
 
 def test_it_is_mapped_read_only(tmp_path: Path) -> None:
     write_index(LOCAL, str(tmp_path), "logged", [chunk((0, 1))], 1, tmp_path)
-    index = read_index(LOCAL, str(tmp_path), "logged")
+    index = read_index(LOCAL, str(tmp_path), "logged", hashes(tmp_path))
     assert not index.items.flags.writeable
     assert not index.items.flags.owndata
 
 
 def test_an_index_may_be_empty(tmp_path: Path) -> None:
     write_index(LOCAL, str(tmp_path), "observed", [], 3, tmp_path)
-    index = read_index(LOCAL, str(tmp_path), "observed")
+    index = read_index(LOCAL, str(tmp_path), "observed", hashes(tmp_path))
     assert index.indptr.tolist() == [0, 0, 0, 0]
     assert index.items.size == 0
 
@@ -77,8 +83,10 @@ def test_elsewhere_a_local_copy_is_mapped(tmp_path: Path, monkeypatch: pytest.Mo
     remote = pafs.SubTreeFileSystem(str(tmp_path / "remote"), LOCAL)
     remote.create_dir("data")
     write_index(remote, "data", "observed", [chunk((0, 3), (1, 2))], 2, tmp_path)
-    index = read_index(remote, "data", "observed")
+    index = read_index(remote, "data", "observed", hashes(tmp_path / "remote" / "data"))
     assert index.items.tolist() == [3, 2]
+    with pytest.raises(UserError, match=r"observed_i.*\.arrow is not what was written"):
+        read_index(remote, "data", "observed", dict.fromkeys(hashes(tmp_path / "remote" / "data"), "0" * 64))
     assert list((tmp_path / "copies").iterdir()) == []
 
 
@@ -88,10 +96,10 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     whole = items.read_bytes()
     items.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"observed_items\.arrow can't be read as an Arrow file"):
-        read_index(LOCAL, str(tmp_path), "observed")
+        read_index(LOCAL, str(tmp_path), "observed", hashes(tmp_path))
     items.write_bytes(indptr.read_bytes())
     with pytest.raises(UserError, match="do not fit together"):
-        read_index(LOCAL, str(tmp_path), "observed")
+        read_index(LOCAL, str(tmp_path), "observed", hashes(tmp_path))
 
 
 def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path) -> None:
@@ -101,4 +109,4 @@ def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path
     forged = content.replace((1000).to_bytes(8, "little"), (10**12).to_bytes(8, "little"))
     (tmp_path / "a.arrow").write_bytes(forged)
     with pytest.raises(UserError, match=r"a\.arrow can't be read as an Arrow file"):
-        read_array(LOCAL, str(tmp_path / "a.arrow"))
+        read_array(LOCAL, str(tmp_path / "a.arrow"), hashes(tmp_path)["a.arrow"])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dataset_rows import rows_in_order
+from forged_datasets import fit_manifest
+from random_features import random_features
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.files import sha256_of
 from distributed_il.data.dataset import Block, Dataset
 from distributed_il.data.dataset.index_files import write_array
 from distributed_il.data.sampling import PairIndex
@@ -112,11 +118,63 @@ def test_damage_of_the_same_size_is_told_when_read(tiny_dataset: Dataset) -> Non
     for name in (block.path, "users.parquet"):
         path = Path(tiny_dataset.full_path(name))
         path.write_bytes(b"\0" * path.stat().st_size)
-    dataset = Dataset.open(tiny_dataset.path)
-    with pytest.raises(UserError, match=r"lane-000-00000\.parquet can't be read as Parquet"):
+    told = "is not what was written: its SHA-256 is"
+    for opened, message in ((Dataset.open(tiny_dataset.path), told), (fit_manifest(tiny_dataset), "can't be read as")):
+        with pytest.raises(UserError, match=rf"lane-000-00000\.parquet {message}"):
+            opened.read_block(block, ["label"])
+        with pytest.raises(UserError, match=rf"users\.parquet {message}"):
+            opened.activity()
+
+
+@pytest.mark.parametrize("kind", ["train/lane-003", "users", "items.parquet", "observed", "logged", "users_feature_v"])
+def test_no_flipped_bit_is_believed(kind: str, make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(lanes=4, features=random_features(40, 60))
+    paths = [path for path, _ in dataset.manifest.all_files() if path.startswith(kind)]
+    assert paths
+    for path in map(Path, map(dataset.full_path, paths)):
+        whole = path.read_bytes()
+        for place in np.linspace(0, len(whole) - 1, 20).astype(int):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << (place % 8)
+            path.write_bytes(damaged)
+            with pytest.raises(UserError, match=rf"{path.name} is not what was written"):
+                _read_all(Dataset.open(dataset.path))
+        path.write_bytes(whole)
+        _read_all(dataset)
+
+
+def _read_all(dataset: Dataset) -> None:
+    for split in dataset.manifest.splits:
+        for lane in range(dataset.lanes):
+            for block in dataset.blocks(split, lane):
+                dataset.read_block(block, ["user_id", "item_id"])
+    dataset.observed()
+    dataset.logged()
+    for entity in ("users", "items"):
+        dataset.vocabulary_digest(entity, 1)
+        dataset.feature_codes(entity)
+        dataset.feature_values(entity)
+
+
+def test_a_file_is_hashed_once_in_a_process_until_it_changes(
+    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def counted(fs: Any, path: str) -> str:
+        hashed.append(Path(path).name)
+        return sha256_of(fs, path)
+
+    monkeypatch.setattr("distributed_il.core.verified_files.sha256_of", counted)
+    block = tiny_dataset.blocks("train", 5)[0]
+    for dataset in (tiny_dataset, Dataset.open(tiny_dataset.path), pickle.loads(pickle.dumps(tiny_dataset))):
         dataset.read_block(block, ["label"])
-    with pytest.raises(UserError, match=r"users\.parquet can't be read as Parquet"):
-        dataset.activity()
+        dataset.read_block(block, ["user_id"])
+    assert hashed == ["lane-005-00000.parquet"]
+    path = Path(tiny_dataset.full_path(block.path))
+    os.utime(path, ns=(1, 1))
+    tiny_dataset.read_block(block, ["label"])
+    assert hashed == ["lane-005-00000.parquet"] * 2
 
 
 def test_a_row_group_of_another_size_is_told(tiny_dataset: Dataset) -> None:
@@ -132,7 +190,7 @@ def _with_columns(dataset: Dataset, block: Block, **columns: pa.Array) -> Datase
     for name, values in columns.items():
         table = table.set_column(table.column_names.index(name), name, values)
     pq.write_table(table, path)
-    return dataset
+    return fit_manifest(dataset)
 
 
 @pytest.mark.parametrize(
@@ -154,18 +212,18 @@ def test_a_value_that_is_none_of_this_dataset_is_told_with_its_place(
     table = tiny_dataset.read_block(block, ["user_id", "item_id", "label"])
     values = table.column(column).to_pylist()
     values[2] = wrong
-    _with_columns(tiny_dataset, block, **{column: pa.array(values, table.schema.field(column).type)})
+    changed = _with_columns(tiny_dataset, block, **{column: pa.array(values, table.schema.field(column).type)})
     with pytest.raises(UserError, match=rf"train/lane-000-00000\.parquet, row group 0, {message}; prepare the dataset"):
-        tiny_dataset.read_block(block, ["label", "item_id", "user_id"])
+        changed.read_block(block, ["label", "item_id", "user_id"])
 
 
 def test_a_column_of_another_type_is_told(tiny_dataset: Dataset) -> None:
     block = tiny_dataset.blocks("train", 0)[0]
     labels = tiny_dataset.read_block(block, ["label"]).column("label")
     for values, kind in ((labels.cast(pa.float32()), "float"), (labels.cast(pa.string()), "string")):
-        _with_columns(tiny_dataset, block, label=values)
+        changed = _with_columns(tiny_dataset, block, label=values)
         with pytest.raises(UserError, match=f"column label: it is of type {kind} instead of int8"):
-            tiny_dataset.read_block(block, ["label"])
+            changed.read_block(block, ["label"])
 
 
 def test_a_vocabulary_that_is_not_the_manifests_is_told(tiny_dataset: Dataset) -> None:
@@ -173,25 +231,27 @@ def test_a_vocabulary_that_is_not_the_manifests_is_told(tiny_dataset: Dataset) -
     whole = pq.read_table(path)
     ids = whole.column("external_id")
 
-    def write(name: str, values: pa.Array) -> None:
+    def write(name: str, values: pa.Array) -> Dataset:
         pq.write_table(whole.set_column(whole.column_names.index(name), name, values), path)
+        return fit_manifest(tiny_dataset)
 
     pq.write_table(whole.slice(1), path)
-    for read in (lambda: tiny_dataset.vocabulary("users"), tiny_dataset.activity):
+    shorter = fit_manifest(tiny_dataset)
+    for read in (lambda: shorter.vocabulary("users"), shorter.activity):
         with pytest.raises(UserError, match=r"users\.parquet has 39 rows, and the manifest counts 40"):
             read()
-    write("external_id", ids.cast(pa.float64()))
+    changed = write("external_id", ids.cast(pa.float64()))
     with pytest.raises(UserError, match="it is of type double instead of int64 or string"):
-        tiny_dataset.vocabulary("users")
-    write("external_id", pa.array([None, *ids.to_pylist()[1:]], pa.int64()))
+        changed.vocabulary("users")
+    changed = write("external_id", pa.array([None, *ids.to_pylist()[1:]], pa.int64()))
     with pytest.raises(UserError, match="column external_id: 1 values are missing"):
-        tiny_dataset.vocabulary("users")
-    write("train_rows", pa.array([5, -7, *[0] * 38], pa.int32()))
+        changed.vocabulary("users")
+    changed = write("train_rows", pa.array([5, -7, *[0] * 38], pa.int32()))
     with pytest.raises(UserError, match=r"users\.parquet, row 2, column train_rows: -7 is below 0"):
-        tiny_dataset.activity()
-    write("train_rows", ids.cast(pa.string()))
+        changed.activity()
+    changed = write("train_rows", ids.cast(pa.string()))
     with pytest.raises(UserError, match="column train_rows: it is of type string instead of whole numbers"):
-        tiny_dataset.activity()
+        changed.activity()
 
 
 @pytest.mark.parametrize(
@@ -208,5 +268,6 @@ def test_an_index_that_leads_beyond_the_dataset_is_told(
 ) -> None:
     for name, column, values in (("indptr", "indptr", np.array(indptr)), ("items", "items", np.array(items, np.int32))):
         write_array(tiny_dataset.filesystem, tiny_dataset.root, f"observed_{name}.arrow", column, values)
+    changed = fit_manifest(tiny_dataset)
     with pytest.raises(UserError, match=rf"observed_\*\.arrow.*{message}"):
-        tiny_dataset.observed()
+        changed.observed()

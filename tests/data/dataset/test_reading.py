@@ -68,6 +68,6 @@ def test_an_error_of_the_thread_arrives(make_dataset: MakeDataset) -> None:
     reading = LocalBlockReader(dataset).read(blocks, ["label"])
     assert len(next(reading)["label"]) == 150
     assert len(next(reading)["label"]) == 150
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="is not what was written"):
         next(reading)
     assert no_reader_is_left()
