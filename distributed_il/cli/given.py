@@ -14,7 +14,11 @@ import yaml
 from distributed_il.core.errors import UserError
 
 ENVIRONMENT_PREFIX = "DISTRIBUTED_IL_"
-SHORT = {("train", "from"): "run.start_from", ("sweep", "from"): "run.start_from"}
+SHORT = {
+    (command, short): key
+    for command in ("train", "sweep")
+    for short, key in (("from", "run.start_from"), ("take_over", "run.take_over"))
+}
 """Short names of flags and variables, by command."""
 _SWITCHES = {"-h": "--help", "--help": "--help", "--print_config": "--print_config"}
 

@@ -115,6 +115,9 @@ class RunConfig:
     """Run whose best model this new run starts from, or one of the directories in its `checkpoints`; also written
     `--from`. The dataset is that run's, or one that has grown from it: old ids keep their rows with their moments and
     the tower is kept, new ids start as in any new run, and steps go on being counted."""
+    take_over: bool = False
+    """Go on in `dir` although a process of another machine is at work there, or was within the last 90 s; that one ends
+    at its next checkpoint. Also written `--take_over`."""
     seed: int = 0
     """Decides initial weights, the training-test split, the order of rows and every sampled pair."""
     workers: int = 1

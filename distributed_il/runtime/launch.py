@@ -28,6 +28,7 @@ from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import StandingGroup, SupervisedTrainer
 from distributed_il.runtime.worker import train_loop
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.run_claim import RunClaim, claim_run
 from distributed_il.training.run_state import Leaving
 
 POLL_S = 0.3
@@ -52,7 +53,13 @@ def launch(config: TrainConfig) -> dict[str, Any]:
     counts = possible_workers(config.run, dataset)
     cpus = config.run.workers * config.run.threads_per_worker
     # Ray sets a handler of SIGTERM when it starts, so ours comes after it.
-    with ProgressLine() as line, ray_session(cpus=cpus) as private, _signals() as received:
+    with (
+        claim_run(config.run.dir, take_over=config.run.take_over) as claim,
+        ProgressLine() as line,
+        ray_session(cpus=cpus) as private,
+        _signals() as received,
+    ):
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, take_over=False))  # once, not again
         # No node will ever join a private Ray.
         limit_s = 0.0 if private else config.run.wait_for_workers_s
         wait_for_capacity(
@@ -62,7 +69,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
             raise _interruption(received)
         check_cluster(config, dataset)
         channel = RunChannel()
-        training = _fit_in_thread(make_trainer(config, counts, channel))
+        training = _fit_in_thread(make_trainer(config, counts, channel, claim))
         _follow(training, channel, line, received)
         result = _result(training, channel)
         if result is not None:
@@ -71,10 +78,11 @@ def launch(config: TrainConfig) -> dict[str, Any]:
         raise _interruption(received)
 
 
-def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel) -> SupervisedTrainer:
+def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel, claim: RunClaim) -> SupervisedTrainer:
     """Returns the Ray Train job of a run with absolute paths.
 
-    `counts` are the numbers of workers that it may have, ascending; its workers send `channel` what the driver shows.
+    `counts` are the numbers of workers that it may have, ascending; its workers send `channel` what the driver shows,
+    and write nothing once `claim` is lost.
     """
     run = config.run
     return SupervisedTrainer(
@@ -83,7 +91,7 @@ def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel
         counts=counts,
         store=CheckpointStore(run.dir),
         hung_after_s=run.collective_timeout_s,
-        train_loop_config={"config": config_to_dict(config), "channel": channel},
+        train_loop_config={"config": config_to_dict(config), "channel": channel, "claim": claim},
         torch_config=StandingGroup(
             backend="nccl" if run.use_gpu else "gloo", timeout_s=math.ceil(run.collective_timeout_s)
         ),

@@ -25,9 +25,10 @@ from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.exposure_factors import resolve_factors
 from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.resume import check_same_run
+from distributed_il.training.run_claim import CLAIM_FILE
 from distributed_il.training.warm_start import check_warm_start, find_warm_start
 
-_OURS = {"checkpoints", "config.yaml", "metrics.json", "ray", "tensorboard"}
+_OURS = {"checkpoints", "config.yaml", CLAIM_FILE, "metrics.json", "ray", "tensorboard"}
 _JOB_FILES = "/runtime_resources/working_dir_files/"
 """Where Ray unpacks the working directory of a job."""
 PROBE_WITHIN_S = 45.0

@@ -18,6 +18,7 @@ from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import leave_notice
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor
+from distributed_il.training.run_claim import RunClaim
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import Stopped
 from distributed_il.training.trainer import Trainer
@@ -30,8 +31,8 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """Runs one rank to its end, which is the run's end, a stop that was asked for, or an error.
 
     Args:
-        arguments: `config`, what `config_to_dict` makes of a run with absolute paths, and `channel`, the run's
-            `RunChannel`.
+        arguments: `config`, what `config_to_dict` makes of a run with absolute paths, `channel`, the run's
+            `RunChannel`, and `claim`, its `RunClaim`.
 
     Raises:
         UserError: As the trainer raises it, after its message has gone to the channel.
@@ -40,7 +41,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """
     channel: RunChannel = arguments["channel"]
     try:
-        result = _train(arguments["config"], channel)
+        result = _train(arguments["config"], channel, arguments["claim"])
     except Stopped:
         return  # all ranks stop at the same step, so none is left waiting
     except UserError as error:
@@ -53,7 +54,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
         channel.finish(result)
 
 
-def _train(settings: Mapping[str, Any], channel: RunChannel) -> dict[str, Any]:
+def _train(settings: Mapping[str, Any], channel: RunChannel, claim: RunClaim) -> dict[str, Any]:
     config = config_from_dict(settings)  # here, where the message of a method that can't be imported finds its way
     torch.set_num_threads(config.run.threads_per_worker)
     dataset = Dataset.open(config.data.path)
@@ -68,6 +69,7 @@ def _train(settings: Mapping[str, Any], channel: RunChannel) -> dict[str, Any]:
             hooks=RunHooks(
                 monitor=monitor,
                 on_progress=channel.send_progress,
+                check_claim=claim.check,
                 should_stop=channel.should_stop,
                 should_save=channel.should_save,
                 should_leave=leave_notice,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -60,8 +60,10 @@ class SavedState:
 class CheckpointStore:
     """The checkpoints of one run."""
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, run_dir: str, check_claim: Callable[[], None] = lambda: None) -> None:
+        """Takes the run's directory, and what raises where that is not to be written any more; rank 0 calls it."""
         self._fs, root = filesystem(run_dir)
+        self._check_claim = check_claim
         self.root = f"{root.rstrip('/')}/checkpoints"
 
     def save(
@@ -74,13 +76,14 @@ class CheckpointStore:
         to: config, dataset fingerprint, sizes; the `state` written is rank 0's.
 
         Raises:
-            UserError: This rank's disk is full.
+            UserError: This rank's disk is full, or the directory is another run's by now.
             RuntimeError: Another rank could not write.
         """
         name, rank = f"{round:06d}-{learner.step:08d}", learner.collectives.rank
         place = f"{self.root}/{name}"
         with _together(learner, place):
             if rank == 0:
+                self._check_claim()
                 if not self._names():
                     self._write_names({})
                 self._make(place)
@@ -109,6 +112,7 @@ class CheckpointStore:
                 manifest = json.loads(json.dumps(manifest))  # as it will be read: the hash is of that
                 manifest[_OWN_HASH] = _hash_of(manifest)
                 write_atomically(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
+                self._check_claim()
                 named = self._names() | dict.fromkeys(names, name)
                 self._write_names(named)
                 self._remove_all_but(named.values())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distributed_il.core.config import TrainConfig, completed, config_to_dict, flat
@@ -27,6 +28,7 @@ FREE_TO_CHANGE = {
     "run.collective_timeout_s",
     "run.max_failures",
     "run.wait_for_workers_s",
+    "run.take_over",
 }
 """Settings that leave later global batches and what is made of them as they are, while workers × batch_size stays."""
 
@@ -69,6 +71,32 @@ def check_same_run(config: TrainConfig, dataset: Dataset, manifest: Mapping[str,
             f"checkpoint {manifest['place']} belongs to a run with other settings: {'; '.join(refused)}; set them "
             "back to go on with that run, or start under another run.dir"
         )
+
+
+def check_best(
+    manifest: Mapping[str, Any] | None, history: Sequence[Mapping[str, Any]], place: str
+) -> Mapping[str, Any]:
+    """Returns a best checkpoint after making sure that it is of the run that asks for it.
+
+    Args:
+        manifest: The checkpoint's; None where there is none.
+        history: The run's entries of its rounds up to the best.
+        place: The directory of the run's checkpoints, for messages.
+
+    Raises:
+        UserError: There is none, or it tells of other rounds.
+    """
+    if manifest is None or _text(manifest["facts"]["course"]["history"]) != _text(history):
+        found = "no checkpoint" if manifest is None else f"checkpoint {manifest['place']}, which is of another run"
+        raise UserError(
+            f"{place}: `best` names {found}, though this run was best after {len(history)} rounds; train again under "
+            "another run.dir, and never two runs in one"
+        )
+    return manifest
+
+
+def _text(history: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(list(history), sort_keys=True)  # so that nan is like nan
 
 
 def changed_settings(config: TrainConfig, manifest: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

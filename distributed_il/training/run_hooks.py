@@ -18,6 +18,10 @@ def _ignore(_: object) -> None:
     pass
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunHooks:
     """The hooks of one rank; by default nobody is told and nothing is requested."""
@@ -34,5 +38,7 @@ class RunHooks:
     """Asked at each report; one rank's yes makes all save a checkpoint."""
     should_stop: Callable[[], bool] = _never
     """Asked likewise; a yes stops the run after a checkpoint."""
+    check_claim: Callable[[], None] = _nothing
+    """Called on rank 0 before anything is written into the run's directory; raises where another run has that."""
     should_leave: Callable[[], bool] = _never
     """Asked likewise; a yes ends these workers after a checkpoint, not the run."""

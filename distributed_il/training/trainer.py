@@ -42,7 +42,7 @@ from distributed_il.training.exposure_factors import (
     resolve_factors,
 )
 from distributed_il.training.pair_sampler import PairSampler, pair_sampler
-from distributed_il.training.resume import about_run, check_same_run
+from distributed_il.training.resume import about_run, check_best, check_same_run
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
 from distributed_il.training.run_state import CheckpointSchedule, Leaving, RankRequests, RunState, Stopped
@@ -77,7 +77,7 @@ class Trainer:
         Raises:
             UserError: A checkpoint belongs to other data or settings, or is damaged.
         """
-        self.store = CheckpointStore(config.run.dir)
+        self.store = CheckpointStore(config.run.dir, hooks.check_claim)
         last, origin = self.store.manifest("last"), None
         if last is None and config.run.start_from is not None:
             origin = find_warm_start(config.run.start_from)[1]
@@ -166,6 +166,7 @@ class Trainer:
             UserError: A loss is not finite.
         """
         if self.collectives.rank == 0:
+            self.hooks.check_claim()
             write_beginning(self.config, self.dataset, self.hooks.monitor, resumed=self._resumed)
         try:
             if not self.state.finished(self.config.run):
@@ -314,7 +315,7 @@ class Trainer:
     def _finish(self) -> dict[str, Any]:
         """Tests the best round and writes the run's results."""
         best = self.store.manifest("best")
-        assert best is not None
+        best = check_best(best, self.state.history[: self.state.best_round], self.store.root)
         self.store.restore(best, self.learner)
         self.learner.materialize()
         output = Output.from_dict(best.get("output"))
@@ -328,6 +329,7 @@ class Trainer:
         }
         if self.collectives.rank:
             return {}
+        self.hooks.check_claim()
         write_end(self.config, result, self.state.history, self.telemetry, self.hooks.monitor)
         return result
 

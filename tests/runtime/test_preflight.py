@@ -12,7 +12,9 @@ from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import OrdinalConfig
 from distributed_il.data.dataset import Dataset
+from distributed_il.runtime.launch import launch
 from distributed_il.runtime.preflight import check_node, check_run, possible_workers
+from distributed_il.training.run_claim import claim_run
 
 MakeDataset = Callable[..., Dataset]
 
@@ -24,6 +26,14 @@ def config_of(dataset: Dataset, run_dir: Path, *, workers: int = 2) -> TrainConf
 def test_a_sound_run_is_given_its_dataset_and_leaves_no_probe(tiny_dataset: Dataset, tmp_path: Path) -> None:
     found = check_run(config_of(tiny_dataset, tmp_path / "run"))
     assert found.fingerprint == tiny_dataset.fingerprint
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_directory_in_which_another_run_trains_is_refused_before_ray_starts(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    with claim_run(str(tmp_path / "run")), pytest.raises(UserError, match="in use by process"):
+        launch(config_of(tiny_dataset, tmp_path / "run"))
     assert list((tmp_path / "run").iterdir()) == []
 
 

@@ -28,6 +28,7 @@ from distributed_il.runtime.sweep.space import Settings, Space, SweepConfig, rea
 from distributed_il.runtime.sweep.sweep_page import render_sweep
 from distributed_il.runtime.sweep.trial import FAILED, ROUND, VALUE, finish_run, run_trial
 from distributed_il.runtime.sweep.verdict import verdict
+from distributed_il.training.run_claim import RunClaim, claim_run
 
 ATTEMPTS = 3
 """How often a trial whose node is lost resumes elsewhere."""
@@ -62,16 +63,20 @@ def run_sweep(config: SweepConfig, base: TrainConfig) -> Outcome:
         _say(f"the space holds only {len(drawn)} different settings, so there are no more trials than that")
     runs = {f"{number:03d}": _run_of(base, settings, f"{number:03d}") for number, settings in enumerate(drawn)}
     datasets = [check_run(run) for run in runs.values()]
-    with environment(_TUNE), ray_session(cpus=base.run.threads_per_worker):
+    with (
+        claim_run(base.run.dir, take_over=base.run.take_over) as claim,
+        environment(_TUNE),
+        ray_session(cpus=base.run.threads_per_worker),
+    ):
         check_cluster(base, datasets[0])
-        _run_trials(config, base, runs)
+        _run_trials(config, base, runs, claim)
         trials = [read_trial(name, settings, run) for (name, run), settings in zip(runs.items(), drawn, strict=True)]
         best = best_of(trials)
         superlative = f"{best.selection.superlative} validation {best.selection.name}"
         _say(f"trial {best.name} has the {superlative}, {best.best_value:.4f}; it is measured on test")
         compared = space.first is not None and trials[0].best_round > 0
         ends = {trial.name: trial.config for trial in (best, *trials[:compared])}
-        tasks = {name: _task(base, finish_run).remote(run) for name, run in ends.items()}
+        tasks = {name: _task(base, finish_run).remote(run, claim) for name, run in ends.items()}
         results: dict[str, dict[str, Any]] = {name: ray.get(task) for name, task in tasks.items()}
     # Those two may have gone on to their ends.
     trials = [read_trial(one.name, one.settings, one.config) if one.name in results else one for one in trials]
@@ -87,12 +92,13 @@ def _run_of(base: TrainConfig, settings: Settings, name: str) -> TrainConfig:
         dir=f"{base.run.dir}/trials/{name}",
         workers=1,
         min_workers=None,
+        take_over=False,
         batch_size=config.run.global_batch_size,
     )
     return dataclasses.replace(config, run=run)
 
 
-def _run_trials(config: SweepConfig, base: TrainConfig, runs: dict[str, TrainConfig]) -> None:
+def _run_trials(config: SweepConfig, base: TrainConfig, runs: dict[str, TrainConfig], claim: RunClaim) -> None:
     for run in runs.values():
         fs, root = filesystem(run.run.dir)
         if fs.get_file_info(f"{root}/{FAILED}").is_file:
@@ -105,7 +111,7 @@ def _run_trials(config: SweepConfig, base: TrainConfig, runs: dict[str, TrainCon
     )
     mode = "min" if Selection(base.run.select_by).lowest else "max"
     tuner = tune.Tuner(
-        tune.with_resources(lambda given: run_trial(runs[given["trial"]]), worker_resources(base.run)),
+        tune.with_resources(lambda given: run_trial(runs[given["trial"]], claim), worker_resources(base.run)),
         param_space={"trial": tune.grid_search(list(runs))},
         tune_config=tune.TuneConfig(metric=VALUE, mode=mode, scheduler=scheduler, reuse_actors=True),
         run_config=tune.RunConfig(
