@@ -141,6 +141,12 @@ class Manifest:
                 del content[name]
         return content
 
+    @property
+    def positives_only(self) -> bool:
+        """Whether training has labelled rows, and all of them are positives."""
+        train = self.splits["train"]
+        return 0 < train.rows == train.positives
+
     def all_files(self) -> list[tuple[str, int]]:
         """Lists path and size in bytes of every file but the manifest."""
         lanes = [(file.path, file.bytes) for split in self.splits.values() for file in split.files]

@@ -28,7 +28,7 @@ FileFormat = Literal[
 """Formats of raw files."""
 Format = Literal["auto", FileFormat]
 """The same, or `auto`."""
-Rule = Literal["kuaishou", "watch_ratio", "rating", "binary"]
+Rule = Literal["kuaishou", "watch_ratio", "rating", "binary", "positive"]
 """How values become labels."""
 
 
@@ -121,8 +121,9 @@ class PrepareConfig:
     """`kuaishou`: 0 where the user hated it; else 1 where they liked, followed, commented, forwarded, or watched it to
     its end or for `long_view_s`; else 0 where they left within `short_play_s`; else unclear. `watch_ratio`: 1 from
     `high_ratio` up, 0 up to `low_ratio`, else unclear. `rating`: 1 above `positive_above`, else 0. `binary`: labels as
-    they stand. `auto`: that of the format; else `binary` where there are labels (in triples: where no value but 0 and 1
-    occurs), `rating` where there are ratings, `kuaishou` where there are watch times."""
+    they stand. `positive`: each row is a positive. `auto`: that of the format; else `binary` where there are labels (in
+    triples: where no value but 0 and 1 occurs), `rating` where there are ratings, `kuaishou` where there are watch
+    times, `positive` where there is nothing but users, items and times."""
     short_play_s: float = 3.0
     """Threshold of `kuaishou`: a shorter play that is no complete one is negative."""
     long_view_s: float = 18.0

@@ -20,6 +20,7 @@ from distributed_il.data.prepare.sources.known_logs import (
 from distributed_il.data.prepare.sources.pieces import RawPieces
 
 _ROLES = ("user", "item", "label", "rating", "play", "duration", "ratio", "time", "hate", "random")
+_VALUES = ("label", "rating", "play", "duration", "ratio")
 ENGAGEMENT = "engagement-"
 """Columns of engagement are called so, with a number."""
 
@@ -95,7 +96,7 @@ def _recognised(config: PrepareConfig, file: RawFile, header: list[str]) -> _Fil
 def _needed(rule: Rule, file: _File) -> tuple[str, ...]:
     if rule == "kuaishou" or (rule == "watch_ratio" and not file.raw("ratio")):
         return ("play", "duration")
-    return {"watch_ratio": ("ratio",), "rating": ("rating",), "binary": ("label",)}[rule]
+    return {"watch_ratio": ("ratio",), "rating": ("rating",), "binary": ("label",), "positive": ()}[rule]
 
 
 def _optional(rule: Rule, file: RawFile, found: _File, *, flagged: bool) -> dict[str, str]:
@@ -155,9 +156,22 @@ def _rule(config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], files: Map
     for rule, roles in wanted:
         if all(found.raw(role) for found in files.values() for role in roles):
             return rule
+    if _names_pairs_alone(config, files):
+        return "positive"
     listed = "; ".join(f"{file.name}: {', '.join(found.header)}" for file, found in files.items())
     label, rating = config.label_column or "label", config.rating_column or "rating"
     raise UserError(
         f"neither {label!r} nor {rating!r} is a column of every file ({listed}), nor are there watch times; "
-        "name the column by label_column or rating_column, or those of watches by play_column and duration_column"
+        "name the column by label_column or rating_column, or those of watches by play_column and duration_column; "
+        "where each row is a positive, set rule to positive"
+    )
+
+
+def _names_pairs_alone(config: PrepareConfig, files: Mapping[RawFile, _File]) -> bool:
+    """Returns whether no file says more of a pair than that it occurred, and when."""
+    if any(getattr(config, f"{role}_column") for role in _VALUES):
+        return False
+    return all(
+        set(found.header) == {name for role in ("user", "item", "time") if (name := found.raw(role))}
+        for found in files.values()
     )

@@ -22,6 +22,7 @@ def describe(rule: Rule, config: PrepareConfig) -> dict[str, Any]:
         "watch_ratio": ("high_ratio", "low_ratio"),
         "rating": ("positive_above",),
         "binary": (),
+        "positive": (),
     }
     return {"name": rule, **{name: getattr(config, name) for name in thresholds[rule]}}
 

@@ -192,7 +192,7 @@ class RawReader:
         columns, rows = self._converted(file, piece)
         if not rows.size:
             return
-        labels = self._labels(columns)
+        labels = self._labels(columns, rows.size)
         if "play" in columns:
             self.stats.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
         if "time" in columns:
@@ -210,7 +210,9 @@ class RawReader:
                 if wanted.any():
                     yield split, table.filter(pa.array(wanted))
 
-    def _labels(self, columns: dict[str, pa.Array]) -> pa.Array:
+    def _labels(self, columns: dict[str, pa.Array], rows: int) -> pa.Array:
+        if self.rule == "positive":
+            return pa.array(np.ones(rows, np.int8))
         if self.rule == "binary":
             return columns["label"]
         if self.rule == "rating":
