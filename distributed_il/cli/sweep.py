@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distributed_il.cli.given import Given
 from distributed_il.cli.options import Sections, read_options
 from distributed_il.cli.output import metric_table
-from distributed_il.cli.train import NAMES, belongs_to_method, train_sections
+from distributed_il.cli.train import NAMES, belongs_to_method, for_the_data, train_sections
 from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.runtime.sweep.space import SweepConfig
 
@@ -39,6 +39,7 @@ def run(argv: Sequence[str]) -> None:
         UserError: See `distributed_il.runtime.sweep.search.run_sweep`.
     """
     config, base = read(argv)
+    base = for_the_data(base, argv, "sweep")
     from distributed_il.runtime.sweep.outcome import table_ends, trial_table
     from distributed_il.runtime.sweep.search import run_sweep
     from distributed_il.runtime.sweep.verdict import verdict

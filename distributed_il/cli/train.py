@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from distributed_il.cli.given import Given
+from distributed_il.cli.given import Given, collect
 from distributed_il.cli.options import Sections, read_options
 from distributed_il.cli.output import metric_table
 from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict
@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         UserError: See `distributed_il.runtime.launch.launch`.
     """
-    config = read(argv)
+    config = for_the_data(read(argv), argv, "train")
     from distributed_il.runtime.launch import launch
 
     result = launch(config)
@@ -65,6 +65,19 @@ def read(argv: Sequence[str]) -> TrainConfig:
         UserError: A setting is unknown, missing or wrong.
     """
     return config_from_dict(read_options("train", ABOUT, argv, train_sections, belongs_to_method, NAMES))
+
+
+def for_the_data(config: TrainConfig, argv: Sequence[str], command: str) -> TrainConfig:
+    """Returns a run with the method that fits its dataset, unless one, or a setting of one, was named."""
+    if any(setting.key.startswith("method.") for setting in collect(command, argv).settings):
+        return config
+    from distributed_il.data.dataset import Dataset
+    from distributed_il.training.feedback import default_method
+
+    try:
+        return default_method(config, Dataset.open(config.data.path))
+    except UserError:
+        return config  # whoever trains on the dataset says what is wrong with it
 
 
 def train_sections(given: Given) -> Sections:

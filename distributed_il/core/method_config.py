@@ -12,6 +12,8 @@ from typing import Any, Literal
 from distributed_il.core.errors import UserError, require, require_at_least, require_not_negative, require_positive
 from distributed_il.core.own_code import find_object
 
+Negatives = Literal["auto", "labelled", "sampled"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
@@ -26,9 +28,10 @@ class NoneConfig(MethodConfig):
     """Mean log loss of the labelled rows."""
 
     name: Literal["none"] = "none"
-    negatives: Literal["labelled", "sampled"] = "labelled"
+    negatives: Negatives = "auto"
     """Where label 0 comes from: `labelled` rows, this paper's setting; `sampled`: labelled negatives are left out and
-    unlabelled pairs stand in for them, the setting of the WSDM 2021 paper."""
+    unlabelled pairs stand in for them, the setting of the WSDM 2021 paper. `auto`: sampled where training has positives
+    only, else labelled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +61,7 @@ class TruncatedConfig(MethodConfig):
     """Steps over which the share rises linearly from 0."""
     ranking: Literal["global", "local"] = "global"
     """Rank the losses of the global batch, or of each worker's own part (cheaper, and another result)."""
-    negatives: Literal["labelled", "sampled"] = "labelled"
+    negatives: Negatives = "auto"
     """As in `none`."""
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ class ReweightedConfig(MethodConfig):
     name: Literal["r_ce"] = "r_ce"
     exponent: float = 0.1
     """β."""
-    negatives: Literal["labelled", "sampled"] = "labelled"
+    negatives: Negatives = "auto"
     """As in `none`."""
 
     def __post_init__(self) -> None:

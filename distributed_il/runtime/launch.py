@@ -28,6 +28,7 @@ from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import StandingGroup, SupervisedTrainer
 from distributed_il.runtime.worker import train_loop
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.feedback import about_feedback, resolve_feedback
 from distributed_il.training.run_claim import RunClaim, claim_run
 from distributed_il.training.run_state import Leaving
 
@@ -52,6 +53,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
     dataset = check_run(config)
     counts = possible_workers(config.run, dataset)
     cpus = config.run.workers * config.run.threads_per_worker
+    about = about_feedback(resolve_feedback(config, dataset), dataset)
     # Ray sets a handler of SIGTERM when it starts, so ours comes after it.
     with (
         claim_run(config.run.dir, take_over=config.run.take_over) as claim,
@@ -60,6 +62,8 @@ def launch(config: TrainConfig) -> dict[str, Any]:
         _signals() as received,
     ):
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, take_over=False))  # once, not again
+        if about is not None:
+            line.note(about)
         # No node will ever join a private Ray.
         limit_s = 0.0 if private else config.run.wait_for_workers_s
         wait_for_capacity(

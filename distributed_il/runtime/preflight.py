@@ -23,6 +23,7 @@ from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.exposure_factors import resolve_factors
+from distributed_il.training.feedback import check_feedback, resolve_feedback
 from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.resume import check_same_run
 from distributed_il.training.run_claim import CLAIM_FILE
@@ -40,14 +41,17 @@ def check_run(config: TrainConfig) -> Dataset:
 
     Raises:
         UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
-            fit its lanes, its valid split does not define `run.select_by`, it lacks the exposure factors or the logged
-            pairs that are asked for, `run.dir` is somebody else's or can't be written, its checkpoint belongs to
-            another run, or what `run.start_from` names does not fit.
+            fit its lanes, its training rows are of one class and the method needs two, its valid split does not define
+            `run.select_by`, it lacks the exposure factors or the logged pairs that are asked for, `run.dir` is
+            somebody else's or can't be written, its checkpoint belongs to another run, or what `run.start_from` names
+            does not fit.
     """
     find_backbone(config.model)
     make_method(config.method)
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
+    config = resolve_feedback(config, dataset)
+    check_feedback(config, dataset)
     check_selection(Selection(config.run.select_by), dataset)
     _check_min_workers(config.run, dataset)
     if isinstance(config.method, OrdinalConfig):

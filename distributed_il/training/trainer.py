@@ -41,6 +41,7 @@ from distributed_il.training.exposure_factors import (
     factors_named_by,
     resolve_factors,
 )
+from distributed_il.training.feedback import resolve_feedback
 from distributed_il.training.pair_sampler import PairSampler, pair_sampler
 from distributed_il.training.resume import about_run, check_best, check_same_run
 from distributed_il.training.run_hooks import RunHooks
@@ -77,6 +78,7 @@ class Trainer:
         Raises:
             UserError: A checkpoint belongs to other data or settings, or is damaged.
         """
+        config = resolve_feedback(config, dataset)
         self.store = CheckpointStore(config.run.dir, hooks.check_claim)
         last, origin = self.store.manifest("last"), None
         if last is None and config.run.start_from is not None:

@@ -240,7 +240,7 @@ def test_a_saved_configuration_reads_the_same(method: str, tmp_path: Path) -> No
 def test_printing_fills_in_defaults_and_needs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--print_config", "--method.name=r_ce"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["method"] == {"name": "r_ce", "exponent": 0.1, "negatives": "labelled"}
+    assert printed["method"] == {"name": "r_ce", "exponent": 0.1, "negatives": "auto"}
     assert printed["data"] == {"path": None}
 
 

@@ -8,6 +8,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.methods import make_method
 from distributed_il.runtime.sweep.space import Space
 from distributed_il.training.exposure_factors import resolve_factors
+from distributed_il.training.feedback import check_feedback, resolve_feedback
 from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.warm_start import find_warm_start
 
@@ -41,6 +42,8 @@ class DataLimits:
 
     def _reason(self, config: TrainConfig) -> str | None:
         try:
+            config = resolve_feedback(config, self._dataset)
+            check_feedback(config, self._dataset)
             resolved = resolve_factors(config, self._dataset, origin=self._origin)
             if any(phase.unlabelled for phase in make_method(config.method).phases):
                 pair_sampler(config, self._dataset)

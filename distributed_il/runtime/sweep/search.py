@@ -28,6 +28,7 @@ from distributed_il.runtime.sweep.space import Settings, Space, SweepConfig, rea
 from distributed_il.runtime.sweep.sweep_page import render_sweep
 from distributed_il.runtime.sweep.trial import FAILED, ROUND, VALUE, finish_run, run_trial
 from distributed_il.runtime.sweep.verdict import verdict
+from distributed_il.training.feedback import about_feedback, resolve_feedback
 from distributed_il.training.run_claim import RunClaim, claim_run
 
 ATTEMPTS = 3
@@ -50,8 +51,12 @@ def run_sweep(config: SweepConfig, base: TrainConfig) -> Outcome:
         UserError: A setting, file or resource is not as it must be, or no trial has a model.
     """
     base = with_absolute_paths(base)
+    dataset = Dataset.open(base.data.path)
+    base = resolve_feedback(base, dataset)
+    if (about := about_feedback(base, dataset)) is not None:
+        _say(about)
     space = read_space(config.space, base)
-    limits = DataLimits(Dataset.open(base.data.path), space, base)
+    limits = DataLimits(dataset, space, base)
     drawn = draw(space, base, trials=config.trials, possible=limits.allow)
     for reason in limits.reasons:
         _say(f"not tried: {reason}")

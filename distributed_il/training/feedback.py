@@ -1,0 +1,66 @@
+"""What a run does by default with the feedback that there is, and methods that can't learn from it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from distributed_il.core.config import TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import (
+    InverseDualConfig,
+    InverseGradientConfig,
+    NegativeSamplingConfig,
+    NoneConfig,
+    ReweightedConfig,
+    TruncatedConfig,
+)
+from distributed_il.data.dataset import Dataset
+
+_SAMPLING = (NoneConfig, TruncatedConfig, ReweightedConfig)
+_CURE = "set method.name to none, t_ce, r_ce or ns, which take sampled pairs for negatives"
+
+
+def resolve_feedback(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """Returns a run's configuration with `method.negatives` as what `auto` means on a dataset."""
+    alone, method = dataset.manifest.positives_only, config.method
+    if isinstance(method, _SAMPLING) and method.negatives == "auto":
+        method = dataclasses.replace(method, negatives="sampled" if alone else "labelled")
+    return dataclasses.replace(config, method=method)
+
+
+def default_method(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """Returns the configuration of a run whose method nobody has named with the one that fits the feedback."""
+    return dataclasses.replace(config, method=NoneConfig()) if dataset.manifest.positives_only else config
+
+
+def check_feedback(config: TrainConfig, dataset: Dataset) -> None:
+    """Refuses to learn from rows of one class by a method that would have no other; `config` is resolved.
+
+    Raises:
+        UserError: Training has no positives; or it has nothing else, and the method finds no negatives of its own.
+    """
+    train, method = dataset.manifest.splits["train"], config.method
+    if train.rows and not train.positives:
+        raise UserError(
+            f"{dataset.path}: all {train.rows:,} training rows are negatives, from which nothing can be learned; "
+            "prepare it with a rule that tells which are positives"
+        )
+    if not dataset.manifest.positives_only:
+        return
+    found = f"all {train.rows:,} training rows of {dataset.path} are positives"
+    if isinstance(method, InverseDualConfig | InverseGradientConfig):
+        raise UserError(f"method.name {method.name} needs clear negatives, but {found}; {_CURE}")
+    if isinstance(method, _SAMPLING) and method.negatives == "labelled":
+        raise UserError(f"method.negatives is labelled, but {found}; set method.negatives to sampled")
+    if isinstance(method, NegativeSamplingConfig) and method.target == 1:
+        raise UserError(f"method.target is 1, the label of a positive, but {found}; give a target below 1")
+
+
+def about_feedback(config: TrainConfig, dataset: Dataset) -> str | None:
+    """Says how a run learns from positives alone; None where there are negatives. `config` is resolved."""
+    if not dataset.manifest.positives_only:
+        return None
+    method = config.method
+    sampled = isinstance(method, (*_SAMPLING, NegativeSamplingConfig))
+    how = f"method {method.name}" + (" with sampled negatives" if sampled else "")
+    return f"the training rows are positives only: {how}, the best round by {config.run.select_by}"

@@ -1,0 +1,107 @@
+"""Positives alone: what `auto` means there, what is refused, and that a model learns from sampled negatives."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from local_runs import local_trainer
+from small_datasets import random_rows, write_dataset
+
+from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.method_config import (
+    InverseDualConfig,
+    InverseGradientConfig,
+    MethodConfig,
+    NegativeSamplingConfig,
+    NoneConfig,
+    ReweightedConfig,
+    TruncatedConfig,
+)
+from distributed_il.data.dataset import Dataset
+from distributed_il.training.feedback import about_feedback, check_feedback, default_method, resolve_feedback
+
+USERS, ITEMS = 40, 30
+
+
+def write(path: Path, label: int | None) -> Dataset:
+    """Positives where user and item have the same parity, or rows of one label throughout, or of both."""
+    rows = random_rows(np.random.default_rng(0), USERS, ITEMS, {"train": 900, "valid": 120, "test": 120})
+    for columns in rows.values():
+        if label == 1:
+            alike = (columns["user_id"] + columns["item_id"]) % 2 == 0
+            for name, values in columns.items():
+                columns[name] = values[alike]
+        if label is not None:
+            columns["label"][:] = label
+    return write_dataset(path / f"label {label}", rows, num_users=USERS, num_items=ITEMS)
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[int | None, Dataset]:
+    return {label: write(tmp_path_factory.mktemp("feedback"), label) for label in (0, 1, None)}
+
+
+def config_of(dataset: Dataset, method: MethodConfig, path: Path | str = "run", **run: Any) -> TrainConfig:
+    return TrainConfig(data=DataConfig(path=dataset.path), run=RunConfig(dir=str(path), **run), method=method)
+
+
+@pytest.mark.parametrize("method", [NoneConfig(), TruncatedConfig(), ReweightedConfig()])
+def test_negatives_are_sampled_where_there_are_none(
+    datasets: dict[int | None, Dataset], method: NoneConfig | TruncatedConfig | ReweightedConfig
+) -> None:
+    for label, negatives in ((1, "sampled"), (None, "labelled")):
+        config = resolve_feedback(config_of(datasets[label], method), datasets[label])
+        assert config.method == dataclasses.replace(method, negatives=negatives)
+        check_feedback(config, datasets[label])
+        told = about_feedback(config, datasets[label])
+        assert told is None if label is None else f"positives only: method {method.name} with sampled" in str(told)
+    asked = config_of(datasets[None], dataclasses.replace(method, negatives="sampled"))
+    assert resolve_feedback(asked, datasets[None]).method == asked.method
+
+
+def test_a_method_that_nobody_named_fits_the_feedback(datasets: dict[int | None, Dataset]) -> None:
+    for label, method in ((1, NoneConfig()), (None, InverseGradientConfig())):
+        assert default_method(config_of(datasets[label], InverseGradientConfig()), datasets[label]).method == method
+
+
+@pytest.mark.parametrize(
+    ("label", "method", "message"),
+    [
+        (1, InverseGradientConfig(), r"method\.name ig needs clear negatives, but all \d+ .* positives; set method\.n"),
+        (1, InverseDualConfig(), r"method\.name idl needs clear negatives"),
+        (1, NoneConfig(negatives="labelled"), r"method\.negatives is labelled, .* set method\.negatives to sampled"),
+        (1, NegativeSamplingConfig(target=1.0), r"method\.target is 1, .* give a target below 1"),
+        (0, NoneConfig(), "all 900 training rows are negatives"),
+        (0, NegativeSamplingConfig(), "all 900 training rows are negatives"),
+    ],
+)
+def test_one_class_is_never_learned_from_in_silence(
+    datasets: dict[int | None, Dataset], label: int, method: MethodConfig, message: str
+) -> None:
+    config = resolve_feedback(config_of(datasets[label], method), datasets[label])
+    with pytest.raises(UserError, match=message):
+        check_feedback(config, datasets[label])
+    check_feedback(config_of(datasets[None], method), datasets[None])
+
+
+@pytest.mark.parametrize("method", [NoneConfig(), TruncatedConfig(), ReweightedConfig(), NegativeSamplingConfig()])
+def test_a_model_of_positives_alone_tells_likely_items_from_others(
+    datasets: dict[int | None, Dataset], tmp_path: Path, method: MethodConfig
+) -> None:
+    config = dataclasses.replace(
+        config_of(datasets[1], method, tmp_path, batch_size=50, max_rounds=5, patience=5),
+        model=ModelConfig(embedding_dim=4, factors=0),
+        optimizer=OptimizerConfig(learning_rate=0.1),
+    )
+    trainer = local_trainer(config)
+    trainer.fit()
+    users, items = (grid.reshape(-1) for grid in np.indices((USERS, ITEMS)))
+    logits = trainer.learner.score(torch.from_numpy(users), torch.from_numpy(items)).numpy()
+    alike = (users + items) % 2 == 0
+    assert logits[alike].mean() > logits[~alike].mean() + 0.5
