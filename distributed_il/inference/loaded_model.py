@@ -1,0 +1,199 @@
+"""A trained model in a Python program: it scores, recommends and compares under external ids, without Ray."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import read_run_file
+from distributed_il.data.prepare.sources.column_types import BadValueError
+from distributed_il.inference import evaluate as evaluation
+from distributed_il.inference.config import EvaluateConfig
+from distributed_il.inference.frames import like, to_arrow
+from distributed_il.inference.id_lookup import IdLookup
+from distributed_il.inference.model import ServedModel, load_served_model
+from distributed_il.inference.pair_results import fallback_column
+from distributed_il.inference.similar import most_similar
+from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
+from distributed_il.inference.trained_run import TrainedRun
+
+
+class LoadedModel:
+    """A model that was trained, in memory.
+
+    Attributes:
+        metrics: What metrics.json holds: `valid`, `test` and `trivial`, each by metric, and `run`; empty before the run
+            is finished.
+        history: The validation metrics of each round.
+    """
+
+    def __init__(self, model: ServedModel, run: TrainedRun, metrics: dict[str, Any]) -> None:
+        """Takes what `load` has read."""
+        self._model, self._run = model, run
+        self._users = IdLookup("user", run.dataset.vocabulary("users"))
+        self._items = IdLookup("item", run.dataset.vocabulary("items"))
+        self.history: list[dict[str, Any]] = metrics.pop("history", [])
+        self.metrics = metrics
+
+    def score(self, pairs: Any, *, user_column: str = "user_id", item_column: str = "item_id") -> Any:
+        """Computes ŷ, the probability of a positive, of pairs.
+
+        Args:
+            pairs: A table of pairs: pandas, Polars, Arrow, or a mapping from names to columns; ids as they were
+                prepared.
+            user_column: Its column of user ids.
+            item_column: Its column of item ids.
+
+        Returns:
+            A row for each pair, in their order: `user_id`, `item_id`, `score`, and `answered_by`, which is `model`, or
+            for ids that the model does not know `item_mean` or `overall_mean`. A pandas DataFrame for pandas, else an
+            Arrow table.
+
+        Raises:
+            UserError: A column is missing, or a value can't be an id.
+        """
+        table = to_arrow(pairs, (user_column, item_column))
+        users = _read(self._users, table.column(user_column), user_column)
+        items = _read(self._items, table.column(item_column), item_column)
+        logits, fallback = self._model.score(self._users.rows(users), self._items.rows(items))
+        scores = pa.array(self._model.probabilities(logits).numpy())
+        columns = {"user_id": users, "item_id": items, "score": scores, "answered_by": fallback_column(fallback)}
+        return like(pairs, pa.table(columns))
+
+    def recommend(self, users: Any, k: int = 10, *, seen: Literal["leave_out", "keep"] = "leave_out") -> Any:
+        """Finds the k best items of users.
+
+        Args:
+            users: Their ids: a sequence, an Arrow array or a pandas Series.
+            k: Items for each.
+            seen: Whether items of the user's training rows and unclear watches may come again.
+
+        Returns:
+            `user_id`, `item_id`, `rank` from 1, `score`; fewer than k rows for a user who has seen almost all. An Arrow
+            table for an Arrow array, else a pandas DataFrame.
+
+        Raises:
+            UserError: A value can't be an id, or k is below 1.
+        """
+        _require_count(k)
+        dataset = self._run.dataset
+        indexes = (dataset.observed(), dataset.logged()) if seen == "leave_out" else ()
+        left_out = tuple(index for index in indexes if index is not None)
+        given = _read(self._users, _array(users), "users")
+        parts: list[pa.Table] = []
+        for start in range(0, max(len(given), 1), USERS_AT_ONCE):
+            own = given.slice(start, USERS_AT_ONCE)
+            best = top_items(self._model, self._users.rows(own), top=k, seen=left_out)
+            places, ranks = (best.logits > -np.inf).numpy().nonzero()
+            scores = self._model.probabilities(best.logits[places, ranks]).numpy()
+            columns = {"user_id": own.take(pa.array(places))}
+            columns["item_id"] = self._items.external(best.item_ids[places, ranks].numpy())
+            columns |= {"rank": pa.array(ranks + 1), "score": pa.array(scores)}
+            parts.append(pa.table(columns))
+        return _out(users, pa.concat_tables(parts))
+
+    def similar(self, items: Any, k: int = 10) -> Any:
+        """Finds the k items most like each given one, by the cosine of the model's rows.
+
+        Args:
+            items: Their ids: a sequence, an Arrow array or a pandas Series.
+            k: Items for each.
+
+        Returns:
+            `item_id`, `similar_item_id`, `rank` from 1, `cosine`. An Arrow table for an Arrow array, else a pandas
+            DataFrame.
+
+        Raises:
+            UserError: The model does not know an item, or k is below 1.
+        """
+        _require_count(k)
+        given = _read(self._items, _array(items), "items")
+        rows = self._items.rows(given)
+        strange = np.flatnonzero(rows < 0)
+        if strange.size:
+            raise UserError(f"item {given[int(strange[0])].as_py()!r} is none of the dataset's; leave it out")
+        numbers, cosines = most_similar(self._model.items, rows, top=k)
+        count = numbers.shape[1]
+        columns = {
+            "item_id": given.take(pa.array(np.repeat(np.arange(rows.size), count))),
+            "similar_item_id": self._items.external(numbers.flatten().numpy()),
+            "rank": pa.array(np.tile(np.arange(1, count + 1), rows.size)),
+            "cosine": pa.array(cosines.flatten().numpy()),
+        }
+        return _out(items, pa.table(columns))
+
+    def embeddings(self, entity: Literal["users", "items"] = "items") -> tuple[pa.Array, NDArray[Any]]:
+        """Returns external ids [n] and the model's rows of them [n, dim], exposure factors folded in; to be read alone.
+
+        Args:
+            entity: Whose.
+        """
+        if entity == "users":
+            return self._users.ids, self._model.users
+        return self._items.ids, self._model.items
+
+
+def load(
+    run_dir: str, *, checkpoint: Literal["best", "last"] = "best", data: str | None = None, allow_code: bool = False
+) -> LoadedModel:
+    """Reads a trained model.
+
+    Args:
+        run_dir: Directory or pyarrow URI of the run.
+        checkpoint: Which model: that of the best round, or the last one.
+        data: The dataset that it was trained on; None for the place that the run names.
+        allow_code: Whether a backbone may be imported that is none of this package's.
+
+    Raises:
+        UserError: There is no such model, its dataset is another one, or a file is damaged.
+    """
+    model, run = load_served_model(run_dir, checkpoint, data, allow_code=allow_code)
+    return LoadedModel(model, run, json.loads(read_run_file(run_dir, "metrics.json") or "{}"))
+
+
+def evaluate(run_dir: str, *, split: Literal["valid", "test"] = "test", **settings: Any) -> dict[str, Any]:
+    """Measures a trained model again.
+
+    Args:
+        run_dir: Directory or pyarrow URI of the run.
+        split: Which rows.
+        settings: Others of the command `evaluate`: data, checkpoint, allow_code.
+
+    Returns:
+        `{split: {…}, "trivial": {…}}` as in metrics.json.
+
+    Raises:
+        UserError: There is no such model, or it was trained on other data.
+    """
+    return evaluation.evaluate(EvaluateConfig(run_dir=run_dir, split=split, **settings))
+
+
+def _read(lookup: IdLookup, column: pa.ChunkedArray | pa.Array, name: str) -> pa.Array:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    try:
+        return lookup.read(whole)
+    except BadValueError as error:
+        raise UserError(f"{name}, row {error.row}: {error}") from error
+
+
+def _array(values: Any) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UserError(f"ids must be all text or all whole numbers ({error})") from error
+
+
+def _out(given: Any, table: pa.Table) -> Any:
+    return table if isinstance(given, pa.Array | pa.ChunkedArray) else table.to_pandas()
+
+
+def _require_count(k: int) -> None:
+    if k < 1:
+        raise UserError(f"k is {k}; it must be at least 1")
