@@ -1,20 +1,22 @@
-"""Table 2 of the inverse learning paper on MovieLens-1M: both backbones × six methods, and the trivial predictors.
+"""Table 2 of the inverse learning paper: both backbones × its six methods, two rows with exposure factors, baselines.
 
-Once at the paper's settings, and once with every method tuned on the validation split with the same budget: six
-settings each, the one of lowest validation log loss wins, and the test split is read for that one alone. Further
-seeds repeat the paper's settings and the chosen ones. A benchmark that was stopped goes on where it stood.
+Once at the paper's settings, and once with every row tuned on the validation split with the same budget: of as many
+settings each, the one of lowest calibrated validation log loss wins, and the test split is read for that one alone.
+Further seeds repeat the paper's settings and the chosen ones. A benchmark that was stopped goes on where it stood.
 
-    python -m benchmarks.table2 --data DIR --out DIR
+    python -m benchmarks.table2 --data DIR_OF_ML1M --out DIR
+    python -m benchmarks.table2 --data DIR_OF_SIMULATED_LOGS --log micro_video --draws 3 --out DIR
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.common.machine import machine_facts
 from benchmarks.common.resumable_pool import Result, ResumablePool
@@ -23,9 +25,12 @@ from benchmarks.paper.job_files import write_job_files
 from benchmarks.paper.search_space import (
     BACKBONES,
     BATCH_SIZE,
+    FACTORED,
     MAX_ROUNDS,
     METHODS,
     PATIENCE,
+    ROWS,
+    Log,
     Setting,
     candidates,
     paper_setting,
@@ -35,9 +40,9 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.files import to_json, write_run_file
 from distributed_il.data.dataset import Dataset
 
-QUESTION = (
-    "Which method ranks MovieLens-1M best, at the paper's settings and when every method is tuned with the same budget?"
-)
+QUESTION = "Which method ranks {name} best, at the paper's settings and when every row is tuned with the same budget?"
+SELECT_BY = "calibrated_logloss"
+"""What chooses rounds and settings: it compares losses whatever scale their logits are on."""
 Row = tuple[str, str]
 
 
@@ -53,24 +58,32 @@ class Plan:
     """Seeds 0, 1, …; settings are chosen with seed 0."""
     backbones: tuple[str, ...] = BACKBONES
     """Which backbones."""
-    methods: tuple[str, ...] = METHODS
-    """Which methods."""
+    methods: tuple[str, ...] = ROWS
+    """Which rows."""
+    log: Log = "ml1m"
+    """What `data` is, which decides the settings."""
+    draws: int = 6
+    """Settings that each row is chosen from."""
     quick: bool = False
     """Two settings and two rounds each: shows that everything works, measures nothing."""
+    possible: tuple[str, ...] = ROWS
+    """Rows that the dataset allows."""
 
     @property
     def rows(self) -> list[Row]:
         """Backbone and method of each row of the table."""
-        return [(backbone, method) for backbone in self.backbones for method in self.methods]
+        methods = [method for method in self.methods if method in self.possible]
+        return [(backbone, method) for backbone in self.backbones for method in methods]
 
     def paper(self) -> dict[Row, list[TrainingTask]]:
-        """The paper's settings, a run a seed."""
+        """The paper's settings of the paper's rows, a run a seed."""
         return {
             row: [
-                self._task(f"paper-{row[0]}-{row[1]}-seed{seed}", paper_setting(*row), seed=seed, test=True)
+                self._task(f"paper-{row[0]}-{row[1]}-seed{seed}", paper_setting(*row, self.log), seed=seed, test=True)
                 for seed in range(self.seeds)
             ]
             for row in self.rows
+            if row[1] in METHODS
         }
 
     def search(self) -> dict[Row, list[TrainingTask]]:
@@ -78,7 +91,7 @@ class Plan:
         return {
             row: [
                 self._task(f"search-{row[0]}-{row[1]}-{number}", setting, seed=0, test=False)
-                for number, setting in enumerate(candidates(*row)[: 2 if self.quick else None])
+                for number, setting in enumerate(candidates(*row, self.log)[: 2 if self.quick else self.draws])
             ]
             for row in self.rows
         }
@@ -100,12 +113,23 @@ class Plan:
             seed=seed,
             max_rounds=2 if self.quick else MAX_ROUNDS,
             patience=PATIENCE,
+            select_by=SELECT_BY,
             test=test,
         )
 
 
+def possible_rows(dataset: Dataset) -> tuple[str, ...]:
+    """The rows that a dataset allows: with factors where it has some, unclear pairs where some are logged.
+
+    Args:
+        dataset: What is trained on.
+    """
+    has_factors, has_log = dataset.factors() is not None, dataset.logged() is not None
+    return tuple(row for row in ROWS if (row in METHODS or has_factors) and (FACTORED.get(row) != "ordinal" or has_log))
+
+
 def choose(tasks: list[TrainingTask], results: dict[str, Result]) -> TrainingTask:
-    """The task of lowest validation log loss; the first of equals.
+    """The task of lowest calibrated validation log loss; the first of equals.
 
     Args:
         tasks: To choose from.
@@ -114,7 +138,7 @@ def choose(tasks: list[TrainingTask], results: dict[str, Result]) -> TrainingTas
     Raises:
         UserError: Every one of them diverged.
     """
-    losses = {task.name: results[task.name].get("valid", {}).get("logloss") for task in tasks}
+    losses = {task.name: results[task.name].get("valid", {}).get(SELECT_BY) for task in tasks}
     sound = [task for task in tasks if losses[task.name] is not None]
     if not sound:
         raise UserError(
@@ -131,7 +155,7 @@ def compare(plan: Plan, *, jobs: int) -> dict[str, Any]:
         jobs: Processes.
 
     Returns:
-        What table2.json holds.
+        The table, as table2-*.json holds it.
     """
     dataset = Dataset.open(plan.data)
     paper, search = plan.paper(), plan.search()
@@ -150,10 +174,12 @@ def compare(plan: Plan, *, jobs: int) -> dict[str, Any]:
         results[chosen[row][0].name]["seconds"] = results[task.name]["seconds"]
     shutil.rmtree(plan.out / "models", ignore_errors=True)
     return {
-        "question": QUESTION,
+        "question": QUESTION.format(name=dataset.manifest.name),
         "machine": machine_facts(),
         "dataset": {"name": dataset.manifest.name, "fingerprint": dataset.fingerprint},
         "config": {
+            "log": plan.log,
+            "draws": 2 if plan.quick else plan.draws,
             "seeds": plan.seeds,
             "jobs": jobs,
             "quick": plan.quick,
@@ -162,7 +188,7 @@ def compare(plan: Plan, *, jobs: int) -> dict[str, Any]:
             "patience": PATIENCE,
         },
         "trivial": next(result["trivial"] for result in results.values() if "trivial" in result),
-        "paper": [_row(row, paper[row], results) for row in plan.rows],
+        "paper": [_row(row, tasks, results) for row, tasks in paper.items()],
         "tuned": [_row(row, chosen[row], results) for row in plan.rows],
         "search": [_searched(row, search[row], best[row], results) for row in plan.rows],
     }
@@ -195,7 +221,7 @@ def _searched(row: Row, tasks: list[TrainingTask], best: TrainingTask, results: 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the benchmark and writes table2.json and table2.md.
+    """Runs the benchmark and writes table2-LOG-DATE.json and .md.
 
     Args:
         arguments: Of the command line; its own by default.
@@ -204,18 +230,22 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 2 where the user has to cure something.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="prepared MovieLens-1M")
+    parser.add_argument("--data", required=True, help="prepared MovieLens-1M, or simulated micro-video logs")
+    parser.add_argument("--log", choices=get_args(Log), default="ml1m", help="which of them (default: ml1m)")
+    parser.add_argument("--draws", type=int, default=6, help="settings that each row is chosen from (default: 6)")
     parser.add_argument("--out", required=True, type=Path, help="directory of the results")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of each row (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one core each (default: 2)")
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=BACKBONES, help="which (default: both)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="which (default: all)")
+    parser.add_argument("--methods", nargs="+", choices=ROWS, default=ROWS, help="which (default: all)")
     parser.add_argument("--quick", action="store_true", help="two settings and two rounds each")
     parser.add_argument("--write-jobs", type=Path, help="directory that gets the tuned settings as ml1m_*.yaml")
     options = parser.parse_args(arguments)
-    if options.seeds < 1 or options.jobs < 1:
-        parser.error("--seeds and --jobs must be at least 1")
+    if min(options.seeds, options.jobs, options.draws) < 1:
+        parser.error("--seeds, --jobs and --draws must be at least 1")
     plan = Plan(
+        log=options.log,
+        draws=options.draws,
         data=options.data,
         out=options.out,
         seeds=options.seeds,
@@ -224,12 +254,14 @@ def main(arguments: list[str] | None = None) -> int:
         quick=options.quick,
     )
     try:
+        plan = dataclasses.replace(plan, possible=possible_rows(Dataset.open(plan.data)))
         report = compare(plan, jobs=options.jobs)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    write_run_file(str(options.out), "table2.json", to_json(report))
-    write_run_file(str(options.out), "table2.md", markdown(report))
+    name = f"table2-{plan.log}-{datetime.date.today().isoformat()}"
+    write_run_file(str(options.out), f"{name}.json", to_json(report))
+    write_run_file(str(options.out), f"{name}.md", markdown(report))
     if options.write_jobs is not None:
         write_job_files(report, options.write_jobs)
     print(markdown(report))

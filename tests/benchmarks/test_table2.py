@@ -7,23 +7,28 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.paper.search_space import BACKBONES, METHODS, candidates, paper_setting
-from benchmarks.table2 import Plan, choose, main
+from benchmarks.paper.search_space import BACKBONES, METHODS, PAPER_RATES, ROWS, Log, candidates, paper_setting
+from benchmarks.paper.table2_report import PAPER
+from benchmarks.table2 import Plan, choose, main, possible_rows
 from distributed_il.core.config import config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare import PrepareConfig, prepare
 
 PLACES = {"data": {"path": "data"}, "run": {"dir": "run"}}
 
 
+@pytest.mark.parametrize("log", ["ml1m", "micro_video"])
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_six_different_settings_that_the_config_accepts(backbone: str, method: str) -> None:
-    settings = candidates(backbone, method)
+@pytest.mark.parametrize("method", ROWS)
+def test_every_row_has_six_different_settings_that_the_config_accepts(backbone: str, method: str, log: Log) -> None:
+    settings = candidates(backbone, method, log)
     configs = {repr(config_from_dict({**PLACES, **setting})) for setting in settings}
     assert len(configs) == 6
-    paper = config_from_dict({**PLACES, **paper_setting(backbone, method)})
-    assert (paper.optimizer.learning_rate, paper.optimizer.weight_decay) == (1e-4, 0.0)
+    if method in METHODS:
+        paper = config_from_dict({**PLACES, **paper_setting(backbone, method, log)})
+        assert (paper.optimizer.learning_rate, paper.optimizer.weight_decay) == (PAPER_RATES[log], 0.0)
+        assert (backbone, method) in PAPER[log]
 
 
 def test_the_search_may_not_read_the_test_split(tmp_path: Path) -> None:
@@ -40,8 +45,8 @@ def test_the_lowest_validation_log_loss_wins_and_a_diverged_run_never_does(tmp_p
     tasks = Plan(data="data", out=tmp_path).search()["gmf", "none"][:3]
     results = {
         tasks[0].name: {"failed": "diverged"},
-        tasks[1].name: {"valid": {"logloss": 0.5}},
-        tasks[2].name: {"valid": {"logloss": 0.4}},
+        tasks[1].name: {"valid": {"calibrated_logloss": 0.5}},
+        tasks[2].name: {"valid": {"calibrated_logloss": 0.4}},
     }
     assert choose(tasks, results) is tasks[2]
     with pytest.raises(UserError, match="diverged"):
@@ -57,17 +62,18 @@ def test_a_table_of_a_tiny_dataset_then_again_from_what_is_saved(
     arguments = ["--data", dataset.path, "--out", str(out), "--jobs", "1", "--quick"]
     arguments += ["--backbones", "gmf", "--methods", "ns", "ig"]
     assert main(arguments) == 0
-    report = json.loads((out / "table2.json").read_text())
+    (written_report,) = out.glob("table2-ml1m-*.json")
+    report = json.loads(written_report.read_text())
     for part in ("paper", "tuned"):
         assert [(row["backbone"], row["method"]) for row in report[part]] == rows
         assert all(0 <= run["test"]["auc"] <= 1 for row in report[part] for run in row["runs"])
     for row, tuned in zip(report["search"], report["tuned"], strict=True):
         assert not any("test" in tried for tried in row["settings"])
-        lowest = min(row["settings"], key=lambda tried: tried["valid"]["logloss"])
+        lowest = min(row["settings"], key=lambda tried: tried["valid"]["calibrated_logloss"])
         assert lowest["chosen"]
         assert tuned["setting"] == lowest["setting"]
         assert tuned["runs"][0]["valid"] == pytest.approx(lowest["valid"])
-    text = (out / "table2.md").read_text()
+    text = written_report.with_suffix(".md").read_text()
     assert text.count("| gmf | ig |") == 2 + len(report["search"][0]["settings"])
     assert "item mean" in text
     assert not (out / "models").exists()
@@ -75,7 +81,7 @@ def test_a_table_of_a_tiny_dataset_then_again_from_what_is_saved(
     written = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}
     assert main([*arguments, "--write-jobs", str(jobs)]) == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()} == written
-    assert text == (out / "table2.md").read_text()
+    assert text == written_report.with_suffix(".md").read_text()
     assert len(list(jobs.iterdir())) == len(rows)
     for row in report["tuned"]:
         job = yaml.safe_load((jobs / f"ml1m_{row['backbone']}_{row['method']}.yaml").read_text())
@@ -83,3 +89,14 @@ def test_a_table_of_a_tiny_dataset_then_again_from_what_is_saved(
         assert config.run.global_batch_size == report["config"]["batch_size"]
         assert config.method.name == row["method"]
     assert "GAUC" in capsys.readouterr().out
+
+
+def test_rows_that_the_data_rule_out_are_left_out(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    with_log, without = make_dataset(), make_dataset("without", unclear=0)
+    assert with_log.logged() is not None
+    assert possible_rows(without) == METHODS
+    prepare(PrepareConfig(output=with_log.path, factors_only=True, factors=2))
+    assert possible_rows(Dataset.open(with_log.path)) == ROWS
+    plan = Plan(data="data", out=tmp_path, backbones=("gmf",), possible=(*METHODS, "factors"))
+    assert [method for _, method in plan.rows] == [*METHODS, "factors"]
+    assert [method for _, method in plan.paper()] == [*METHODS]

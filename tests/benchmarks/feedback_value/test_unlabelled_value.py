@@ -76,7 +76,7 @@ def test_the_lowest_calibrated_loss_wins_and_a_diverged_run_never_does() -> None
         TrainingTask(
             name=str(number), data="", model_dir="", setting=setting, seed=0, max_rounds=1, patience=1, test=False
         )
-        for number, setting in enumerate(candidates("gmf", "none")[:3])
+        for number, setting in enumerate(candidates("gmf", "none", "ml1m")[:3])
     ]
     results = {"0": {"failed": "diverged"}, "1": {"valid": {SELECT_BY: 0.5}}, "2": {"valid": {SELECT_BY: 0.4}}}
     assert choose(tasks, results) is tasks[2]
