@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from random_factors import store_random_factors
 
 from benchmarks.paper.search_space import BACKBONES, METHODS, PAPER_RATES, ROWS, Log, candidates, paper_setting
 from benchmarks.paper.table2_report import PAPER
@@ -13,7 +14,6 @@ from benchmarks.table2 import Plan, choose, main, possible_rows
 from distributed_il.core.config import config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
-from distributed_il.data.prepare import PrepareConfig, prepare
 
 PLACES = {"data": {"path": "data"}, "run": {"dir": "run"}}
 
@@ -95,7 +95,7 @@ def test_rows_that_the_data_rule_out_are_left_out(make_dataset: Callable[..., Da
     with_log, without = make_dataset(), make_dataset("without", unclear=0)
     assert with_log.logged() is not None
     assert possible_rows(without) == METHODS
-    prepare(PrepareConfig(output=with_log.path, factors_only=True, factors=2))
+    store_random_factors(with_log, tmp_path)
     assert possible_rows(Dataset.open(with_log.path)) == ROWS
     plan = Plan(data="data", out=tmp_path, backbones=("gmf",), possible=(*METHODS, "factors"))
     assert [method for _, method in plan.rows] == [*METHODS, "factors"]
