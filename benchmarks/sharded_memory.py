@@ -24,7 +24,7 @@ import torch.distributed as dist
 from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
 from distributed_il.core.collectives import DistributedCollectives, LocalCollectives
-from distributed_il.core.config import ModelConfig, OptimizerConfig
+from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.loading.batch import Batch, Unlabelled
@@ -107,7 +107,10 @@ def train(plan: Plan, run_dir: str, ranks: DistributedCollectives | LocalCollect
         report = method.step(executor, batch)
         losses.append(float(report.loss_sum) / report.rows)
     trained, store = time.perf_counter(), CheckpointStore(run_dir)
-    store.save(learner, SavedState({}, {}), round=1, about={}, names=("last",))
+    config = TrainConfig(data=DataConfig(path=""), run=RunConfig(dir=run_dir))
+    sizes = {"num_users": plan.num_users, "num_items": plan.num_items}
+    about = {"config": config_to_dict(config), "dataset": "", **sizes, "vocabulary": {}, "start": None}
+    store.save(learner, SavedState({}, {}), round=1, about=about, names=("last",))
     saved, total = time.perf_counter(), learner.users.packed.sum()
     method.step(executor, all_batches[0])
     manifest = store.manifest("last")

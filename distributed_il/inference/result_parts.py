@@ -10,12 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from distributed_il.core.documents import Count, read_document
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import explain_full_disk, filesystem, is_local, read_run_file, to_json, write_run_file
 from distributed_il.core.plain_arrow import open_parquet
@@ -24,6 +25,11 @@ MANIFEST = "_manifest.json"
 """Readers of Parquet leave files alone that begin with an underscore."""
 FORMAT_VERSION = 1
 _COUNTS = b"distributed_il.counts"
+
+
+class _PartsManifest(TypedDict):
+    made_from: dict[str, Any]
+    finished: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,9 @@ class ResultParts:
             with explain_full_disk(output):
                 write_run_file(output, MANIFEST, to_json({"made_from": made_from, "finished": False}))
         else:
-            _require_same(output, json.loads(text)["made_from"], made_from)
+            cure = "give another output, or remove that directory"
+            before = read_document(text, _PartsManifest, f"{output}/{MANIFEST}", cure)
+            _require_same(output, before["made_from"], made_from)
         return cls(output, fs, root, made_from)
 
     def path(self, number: int) -> str:
@@ -107,10 +115,8 @@ class ResultParts:
     def _counts(self, path: str) -> Counter[str]:
         cure = "it is no part of a result, or damaged: remove it"
         with open_parquet(self.filesystem, path, cure) as file:
-            try:
-                return Counter(json.loads(file.metadata.metadata[_COUNTS]))
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError(f"{path} counts no rows ({error}); {cure}") from error
+            counts = (file.metadata.metadata or {}).get(_COUNTS, b"")
+        return Counter(read_document(counts, dict[str, Count], f"{path}, the counts of its rows", cure))
 
 
 def _require_same(output: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

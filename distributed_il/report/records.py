@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,11 @@ import numpy as np
 
 from distributed_il.core.config import completed, flat
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import read_run_file
 from distributed_il.evaluation.selection import Selection
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import DecisionHistory, WeightHistogram
+from distributed_il.training.run_outputs import read_metrics
+from distributed_il.training.run_state import read_facts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,21 +66,21 @@ def read_record(run_dir: str, name: str) -> RunRecord:
     """
     store = CheckpointStore(run_dir)
     manifest = store.manifest("last")
-    if manifest is None or not manifest["facts"]["course"]["history"]:
+    history = [] if manifest is None else read_facts(manifest)[0].history
+    if manifest is None or not history:
         raise UserError(f"{run_dir} holds no run that has finished a round; give the run.dir of one that has")
     arrays = store.state(manifest).arrays
     prefix = "decisions."
     decisions = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-    text = read_run_file(run_dir, "metrics.json")
     return RunRecord(
         name=name,
         run_dir=run_dir,
         settings=flat(completed(manifest["config"])),
-        history=manifest["facts"]["course"]["history"],
+        history=history,
         decisions=DecisionHistory.from_state(decisions),
         first_weights=WeightHistogram(arrays["first_weights"].astype(np.int64)),
         weights=WeightHistogram(arrays["weights"].astype(np.int64)),
-        results=None if text is None else json.loads(text),
+        results=read_metrics(run_dir),
     )
 
 

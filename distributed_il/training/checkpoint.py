@@ -27,10 +27,12 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
 from distributed_il.core.collectives import FirstError
+from distributed_il.core.documents import parse
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem, write_atomically
 from distributed_il.core.inside import require_inside
 from distributed_il.models.learner import Learner
+from distributed_il.training.checkpoint_manifest import CURE, check_files, check_manifest
 from distributed_il.training.checkpoint_shards import (
     SavedTable,
     TablePart,
@@ -135,11 +137,9 @@ class CheckpointStore:
         place = f"{self.root}/{directory}"
         require_inside(self._fs, self.root, [directory, f"{directory}/manifest.json"], f"{self.root}/{NAMES_FILE}")
         try:
-            manifest = json.loads(self._read(f"{place}/manifest.json"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise UserError(
-                f"checkpoint {place}/manifest.json can't be read ({error}); restore it, or start under another run.dir"
-            ) from error
+            manifest = parse(self._read(f"{place}/manifest.json"), f"checkpoint {place}/manifest.json", CURE)
+        except OSError as error:
+            raise UserError(f"checkpoint {place}/manifest.json can't be read ({error}); {CURE}") from error
         version = manifest.get("format_version") if isinstance(manifest, dict) else None
         if version != FORMAT_VERSION:
             raise UserError(
@@ -148,12 +148,11 @@ class CheckpointStore:
             )
         # An earlier version wrote no hashes.
         if _OWN_HASH in manifest and manifest[_OWN_HASH] != _hash_of(manifest):
-            raise UserError(
-                f"checkpoint {place}/manifest.json is not what was written: the hashes differ; restore it, or start "
-                "under another run.dir"
-            )
+            raise UserError(f"checkpoint {place}/manifest.json is not what was written: the hashes differ; {CURE}")
+        check_manifest(manifest, f"checkpoint {place}/manifest.json")
         names = [file_name(stem) for stem in (*manifest["files"], *(part["file"] for part in manifest["parts"]))]
         require_inside(self._fs, place, names, f"{place}/manifest.json")
+        check_files(manifest, f"checkpoint {place}/manifest.json")
         paths = [f"{place}/{file_name(stem)}" for stem in manifest["files"]]
         for found, size in zip(self._fs.get_file_info(paths), manifest["files"].values(), strict=True):
             if found.type != fs.FileType.File or found.size != size:

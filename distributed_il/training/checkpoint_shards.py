@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from distributed_il.core.config import OptimizerConfig
+from distributed_il.core.documents import Count, Size
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import write_atomically
 from distributed_il.models.embedding.row_adam import Rows, catch_up
@@ -30,10 +31,10 @@ class TablePart:
 
     file: str  # its name, without the ending
     table: TableName
-    first: int  # number of the first row in the whole table
-    stride: int  # distance of the rows' numbers
-    rows: int
-    bytes: int
+    first: Count  # number of the first row in the whole table
+    stride: Size  # distance of the rows' numbers
+    rows: Size
+    bytes: Count
     sha256: str = ""  # of the file; empty where an earlier version wrote it
 
     @property

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from distributed_il.core.config import TrainConfig, config_to_dict, config_to_yaml, flat
+from distributed_il.core.documents import Measured, read_document
 from distributed_il.core.files import read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 from distributed_il.training.monitor import Monitor, WeightHistogram
 from distributed_il.training.telemetry import Telemetry
+
+_METRICS = "metrics.json"
 
 
 def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, resumed: bool) -> None:
@@ -60,12 +63,33 @@ def write_end(
     monitor.hparams(known, {f"hparam/{name}": value for name, value in test.items()}, step)
     monitor.flush()
     # Last, because it says that the run is finished.
-    write_run_file(config.run.dir, "metrics.json", to_json({**result, "history": list(history)}))
+    write_run_file(config.run.dir, _METRICS, to_json({**result, "history": list(history)}))
 
 
-def finished_metrics(run_dir: str) -> str | None:
-    """The text of a finished run's metrics.json; None where the run is not finished."""
-    return read_run_file(run_dir, "metrics.json")
+class _Throughput(TypedDict):
+    rows_per_s: Measured | None
+
+
+class _Facts(TypedDict):
+    throughput: _Throughput
+
+
+class _Metrics(TypedDict):
+    valid: dict[str, Measured | None]
+    test: dict[str, Measured | None]
+    trivial: dict[str, dict[str, Measured | None]]
+    run: _Facts
+    history: list[dict[str, Any]]
+
+
+def read_metrics(run_dir: str) -> dict[str, Any] | None:
+    """Reads a finished run's metrics.json; None where the run is not finished.
+
+    Raises:
+        UserError: A key is missing or mistyped.
+    """
+    text, cure = read_run_file(run_dir, _METRICS), "remove it, and `train` with this run.dir writes it again"
+    return None if text is None else dict(read_document(text, _Metrics, f"{run_dir}/{_METRICS}", cure))
 
 
 def result_table(result: Mapping[str, Any]) -> str:

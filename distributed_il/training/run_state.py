@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from distributed_il.core.config import RunConfig
+from distributed_il.core.documents import Count, Measured, Size, fitted
+from distributed_il.core.errors import require
 
 
 @dataclasses.dataclass(slots=True)
 class RunState:
     """The position of a run, and what its stop rule looks at."""
 
-    round: int = 0  # rounds finished
-    phase: int = 0  # passes of the present round finished
-    step: int = 0  # steps of the present pass taken
-    best_round: int = 0  # from 1; 0 before the first
+    round: Count = 0  # rounds finished
+    phase: Count = 0  # passes of the present round finished
+    step: Count = 0  # steps of the present pass taken
+    best_round: Count = 0  # from 1; 0 before the first
     best_value: float | None = None  # of the validation metric that it is chosen by
     # validation metrics of each round, with its training loss
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list[dict[str, Any]])
@@ -29,16 +31,69 @@ class RunState:
         return self.round >= run.max_rounds or self.round - self.best_round >= run.patience
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns JSON values, from which `from_dict` makes the same state."""
+        """Returns JSON values, from which `read_facts` makes the same state."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RunState:
-        """Returns the state that a checkpoint holds."""
-        known = dict(values)
-        if "best_loss" in known:  # before there was a choice of metrics
-            known["best_value"] = known.pop("best_loss")
-        return cls(**known)
+
+_Round = TypedDict(
+    "_Round",
+    {
+        "round": Size,
+        "step": Count,
+        "train_loss": Measured | None,
+        "auc": Measured | None,
+        "gauc": Measured | None,
+        "ndcg@10": Measured | None,
+        "ndcg@20": Measured | None,
+        "mrr": Measured | None,
+        "logloss": Measured | None,
+        "ece": Measured | None,
+        "calibrated_logloss": NotRequired[Measured | None],
+        "branches": NotRequired["_Branches"],
+    },
+)
+
+
+class _Branches(TypedDict):
+    chosen: str
+    losses: dict[str, Measured | None]
+
+
+class _Telemetry(TypedDict):
+    pairs: tuple[Count, Count, Count]
+    round_loss: tuple[Measured, Measured]
+
+
+class _Facts(TypedDict):
+    course: dict[str, Any]
+    telemetry: _Telemetry
+
+
+def read_facts(manifest: Mapping[str, Any]) -> tuple[RunState, dict[str, Any]]:
+    """Returns the run's state that a checkpoint holds, and the facts of its telemetry.
+
+    Args:
+        manifest: Of the checkpoint.
+
+    Raises:
+        UserError: A key is missing, mistyped or out of range.
+    """
+    place, cure = f"checkpoint {manifest['place']}/manifest.json: facts", "restore it, or start under another run.dir"
+    facts = fitted(manifest["facts"], _Facts, place, cure)
+    known = facts["course"]
+    if "best_loss" in known:  # before there was a choice of metrics
+        known = {**known, "best_value": known["best_loss"]}
+        del known["best_loss"]
+    state = fitted(known, RunState, f"{place}.course", cure)
+    fitted(state.history, list[_Round], f"{place}.course.history", cure)
+    if state.branches is not None:
+        fitted(state.branches, _Branches, f"{place}.course.branches", cure)
+    rounds = len(state.history)
+    require(
+        state.round == rounds and state.best_round <= rounds,
+        f"{place}.course: round is {state.round} and best_round {state.best_round}, after {rounds} rounds; {cure}",
+    )
+    return state, dict(facts["telemetry"])
 
 
 class CheckpointSchedule:

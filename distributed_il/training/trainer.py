@@ -46,7 +46,14 @@ from distributed_il.training.pair_sampler import PairSampler, pair_sampler
 from distributed_il.training.resume import about_run, check_best, check_same_run
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
-from distributed_il.training.run_state import CheckpointSchedule, Leaving, RankRequests, RunState, Stopped
+from distributed_il.training.run_state import (
+    CheckpointSchedule,
+    Leaving,
+    RankRequests,
+    RunState,
+    Stopped,
+    read_facts,
+)
 from distributed_il.training.side_features import features_for
 from distributed_il.training.telemetry import Telemetry
 from distributed_il.training.warm_start import find_warm_start, start_warm
@@ -380,9 +387,9 @@ class Trainer:
             return False, None if other is None else start_warm(other, self.config, self.dataset, self.learner)
         check_same_run(self.config, self.dataset, manifest)
         saved = self.store.restore(manifest, self.learner)
-        self.state = RunState.from_dict(saved.facts["course"])
+        self.state, told = read_facts(manifest)
         self.calibration = Output.from_dict(manifest.get("output")).calibration
-        self.telemetry.restore(saved.facts["telemetry"], saved.arrays)
+        self.telemetry.restore(told, saved.arrays)
         self.telemetry.best = self.state.best_value
         return True, manifest.get("start")
 

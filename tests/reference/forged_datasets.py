@@ -11,7 +11,7 @@ from distributed_il.data.dataset import Dataset, Manifest
 
 
 def fit_manifest(dataset: Dataset) -> Dataset:
-    """Writes sizes and hashes of the files as they are now into the manifest; the dataset returned is not checked yet."""
+    """Writes sizes and hashes of the files as they are into the manifest; the dataset returned is not checked yet."""
 
     def fitted(files: Any) -> Any:
         contents = [Path(dataset.full_path(file.path)).read_bytes() for file in files]

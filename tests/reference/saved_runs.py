@@ -25,9 +25,17 @@ from distributed_il.methods import make_method
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore, SavedState
+from distributed_il.training.resume import about_run
 from distributed_il.training.side_features import features_for
 
 STEPS = 3
+
+
+def about_no_run(num_users: int, num_items: int) -> dict[str, Any]:
+    """What a checkpoint has to say of its run, for tests that only have a model."""
+    config = TrainConfig(data=DataConfig(path="data"), run=RunConfig(dir="run"))
+    sizes = {"num_users": num_users, "num_items": num_items}
+    return {"config": config_to_dict(config), "dataset": "d", **sizes, "vocabulary": {}, "start": None}
 
 
 def save_run(
@@ -62,7 +70,7 @@ def save_run(
     for _ in range(STEPS):
         batch = random_batch(rng, rows=7, num_users=dataset.num_users, num_items=dataset.num_items, dtype=dtype)
         make_method(NoneConfig()).step(StepExecutor(learner), batch)
-    about = {"config": config_to_dict(config), "dataset": dataset.fingerprint}
+    about = about_run(config, dataset, None)
     if output is not None:  # otherwise as before there were such
         about["output"] = output.to_dict()
     CheckpointStore(str(run_dir)).save(learner, SavedState({}, {}), round=1, about=about, names=("best", "last"))

@@ -14,6 +14,7 @@ import torch
 from forged_checkpoints import rewrite_manifests
 from random_batches import part_of_rank, random_batch
 from rank_cases import Case, make_learner, whole_table
+from saved_runs import about_no_run
 from thread_ranks import ThreadCollectives, run_on_threads
 from torch import Tensor
 
@@ -61,7 +62,7 @@ def tensors(learner: Learner) -> list[Tensor]:
 
 
 def save(learner: Learner, run_dir: Path, *, names: Any = ("last",)) -> None:
-    CheckpointStore(str(run_dir)).save(learner, STATE, round=1, about={"dataset": "d"}, names=names)
+    CheckpointStore(str(run_dir)).save(learner, STATE, round=1, about=about_no_run(USERS, ITEMS), names=names)
 
 
 def restore(learner: Learner, run_dir: Path) -> SavedState:
@@ -263,8 +264,7 @@ def test_a_manifest_without_a_part_is_refused(tmp_path: Path) -> None:
         return "restored"
 
     found = run_on_threads(3, message)
-    assert "holds 1 of 3 rows of users that belong here" in found[0]
-    assert found[1:] == ["restored"] * 2
+    assert all("holds 5 of 7 rows of users that belong here" in message for message in found)
 
 
 @pytest.mark.parametrize("damage", ["{", None], ids=["cut", "gone"])
@@ -274,7 +274,7 @@ def test_a_checkpoint_without_a_manifest_is_refused(damage: str | None, tmp_path
     path.unlink()
     if damage:
         path.write_text(damage)
-    with pytest.raises(UserError, match="manifest.json can't be read"):
+    with pytest.raises(UserError, match=r"manifest\.json (can't be read|is not JSON)"):
         CheckpointStore(str(tmp_path)).manifest("last")
 
 

@@ -13,11 +13,13 @@ from small_datasets import make_small_dataset
 from thread_ranks import ThreadCollectives, run_on_threads
 
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.evaluation.metric_columns import METRICS
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.run_hooks import RunHooks
-from distributed_il.training.run_state import CheckpointSchedule, Leaving, RunState, Stopped
+from distributed_il.training.run_state import CheckpointSchedule, Leaving, RunState, Stopped, read_facts
 from distributed_il.training.trainer import Trainer
 
 
@@ -56,16 +58,56 @@ def test_steps_to_save_after() -> None:
     assert [step for step in range(1, 13) if schedule.falls_on(step)] == [4, 8, 12]
 
 
-@pytest.mark.parametrize("state", [RunState(), RunState(2, 1, 7, 1, 0.25, [{"round": 1}, {"round": 2}])])
+TELEMETRY = {"pairs": [3, 2, 1], "round_loss": [0.5, 4.0]}
+
+
+def entry(number: int) -> dict[str, Any]:
+    """Of a round."""
+    return {"round": number, "step": 7 * number, "train_loss": 0.7, **dict.fromkeys(METRICS, 0.5)}
+
+
+def facts(course: Any, telemetry: Any = TELEMETRY) -> dict[str, Any]:
+    """A manifest as it is read."""
+    return json.loads(json.dumps({"place": "run", "facts": {"course": course, "telemetry": telemetry}}))
+
+
+@pytest.mark.parametrize("state", [RunState(), RunState(2, 1, 7, 1, 0.25, [entry(1), entry(2)])])
 def test_a_state_comes_back_from_json(state: RunState) -> None:
-    assert RunState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False))) == state
+    found, told = read_facts(facts(state.to_dict()))
+    assert found == state
+    assert told == {"pairs": (3, 2, 1), "round_loss": (0.5, 4.0)}
 
 
 @pytest.mark.parametrize(("best_round", "best_loss"), [(0, None), (1, 0.25)])
 def test_a_state_of_before_has_the_lowest_loss(best_round: int, best_loss: float | None) -> None:
-    kept = {"round": 1, "phase": 0, "step": 0, "history": [{"round": 1}]}
-    state = RunState.from_dict({**kept, "best_round": best_round, "best_loss": best_loss})
-    assert state == RunState(1, 0, 0, best_round, best_loss, [{"round": 1}])
+    kept = {"round": 1, "phase": 0, "step": 0, "history": [entry(1)]}
+    state = read_facts(facts({**kept, "best_round": best_round, "best_loss": best_loss}))[0]
+    assert state == RunState(1, 0, 0, best_round, best_loss, [entry(1)])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"round": 2}, r"course: round is 2 and best_round 1, after 1 rounds"),
+        ({"best_round": 2}, "best_round 2, after 1 rounds"),
+        ({"step": -1}, r"facts\.course: step is -1; it must be from 0"),
+        ({"phase": "0"}, r'facts\.course: phase is "0"; it must be a whole number'),
+        ({"history": [{"round": 1}]}, r"course\.history: \[0\]\.step is missing"),
+        ({"history": None}, r"course: history is null; it must be a list"),
+        ({"branches": {"chosen": 1}}, r"course\.branches: chosen is 1; it must be text"),
+        ({"more": 1}, "course: more is unknown here"),
+    ],
+)
+def test_a_state_that_can_not_be_is_refused(changed: dict[str, Any], message: str) -> None:
+    course = RunState(1, 0, 0, 1, 0.25, [entry(1)]).to_dict()
+    with pytest.raises(UserError, match=rf"checkpoint run/manifest\.json: .*{message}.*; restore it"):
+        read_facts(facts(course | changed))
+
+
+def test_telemetry_that_can_not_be_is_refused() -> None:
+    for told in ({"pairs": [1, 2], "round_loss": [0, 0]}, {"pairs": [1, 2, 3]}, None):
+        with pytest.raises(UserError, match=r"facts: telemetry"):
+            read_facts(facts(RunState().to_dict(), told))
 
 
 @pytest.fixture(scope="module")

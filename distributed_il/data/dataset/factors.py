@@ -13,17 +13,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import numpy as np
 import pyarrow.fs as pafs
 from numpy.typing import NDArray
 
-from distributed_il.core.errors import UserError
+from distributed_il.core.documents import Count, read_document
+from distributed_il.core.errors import UserError, require
 from distributed_il.core.files import is_local, sha256_of, write_atomically
 from distributed_il.core.inside import require_inside
 from distributed_il.data.dataset.index_files import read_array, write_array
@@ -43,6 +44,13 @@ _VECTORS = ("singular_values", "item_centre", "user_centre", "user_scales", "ite
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+
+class _InUse(TypedDict):
+    fingerprint: str
+
+
+_Document = TypeVar("_Document")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +77,9 @@ class FactorsManifest:
     item_scales: tuple[float, ...]
     energy: float
     null_edge: float
-    exposures: dict[str, int]
+    exposures: dict[str, Count]
     """Training exposures that count, `observed` and `logged`."""
-    left_out: dict[str, int]
+    left_out: dict[str, Count]
     """Those that do not, because their pairs stand in valid or test, too."""
     files: tuple[TableFile, ...] = ()
     version: int = FACTORS_VERSION
@@ -214,13 +222,14 @@ def read_factors(
         place = f"{directory}/{CURRENT_NAME}"
         if fs.get_file_info(place).type == pafs.FileType.NotFound:
             return None
-        fingerprint = _parsed(fs, place, cure, lambda content: str(content["fingerprint"]))
+        fingerprint = _read(fs, place, _InUse, cure)["fingerprint"]
     named = f"{fingerprint}/{FACTORS_NAME}"
     require_inside(fs, directory, [named], f"{directory}/{CURRENT_NAME}")
     place = f"{directory}/{named}"
     if fs.get_file_info(place).type != pafs.FileType.File:
         raise UserError(f"{place} is missing; {cure}")
-    manifest = _parsed(fs, place, cure, _manifest_from)
+    manifest = _read(fs, place, FactorsManifest, cure)
+    _check_manifest(manifest, place, cure)
     if manifest.computed_fingerprint() != manifest.fingerprint or manifest.fingerprint != fingerprint:
         raise UserError(f"{place} was changed: its fingerprint does not fit its content; {cure}")
     if manifest.dataset != dataset:
@@ -293,17 +302,21 @@ def _file_name(array: str) -> str:
     return f"{array}.arrow"
 
 
-def _parsed(fs: pafs.FileSystem, place: str, cure: str, parse: Callable[[Any], Any]) -> Any:
+def _read(fs: pafs.FileSystem, place: str, kind: type[_Document], cure: str) -> _Document:
     try:
         with fs.open_input_stream(place, compression=None) as stream:
-            return parse(json.loads(stream.read().decode()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{place} can't be read ({type(error).__name__}: {error}); {cure}") from error
+            content = stream.read()
+    except OSError as error:
+        raise UserError(f"{place} can't be read ({error}); {cure}") from error
+    return read_document(content, kind, place, cure)
 
 
-def _manifest_from(content: dict[str, Any]) -> FactorsManifest:
-    if content["version"] != FACTORS_VERSION:
-        raise ValueError(f"version {content['version']!r}, and this program reads {FACTORS_VERSION}")
-    values: dict[str, Any] = {name: tuple(map(float, content[name])) for name in _VECTORS}
-    values["files"] = tuple(TableFile(**file) for file in content["files"])
-    return FactorsManifest(**content | values)
+def _check_manifest(manifest: FactorsManifest, place: str, cure: str) -> None:
+    """Raises `UserError` unless the version is known and all vectors have the same length."""
+    version, columns = manifest.version, manifest.columns
+    require(
+        version == FACTORS_VERSION, f"{place}: version is {version}, and this program reads {FACTORS_VERSION}; {cure}"
+    )
+    for name in _VECTORS:
+        numbers = len(getattr(manifest, name))
+        require(numbers == columns, f"{place}: {name} has {numbers} numbers, and there are {columns} columns; {cure}")

@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from distributed_il.core.errors import UserError
+from distributed_il.core.documents import Count, Size, fitted, parse
+from distributed_il.core.errors import UserError, require
 
 SCHEMA_VERSION = 1
 """Version of the directory's layout that this program writes and reads."""
@@ -29,11 +30,11 @@ class LaneFile:
 
     path: str
     """Relative to the dataset."""
-    lane: int
-    rows: int
-    row_groups: tuple[int, ...]
+    lane: Count
+    rows: Count
+    row_groups: tuple[Count, ...]
     """Rows of each row group."""
-    bytes: int
+    bytes: Count
     sha256: str
 
 
@@ -41,8 +42,8 @@ class LaneFile:
 class Split:
     """The rows of one split."""
 
-    rows: int
-    positives: int
+    rows: Count
+    positives: Count
     """Rows of label 1; 0 for unclear rows."""
     columns: tuple[str, ...]
     files: tuple[LaneFile, ...]
@@ -55,8 +56,8 @@ class TableFile:
 
     path: str
     """Relative to the dataset."""
-    rows: int
-    bytes: int
+    rows: Count
+    bytes: Count
     sha256: str
 
 
@@ -66,7 +67,7 @@ class FeatureColumn:
 
     name: str
     """Of the column that it was read from."""
-    values: int
+    values: Count
     """Distinct values; code 0 stands for unknown, k for the k-th of them."""
 
 
@@ -76,7 +77,7 @@ class SourceFile:
 
     path: str
     """Relative to the source."""
-    bytes: int
+    bytes: Count
     sha256: str
 
 
@@ -87,13 +88,13 @@ class Manifest:
     name: str
     created: str
     """UTC, ISO 8601."""
-    lanes: int
+    lanes: Size
     """V; global row n of a split lies in lane n % V at position n // V."""
-    row_group_rows: int
+    row_group_rows: Size
     seed: int
     """Seed of the split and of the order of rows."""
-    num_users: int
-    num_items: int
+    num_users: Size
+    num_items: Size
     id_type: dict[str, str]
     """`user` and `item`, each `int64` or `string`: types of the external ids."""
     id_rule: str = ""
@@ -104,14 +105,14 @@ class Manifest:
     """How raw values became labels."""
     policies: dict[str, str] = field(default_factory=dict[str, str])
     """What was done with duplicate, contradicting, overlapping and unseen rows."""
-    counts: dict[str, int] = field(default_factory=dict[str, int])
+    counts: dict[str, Count] = field(default_factory=dict[str, int])
     """Rows read and rows set aside, by reason; a reason that did not occur may be missing."""
     splits: dict[str, Split]
     tables: tuple[TableFile, ...]
     source: tuple[SourceFile, ...] = ()
     parent: str = ""
     """Fingerprint of the dataset that this one goes on from: its users and items have the same ids here."""
-    features: dict[str, tuple[FeatureColumn, ...]] = field(default_factory=dict[str, tuple[FeatureColumn, ...]])
+    features: dict[Entity, tuple[FeatureColumn, ...]] = field(default_factory=dict[Entity, tuple[FeatureColumn, ...]])
     """Side features of `users` and of `items`, for those of them that have some."""
     times: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     """First and last moment of each split, numbers or dates, where the split went by time."""
@@ -172,47 +173,19 @@ def parse_manifest(text: str, place: str) -> Manifest:
         UserError: It is no manifest, of another schema version, or was edited.
     """
     cure = "prepare the dataset again"
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{place} is not JSON ({error}); {cure}") from error
+    content = parse(text, place, cure)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(
             f"{place}: schema_version is {version!r} and this program reads {SCHEMA_VERSION}; {cure}, "
             "or use the version of the program that wrote it"
         )
-    try:
-        manifest = _manifest_from(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{place} is not a whole manifest ({type(error).__name__}: {error}); {cure}") from error
+    manifest = fitted(content, Manifest, place, cure)
+    names = {*SPLITS} <= manifest.splits.keys() <= {*SPLITS, UNCLEAR}
+    require(names, f"{place}: splits are {', '.join(manifest.splits)}; they must be {', '.join(SPLITS)}; {cure}")
+    types = manifest.id_type
+    known = types.keys() == {"user", "item"} and {*types.values()} <= {"int64", "string"}
+    require(known, f"{place}: id_type is {types}; it must name int64 or string for user and item; {cure}")
     if manifest.computed_fingerprint() != manifest.fingerprint:
         raise UserError(f"{place} was changed after preparation: its fingerprint does not fit its content; {cure}")
     return manifest
-
-
-def _lane_file_from(content: dict[str, Any]) -> LaneFile:
-    values = dict(content)
-    values["row_groups"] = tuple(int(rows) for rows in content["row_groups"])
-    return LaneFile(**values)
-
-
-def _manifest_from(content: dict[str, Any]) -> Manifest:
-    values = dict(content)
-    values["splits"] = {
-        name: Split(
-            rows=int(split["rows"]),
-            positives=int(split["positives"]),
-            columns=tuple(split["columns"]),
-            files=tuple(_lane_file_from(file) for file in split["files"]),
-        )
-        for name, split in content["splits"].items()
-    }
-    values["tables"] = tuple(TableFile(**file) for file in content["tables"])
-    values["source"] = tuple(SourceFile(**file) for file in content["source"])
-    values["features"] = {
-        entity: tuple(FeatureColumn(**column) for column in columns)
-        for entity, columns in content.get("features", {}).items()
-    }
-    values["times"] = {split: (first, last) for split, (first, last) in content.get("times", {}).items()}
-    return Manifest(**values)

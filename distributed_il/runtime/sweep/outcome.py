@@ -15,6 +15,7 @@ from distributed_il.evaluation.selection import Selection
 from distributed_il.report.render import setting_text
 from distributed_il.runtime.sweep.trial import FAILED
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.run_state import read_facts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -104,7 +105,7 @@ class Outcome:
 def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> Trial:
     """Reads the metrics of a trial from its last checkpoint."""
     manifest = CheckpointStore(config.run.dir).manifest("last")
-    history = [] if manifest is None else manifest["facts"]["course"]["history"]
+    history = [] if manifest is None else read_facts(manifest)[0].history
     return Trial(name, settings, config, history, read_run_file(config.run.dir, FAILED))
 
 

@@ -26,7 +26,11 @@ def manifest(**changes: Any) -> Manifest:
         "rule": {"name": "rating", "positive_above": 2.0},
         "policies": {"duplicates": "last"},
         "counts": {"rows_read": 5},
-        "splits": {"train": Split(rows=5, positives=2, columns=("user_id", "item_id", "label"), files=(lane,))},
+        "splits": {
+            "train": Split(rows=5, positives=2, columns=("user_id", "item_id", "label"), files=(lane,)),
+            "valid": Split(rows=0, positives=0, columns=(), files=()),
+            "test": Split(rows=0, positives=0, columns=(), files=()),
+        },
         "tables": (TableFile(path="users.parquet", rows=4, bytes=10, sha256="cd"),),
         "source": (SourceFile(path="x.csv", bytes=3, sha256="ef"),),
     }
@@ -58,10 +62,15 @@ def edited(**changes: Any) -> str:
         ("[1]", "schema_version is None and this program reads 1"),
         (edited(schema_version=2), "schema_version is 2 and this program reads 1"),
         (edited(seed=9), "changed after preparation"),
-        (edited(splits={"train": {}}), "not a whole manifest"),
-        (edited(unknown=1), "not a whole manifest"),
-        (edited(tables=[{"path": "x"}]), "not a whole manifest"),
-        (edited(splits=3), "not a whole manifest"),
+        (edited(splits={"train": {}}), r"place: splits\.train\.rows is missing; prepare the dataset again"),
+        (edited(splits={}), "splits are ; they must be train, valid, test"),
+        (edited(id_type={"user": "int64", "item": "float"}), "id_type is .*; it must name int64 or string"),
+        (edited(unknown=1), "unknown is unknown here"),
+        (edited(tables=[{"path": "x"}]), r"tables\[0\]\.rows is missing"),
+        (edited(splits=3), "splits is 3; it must be an object"),
+        (edited(lanes=True), "lanes is true; it must be a whole number"),
+        (edited(lanes=0), "lanes is 0; it must be from 1 to"),
+        (edited(seed=10**30), "seed is 1000"),
     ],
 )
 def test_what_is_no_whole_manifest_is_refused(text: str, message: str) -> None:

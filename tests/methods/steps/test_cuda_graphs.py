@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from random_batches import random_batch
+from saved_runs import about_no_run
 from small_learner import small_learner
 from torch import Tensor
 
@@ -218,7 +219,8 @@ def test_the_spare_row_is_in_no_checkpoint_and_no_fingerprint(tmp_path: Path) ->
         table.last_step_and_spare[-1] = 7
     assert torch.equal(fingerprint(learner), before)
     store = CheckpointStore(str(tmp_path))
-    store.save(learner, SavedState({}, {}), round=1, about={"dataset": "d"}, names=("last",))
+    about = about_no_run(learner.users.num_rows, learner.items.num_rows)
+    store.save(learner, SavedState({}, {}), round=1, about=about, names=("last",))
     manifest = store.manifest("last")
     assert manifest is not None
     store.restore(manifest, other)
