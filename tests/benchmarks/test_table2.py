@@ -95,7 +95,7 @@ def test_rows_that_the_data_rule_out_are_left_out(make_dataset: Callable[..., Da
     with_log, without = make_dataset(), make_dataset("without", unclear=0)
     assert with_log.logged() is not None
     assert possible_rows(without) == METHODS
-    store_random_factors(with_log, tmp_path)
+    store_random_factors(with_log, tmp_path / "scratch")
     assert possible_rows(Dataset.open(with_log.path)) == ROWS
     plan = Plan(data="data", out=tmp_path, backbones=("gmf",), possible=(*METHODS, "factors"))
     assert [method for _, method in plan.rows] == [*METHODS, "factors"]
