@@ -27,10 +27,11 @@ from benchmarks.common.peak_memory import PeakMemory
 from benchmarks.common.result import Figure, Result
 from distributed_il.core.config import ModelConfig
 from distributed_il.data.sampling import PairIndex
+from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.recommendations import USERS_PER_PART, Recommendations
-from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
+from distributed_il.inference.top_k import top_items
 from distributed_il.models.backbones import load_backbone
 from distributed_il.runtime.batch_inference import run_work
 

@@ -19,6 +19,8 @@ from distributed_il.core.errors import (
 )
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, method_class
 
+RANKING_METRICS = ("recall", "ndcg", "hit_rate", "precision", "map", "mrr")
+"""Metrics of a ranking of all items that a run can be chosen by, each as `recall@20`."""
 SelectBy = Literal["calibrated_logloss", "logloss", "auc", "gauc"]
 
 

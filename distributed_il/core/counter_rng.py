@@ -33,6 +33,8 @@ EXPOSURE_DEAL = 11
 """Stream that deals items anew over all exposures."""
 ROW_DROPOUT = 12
 """Stream that drops the rows' own parts."""
+RANKED = 13
+"""Stream that chooses the users whose rankings are measured."""
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from distributed_il.core.config import ModelConfig
 from distributed_il.data.sampling import PairIndex
+from distributed_il.evaluation import top_items as blocks
 from distributed_il.inference import top_k as module
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.top_k import top_items
@@ -57,7 +58,7 @@ def test_they_are_those_of_a_full_sort(seed: int, items: int, top: int, block: i
     users = rng.permutation(np.append(np.arange(USERS), -1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ITEMS_AT_ONCE", block)
-        patch.setattr(module, "MOST_CANDIDATES", most)  # 0 looks for each block's own best first
+        patch.setattr(blocks, "MOST_CANDIDATES", most)  # 0 looks for each block's own best first
         best = top_items(model, users, top=top, seen=(seen,))
     for place, user in enumerate(users.tolist()):
         pairs = zip(best.item_ids[place].tolist(), best.logits[place].tolist(), strict=True)

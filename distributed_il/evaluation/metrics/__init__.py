@@ -10,6 +10,7 @@ from distributed_il.evaluation.metrics.classification import auc, class_counts, 
 from distributed_il.evaluation.metrics.compute import check_columns, compute_metrics
 from distributed_il.evaluation.metrics.ranking import UserTies, user_auc, user_mrr, user_mrr_first, user_ndcg
 from distributed_il.evaluation.metrics.tally import metrics_of, tally
+from distributed_il.evaluation.metrics.top_k import top_k_metrics
 
 __all__ = [
     "UserTies",
@@ -25,6 +26,7 @@ __all__ = [
     "log_losses_of_probabilities",
     "metrics_of",
     "tally",
+    "top_k_metrics",
     "user_auc",
     "user_mrr",
     "user_mrr_first",
