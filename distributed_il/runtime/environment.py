@@ -23,6 +23,9 @@ PRIVATE = {
     "RAY_worker_niceness": "0",
     # Nobody reads Ray's metrics and records of tasks here; it would go on filling memory with them.
     "RAY_enable_metrics_collection": "0",
+    # Two servers of metrics know no token. Ray can't be told to leave them out, but goes on where they can't be had.
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
     "RAY_task_events_report_interval_ms": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody reclaims this machine
 }

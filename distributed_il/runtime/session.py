@@ -17,6 +17,7 @@ from ray.job_config import JobConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.own_code import CODE_PATH, code_path
 from distributed_il.runtime.address import check_address
+from distributed_il.runtime.private_ray import private_ray
 
 _STORE_BYTES = 512 << 20
 _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -41,7 +42,7 @@ def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
         Whether Ray is a private one, started here.
 
     Raises:
-        UserError: The cluster at `RAY_ADDRESS` can't be joined.
+        UserError: The cluster at `RAY_ADDRESS` can't be joined, or a private Ray has no place on this machine.
     """
     private = False
     with ExitStack() as ended:
@@ -51,7 +52,8 @@ def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
             private = address == "local"
             if private:
                 ended.enter_context(environment(PRIVATE | _code_variables()))
-                _start_private(max(cpus, os.cpu_count() or 1), shared_bytes)
+                place = ended.enter_context(private_ray())
+                _start_private(place, max(cpus, os.cpu_count() or 1), shared_bytes)
             else:
                 _join(address)
             ended.callback(ray.shutdown)
@@ -73,9 +75,10 @@ def _without_ray_output() -> Generator[None]:
         ray_worker.print_to_stdstream = printed
 
 
-def _start_private(cpus: int, shared_bytes: int) -> None:
+def _start_private(place: str, cpus: int, shared_bytes: int) -> None:
     ray.init(
         address="local",
+        _temp_dir=place,
         num_cpus=cpus,
         object_store_memory=_STORE_BYTES + cpus * _STORE_BYTES_PER_CPU + shared_bytes,
         include_dashboard=False,

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import ray
+import ray._private.worker as ray_worker
 from ray.exceptions import RayError
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _TorchBackend  # pyright: ignore[reportPrivateUsage]
+from ray.train.torch.config import (
+    _set_torch_distributed_env_vars,  # pyright: ignore[reportPrivateUsage]
+    _setup_torch_process_group,  # pyright: ignore[reportPrivateUsage]
+    _TorchBackend,  # pyright: ignore[reportPrivateUsage]
+)
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2._internal.execution.worker_group.placement_group_handle import PlacementGroupHandle
+
+from distributed_il.runtime.private_ray import LOOPBACK
 
 START_S = 60.0
 """How long workers may take to start beyond the time that one may wait for the others."""
@@ -74,5 +84,30 @@ class StandingGroup(TorchConfig):
 
 
 class _StandingBackend(_TorchBackend):
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Called by Ray Train before training begins; on a Ray on loopback the ranks meet in a file.
+
+        The store in which they would meet elsewhere listens on all interfaces and asks for no token.
+        """
+        node: Any = ray_worker.global_worker.node
+        if node.node_ip_address != LOOPBACK:
+            super().on_start(worker_group, backend_config)
+            return
+        meeting = Path(node.get_session_dir_path(), f"ranks-{uuid.uuid4().hex}").as_uri()
+        worker_group.execute(_set_torch_distributed_env_vars)
+        joined = [
+            worker_group.execute_single_async(
+                rank,
+                _setup_torch_process_group,
+                backend=backend_config.backend,
+                world_rank=rank,
+                world_size=len(worker_group),
+                init_method=meeting,
+                timeout_s=backend_config.timeout_s,
+            )
+            for rank in range(len(worker_group))
+        ]
+        ray.get(joined)
+
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
         pass
