@@ -180,8 +180,11 @@ class StagedDirectory:
                     self.building = self.target
                     self.filesystem.create_dir(self.building, recursive=True)
                     self.scratch = Path(tempfile.mkdtemp(prefix="distributed-il-"))
-            except PermissionError as error:
-                raise UserError(f"{path} can't be made: {error.strerror}; choose a place you may write to") from error
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise
+                why = error.strerror or error
+                raise UserError(f"{path} can't be made: {why}; choose a place you may write to") from error
 
     building: str
     """Where to build, on `filesystem`."""

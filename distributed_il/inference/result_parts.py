@@ -50,7 +50,7 @@ class ResultParts:
             made_from: Everything that decides the content, as plain values.
 
         Raises:
-            UserError: It holds something else.
+            UserError: It holds something else, or can't be written.
         """
         fs, root = filesystem(output)
         # As it comes back from the file: a tuple as a list.
@@ -61,8 +61,11 @@ class ResultParts:
             taken = info.type == pafs.FileType.Directory and fs.get_file_info(pafs.FileSelector(root))
             if info.type == pafs.FileType.File or taken:
                 raise UserError(f"{output} is taken; give a directory that does not exist yet, or empty this one first")
-            with explain_full_disk(output):
-                write_run_file(output, MANIFEST, to_json({"made_from": made_from, "finished": False}))
+            try:
+                with explain_full_disk(output):
+                    write_run_file(output, MANIFEST, to_json({"made_from": made_from, "finished": False}))
+            except OSError as error:
+                raise UserError(f"{output} can't be made ({error}); choose a place you may write to") from error
         else:
             cure = "give another output, or remove that directory"
             before = read_document(text, _PartsManifest, f"{output}/{MANIFEST}", cure)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from distributed_il.core.errors import UserError
@@ -35,6 +36,9 @@ def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
         UserError: There is no such run, its dataset is missing or another one, or the page can't be written.
     """
     fs, path = filesystem(config.output)
+    with _told_unwritable(config.output):  # now, since measuring takes its time
+        write_atomically(fs, f"{path}.probe", b"")
+        fs.delete_file(f"{path}.probe")
     records = [read_record(run_dir, name) for run_dir, name in zip(run_dirs, short_names(run_dirs), strict=True)]
     comparisons = compare(records, config.data, allow_code=config.allow_code)
     keys = list(dict.fromkeys(key for one in records for key in one.settings))
@@ -59,12 +63,16 @@ def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
         valid_headings=[f"valid {heading}" for heading in METRICS.values()],
         slice_headings=[METRICS[name] for name in results.SHOWN],
     )
-    try:
+    with _told_unwritable(config.output):
         write_atomically(fs, path, page.encode())
+
+
+@contextmanager
+def _told_unwritable(output: str) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
-        raise UserError(
-            f"--output {config.output} can't be written ({error}); choose a place you may write to"
-        ) from error
+        raise UserError(f"--output {output} can't be written ({error}); choose a place you may write to") from error
 
 
 def _run_row(one: RunRecord) -> list[str]:
