@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -17,17 +16,16 @@ if TYPE_CHECKING:
 
 
 def _prepare(config: PrepareConfig) -> None:
-    from distributed_il.core.files import read_run_file
-    from distributed_il.data.prepare import factors_text, prepare, summary_text
+    from distributed_il.data.prepare import factors_text, prepare, read_summary, summary_text
     from distributed_il.report.dataset_page import summary_page
 
     with ProgressLine() as line:
         manifest = prepare(config, line.update_stage, summary_page=summary_page, read_in_parallel=_read_in_parallel)
     if not config.factors_only:
         print(summary_text(manifest))
-    summary = read_run_file(config.output, "summary.json")
+    summary = read_summary(config.output)
     if summary is not None:
-        print(factors_text(json.loads(summary)["factors"]))
+        print(factors_text(summary["factors"]))
     print(f"Pictures: {config.output.rstrip('/')}/summary.html")
     print(f"\nNext: distributed-il train --data.path={config.output} --run.dir=DIR")
 

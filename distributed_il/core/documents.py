@@ -12,6 +12,7 @@ A document is declared as a dataclass, which it becomes, or as a TypedDict, whos
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import types
@@ -51,6 +52,7 @@ Size = Annotated[int, Within(1, 2**63 - 1)]
 """1, 2, 3, …"""
 Measured = Annotated[float, Within(-math.inf, math.inf, finite=False)]
 """A number that was measured: it may be NaN or infinite."""
+_HASH = "sha256"
 _ANY_FLOAT = Within(-math.inf, math.inf)
 _NAMES: dict[Any, str] = {str: "text", bool: "true or false", type(None): "null"}
 
@@ -84,6 +86,30 @@ def parse(content: bytes | str, place: str, cure: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place} is not JSON ({error}); {cure}") from error
+
+
+def signed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a document with `sha256`, the hash of all others, by which `read_signed` knows damage."""
+    return {**values, _HASH: _hash_of(values)}
+
+
+def read_signed(content: bytes | str, place: str, cure: str) -> dict[str, Any]:
+    """Returns the values that `signed` was given; a document of before has no hash and is taken as it is.
+
+    Raises:
+        UserError: It is no JSON object, or not what was written.
+    """
+    values: dict[str, Any] = fitted(parse(content, place, cure), dict[str, Any], place, cure)
+    recorded = values.pop(_HASH, None)
+    if recorded not in (None, _hash_of(values)):
+        raise UserError(f"{place} is not what was written: its hash does not fit its content; {cure}")
+    return values
+
+
+def _hash_of(values: Mapping[str, Any]) -> str:
+    # As it will be read: a tuple is a list then, and a number by which something is known a text.
+    content = json.loads(json.dumps({name: value for name, value in values.items() if name != _HASH}))
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def fitted(value: Any, kind: type[T], place: str, cure: str) -> T:

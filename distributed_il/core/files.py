@@ -138,19 +138,20 @@ def read_run_file(run_dir: str, name: str) -> str | None:
     if fs.get_file_info(f"{root}/{name}").type != pafs.FileType.File:
         return None
     with fs.open_input_file(f"{root}/{name}") as stream:
-        return stream.read().decode()
+        return stream.read().decode(errors="replace")
 
 
 def to_json(values: Mapping[str, Any]) -> str:
     """Serialises values to JSON, with null for numbers that JSON can't hold."""
-    return json.dumps(_plain(values), indent=2) + "\n"
+    return json.dumps(plain_values(values), indent=2) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
+    """Returns a value as JSON can hold it: with null for numbers that it can't."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_values(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -19,7 +19,7 @@ from distributed_il.methods.losses import log_loss
 from distributed_il.methods.ordinal_loss import ordinal_log_loss
 from distributed_il.models.embedding.factored import MAPS, RowFactors
 from distributed_il.models.embedding.row_adam import Rows, adam_update
-from distributed_il.training.checkpoint import Name
+from distributed_il.training.checkpoint_names import Name
 from distributed_il.training.checkpoint_shards import read_tensors
 from distributed_il.training.exposure_factors import factors_named_by
 

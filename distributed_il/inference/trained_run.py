@@ -18,7 +18,8 @@ from distributed_il.data.dataset import Dataset, filesystem
 from distributed_il.evaluation.output import Output
 from distributed_il.models.backbones.backbone import BUILT_IN
 from distributed_il.models.embedding.factored import Factors
-from distributed_il.training.checkpoint import CheckpointStore, Name
+from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.checkpoint_names import Name
 from distributed_il.training.checkpoint_shards import SavedTable, TableName
 from distributed_il.training.exposure_factors import factors_for, factors_named_by
 

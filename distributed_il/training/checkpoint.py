@@ -13,11 +13,10 @@ RUN/checkpoints/names.json         which checkpoint is `last` and which `best`; 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +32,7 @@ from distributed_il.core.files import filesystem, write_atomically
 from distributed_il.core.inside import require_inside
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint_manifest import CURE, check_files, check_manifest
+from distributed_il.training.checkpoint_names import DIRECTORY, CheckpointNames, Name, read_names
 from distributed_il.training.checkpoint_shards import (
     SavedTable,
     TablePart,
@@ -47,8 +47,6 @@ FORMAT_VERSION = 3
 NAMES_FILE = "names.json"
 _OLD_NAME_FILE = "last.json"
 _OWN_HASH = "manifest_sha256"
-_DIRECTORY = re.compile(r"[0-9]{6,}-[0-9]{8,}$")
-Name = Literal["last", "best"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,8 @@ class CheckpointStore:
         with _together(learner, place):
             if rank == 0:
                 self._check_claim()
-                if not self._names():
-                    self._write_names({})
+                if not self._names().directories:
+                    self._write_names(CheckpointNames({}, {}))
                 self._make(place)
         contents: dict[str, bytes] = {}
         parts: list[TablePart] = []
@@ -115,9 +113,9 @@ class CheckpointStore:
                 manifest[_OWN_HASH] = _hash_of(manifest)
                 write_atomically(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
                 self._check_claim()
-                named = self._names() | dict.fromkeys(names, name)
+                named = self._names().with_names(names, name, manifest[_OWN_HASH])
                 self._write_names(named)
-                self._remove_all_but(named.values())
+                self._remove_all_but(named.directories.values())
 
     def manifest(self, name: Name) -> dict[str, Any] | None:
         """Returns a named checkpoint's manifest with its directory under `place`; None where there is none.
@@ -125,8 +123,17 @@ class CheckpointStore:
         Raises:
             UserError: It is damaged, or of another format version.
         """
-        named = self._names().get(name)
-        return None if named is None else self.manifest_of(named)
+        named = self._names()
+        if name not in named.directories:
+            return None
+        manifest = self.manifest_of(named.directories[name])
+        # An earlier version wrote no hashes.
+        if named.hashes.get(name, manifest.get(_OWN_HASH)) != manifest.get(_OWN_HASH):
+            raise UserError(
+                f"{self.root}/{NAMES_FILE}: `{name}` names {manifest['place']}, which is another checkpoint than was "
+                f"written there; {CURE}"
+            )
+        return manifest
 
     def manifest_of(self, directory: str) -> dict[str, Any]:
         """Returns the manifest of a checkpoint by its directory's name, as `manifest` gives it.
@@ -164,7 +171,7 @@ class CheckpointStore:
 
     def newest(self) -> str | None:
         """The directory of the last checkpoint, which tells one from another; None before the first."""
-        return self._names().get("last")
+        return self._names().directories.get("last")
 
     def restore(self, manifest: Mapping[str, Any], learner: Learner) -> SavedState:
         """Loads a checkpoint into a learner, of the tables the rows held here, and returns the run's state.
@@ -221,8 +228,8 @@ class CheckpointStore:
         with self._fs.open_input_file(path) as stream:
             return stream.read()
 
-    def _names(self) -> dict[Name, str]:
-        """The checkpoints' directories by name.
+    def _names(self) -> CheckpointNames:
+        """What the names stand for.
 
         Raises:
             UserError: Names are damaged, or there are checkpoints without names: the run would begin anew and remove
@@ -231,7 +238,7 @@ class CheckpointStore:
         path, old = (f"{self.root}/{file}" for file in (NAMES_FILE, _OLD_NAME_FILE))
         names, old_name = self._fs.get_file_info([path, old])
         if names.type != fs.FileType.NotFound:
-            return _read_names(path, self._read(path))
+            return read_names(path, self._read(path))
         if old_name.type != fs.FileType.NotFound:
             raise UserError(
                 f"the checkpoints in {self.root} are named by {_OLD_NAME_FILE}, as an earlier version did; use the "
@@ -242,36 +249,23 @@ class CheckpointStore:
                 f"{path} is missing, and {self.root} holds checkpoint {unnamed[-1].base_name}; restore the file "
                 f"({json.dumps({'last': unnamed[-1].base_name})} names that one), or start under another run.dir"
             )
-        return {}
+        return CheckpointNames({}, {})
 
-    def _write_names(self, names: Mapping[Name, str]) -> None:
+    def _write_names(self, names: CheckpointNames) -> None:
         # In one file: a kill between two would leave a `best` of a round that `last` has yet to run.
         self._fs.create_dir(self.root, recursive=True)
-        write_atomically(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(names).encode())
+        write_atomically(self._fs, f"{self.root}/{NAMES_FILE}", json.dumps(names.document()).encode())
 
     def _checkpoints(self) -> list[fs.FileInfo]:
         """The directories that this program made, in order; what somebody else put beside them is not touched."""
         found = self._fs.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
-        made = [entry for entry in found if entry.type == fs.FileType.Directory and _DIRECTORY.match(entry.base_name)]
+        made = [entry for entry in found if entry.type == fs.FileType.Directory and DIRECTORY.match(entry.base_name)]
         return sorted(made, key=lambda entry: entry.base_name)
 
     def _remove_all_but(self, kept: Collection[str]) -> None:
         for entry in self._checkpoints():
             if entry.base_name not in kept:
                 self._fs.delete_dir(entry.path)
-
-
-def _read_names(path: str, content: bytes) -> dict[Name, str]:
-    try:
-        names: Any = json.loads(content)
-    except ValueError:
-        names = None
-    known = isinstance(names, dict) and set(names) <= {"last", "best"} and ("last" in names or not names)
-    if not known or not all(isinstance(name, str) and _DIRECTORY.match(name) for name in names.values()):
-        raise UserError(
-            f"{path} is damaged: it names checkpoints as `last` and `best`; restore it, or start under another run.dir"
-        )
-    return names
 
 
 def _hash_of(manifest: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from distributed_il.core.config import TrainConfig, config_to_dict, config_to_yaml, flat
-from distributed_il.core.documents import Measured, read_document
-from distributed_il.core.files import read_run_file, to_json, write_run_file
+from distributed_il.core.documents import Measured, fitted, read_signed, signed
+from distributed_il.core.files import plain_values, read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows
 from distributed_il.training.monitor import Monitor, WeightHistogram
@@ -63,7 +63,7 @@ def write_end(
     monitor.hparams(known, {f"hparam/{name}": value for name, value in test.items()}, step)
     monitor.flush()
     # Last, because it says that the run is finished.
-    write_run_file(config.run.dir, _METRICS, to_json({**result, "history": list(history)}))
+    write_run_file(config.run.dir, _METRICS, to_json(signed(plain_values({**result, "history": list(history)}))))
 
 
 class _Throughput(TypedDict):
@@ -89,7 +89,10 @@ def read_metrics(run_dir: str) -> dict[str, Any] | None:
         UserError: A key is missing or mistyped.
     """
     text, cure = read_run_file(run_dir, _METRICS), "remove it, and `train` with this run.dir writes it again"
-    return None if text is None else dict(read_document(text, _Metrics, f"{run_dir}/{_METRICS}", cure))
+    if text is None:
+        return None
+    place = f"{run_dir}/{_METRICS}"
+    return dict(fitted(read_signed(text, place, cure), _Metrics, place, cure))
 
 
 def result_table(result: Mapping[str, Any]) -> str:

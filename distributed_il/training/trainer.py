@@ -33,7 +33,8 @@ from distributed_il.methods.steps.decision import StepReport
 from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.models.learner import Learner
 from distributed_il.training.branches import check_memory, keep_best_branch
-from distributed_il.training.checkpoint import CheckpointStore, Name, SavedState
+from distributed_il.training.checkpoint import CheckpointStore, SavedState
+from distributed_il.training.checkpoint_names import Name
 from distributed_il.training.consistency import check_agreement, check_replicas
 from distributed_il.training.exposure_factors import (
     about_factors,
@@ -324,6 +325,8 @@ class Trainer:
     def _finish(self) -> dict[str, Any]:
         """Tests the best round and writes the run's results."""
         best = self.store.manifest("best")
+        if best is not None:
+            read_facts(best)  # whole, before anything is compared
         best = check_best(best, self.state.history[: self.state.best_round], self.store.root)
         self.store.restore(best, self.learner)
         self.learner.materialize()

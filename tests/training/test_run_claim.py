@@ -223,7 +223,7 @@ def test_the_best_checkpoint_of_another_run_is_not_taken_for_ones_own(tiny_datas
             checkpoints = Path(mine.run.dir, "checkpoints")
             shutil.copytree(theirs, checkpoints / theirs.name, dirs_exist_ok=True)
             names = json.loads((checkpoints / "names.json").read_text())
-            (checkpoints / "names.json").write_text(json.dumps(names | {"best": theirs.name}))
+            (checkpoints / "names.json").write_text(json.dumps({"last": names["last"], "best": theirs.name}))
 
     with pytest.raises(UserError, match=r"`best` names .*, which is of another run, .* never two runs in one"):
         trainer_of(mine, tiny_dataset, on_round=mix_up).run()

@@ -221,6 +221,7 @@ def read_factors(
     if fingerprint is None:
         place = f"{directory}/{CURRENT_NAME}"
         if fs.get_file_info(place).type == pafs.FileType.NotFound:
+            _require_none(fs, directory, place, cure)
             return None
         fingerprint = _read(fs, place, _InUse, cure)["fingerprint"]
     named = f"{fingerprint}/{FACTORS_NAME}"
@@ -309,6 +310,13 @@ def _read(fs: pafs.FileSystem, place: str, kind: type[_Document], cure: str) -> 
     except OSError as error:
         raise UserError(f"{place} can't be read ({error}); {cure}") from error
     return read_document(content, kind, place, cure)
+
+
+def _require_none(fs: pafs.FileSystem, directory: str, place: str, cure: str) -> None:
+    """Raises `UserError` where there are factors and nothing names those in use: models would be trained without."""
+    found = fs.get_file_info(pafs.FileSelector(directory, allow_not_found=True, recursive=True))
+    if any(entry.base_name == FACTORS_NAME for entry in found):
+        raise UserError(f"{place} is missing, and {directory} holds factors; {cure}")
 
 
 def _check_manifest(manifest: FactorsManifest, place: str, cure: str) -> None:

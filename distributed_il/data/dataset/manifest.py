@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from distributed_il.core.documents import Count, Size, fitted, parse
+from distributed_il.core.documents import Count, Size, fitted, read_signed, signed
 from distributed_il.core.errors import UserError, require
 
 SCHEMA_VERSION = 1
@@ -133,7 +133,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Serialises the manifest as the text of manifest.json."""
-        return json.dumps(self._content(), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(signed(self._content()), indent=2, ensure_ascii=False) + "\n"
 
     def _content(self) -> dict[str, Any]:
         content = asdict(self)
@@ -173,8 +173,8 @@ def parse_manifest(text: str, place: str) -> Manifest:
         UserError: It is no manifest, of another schema version, or was edited.
     """
     cure = "prepare the dataset again"
-    content = parse(text, place, cure)
-    version = content.get("schema_version") if isinstance(content, dict) else None
+    content = read_signed(text, place, cure)
+    version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(
             f"{place}: schema_version is {version!r} and this program reads {SCHEMA_VERSION}; {cure}, "

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from distributed_il.core.documents import Count, fitted, read_signed, signed
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import StagedDirectory, explain_full_disk, is_local, read_run_file, write_run_file
 from distributed_il.core.progress import StageProgress
@@ -21,6 +22,21 @@ SUMMARY_JSON, SUMMARY_PAGE = "summary.json", "summary.html"
 """Summaries that lie beside a dataset."""
 SummaryPage = Callable[[Mapping[str, Any]], str]
 """Turns what `dataset_summary` returns into an HTML page."""
+
+
+class _WatchTime(TypedDict):
+    from_s: list[float]
+    negative: list[Count]
+    unclear: list[Count]
+    positive: list[Count]
+    watches_without_duration: Count
+
+
+class _Summary(TypedDict):
+    """What is read of it again; a dataset of before exposure factors tells nothing of them."""
+
+    watch_time: NotRequired[_WatchTime | None]
+    factors: NotRequired[dict[str, Any]]
 
 
 def parent_factors(config: PrepareConfig, parent: Dataset | None) -> StoredFactors | None:
@@ -105,7 +121,7 @@ def add_factors_only(
         except TooFewExposuresError as error:
             raise UserError(f"{config.output}: {error}") from error
     facts = _summary(dataset) | {"factors": factors_summary(found)}
-    write_run_file(config.output, SUMMARY_JSON, json.dumps(facts, indent=2) + "\n")
+    write_run_file(config.output, SUMMARY_JSON, json.dumps(signed(facts), indent=2) + "\n")
     if summary_page is not None:
         write_run_file(config.output, SUMMARY_PAGE, summary_page(facts))
     return dataset.manifest
@@ -153,8 +169,15 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
     """The summary of a dataset made anew, but for the watch times, which only its source told."""
     activity = dataset.activity()
     facts = dataset_summary(dataset.manifest, activity.user_rows, activity.item_rows, WatchTimes())
-    try:
-        before = json.loads(read_run_file(dataset.path, SUMMARY_JSON) or "{}")
-    except ValueError:
-        before = {}
-    return facts | {"watch_time": before.get("watch_time")}
+    return facts | {"watch_time": (read_summary(dataset.path) or {}).get("watch_time")}
+
+
+def read_summary(path: str) -> dict[str, Any] | None:
+    """Reads the summary beside a dataset; None where there is none.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    text, cure = read_run_file(path, SUMMARY_JSON), "remove it: the dataset is whole without it"
+    place = f"{path}/{SUMMARY_JSON}"
+    return None if text is None else dict(fitted(read_signed(text, place, cure), _Summary, place, cure))

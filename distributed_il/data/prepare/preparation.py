@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from distributed_il.core.documents import signed
 from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.core.progress import StageProgress
@@ -175,7 +176,7 @@ def _late_counts(reader: RawReader) -> dict[str, int]:
 
 def _documents(facts: Mapping[str, Any], reader: RawReader, summary_page: SummaryPage | None) -> dict[str, str]:
     rejects = reader.stats.rejects
-    texts = {SUMMARY_JSON: json.dumps(facts, indent=2) + "\n"}
+    texts = {SUMMARY_JSON: json.dumps(signed(facts), indent=2) + "\n"}
     if summary_page is not None:
         texts[SUMMARY_PAGE] = summary_page(facts)
     return texts | ({REJECTS_NAME: rejects.table(reader.lines)} if rejects.count else {})

@@ -52,14 +52,19 @@ def test_the_fingerprint_covers_all_but_the_time() -> None:
 
 
 def edited(**changes: Any) -> str:
-    return json.dumps({**json.loads(manifest().to_json()), **changes})
+    """Without the hash of the document itself, as an earlier version wrote it."""
+    content = json.loads(manifest().to_json()) | changes
+    del content["sha256"]
+    return json.dumps(content)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "place is not JSON"),
-        ("[1]", "schema_version is None and this program reads 1"),
+        ("[1]", r"place: the document is \[1\]; it must be an object"),
+        ("{}", "schema_version is None and this program reads 1"),
+        (manifest().to_json().replace("2024-01-02", "2024-01-03"), "not what was written: its hash does not fit"),
         (edited(schema_version=2), "schema_version is 2 and this program reads 1"),
         (edited(seed=9), "changed after preparation"),
         (edited(splits={"train": {}}), r"place: splits\.train\.rows is missing; prepare the dataset again"),
