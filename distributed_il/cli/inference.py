@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from distributed_il.cli.command import ConfigCommand
-from distributed_il.cli.output import metric_table, result_line
+from distributed_il.cli.output import metric_table, ranking_table, result_line
 from distributed_il.core.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def _evaluate(config: EvaluateConfig) -> None:
     from distributed_il.inference.evaluate import evaluate
 
     result = evaluate(config)
-    print(metric_table(config.split, {f"{config.checkpoint} checkpoint": result[config.split], **result["trivial"]}))
+    model = f"{config.checkpoint} checkpoint"
+    print(metric_table(config.split, {model: result[config.split], **result["trivial"]}))
+    print(f"\n{ranking_table(model, result['ranking'])}")
 
 
 def _write_result(function: str, config: ResultConfig) -> None:

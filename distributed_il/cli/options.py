@@ -25,6 +25,7 @@ _TYPE_NAMES: dict[Any, str] = {
     bool: "true or false",
     str: "text (in quotes where it looks like a number)",
     list[str]: "a list such as '[a, b]'",
+    list[int]: "a list such as '[10, 20]'",
     dict[str, str]: "NAME: text",
     dict[str, float]: "NAME: a number",
 }

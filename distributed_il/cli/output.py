@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distributed_il.evaluation.metric_columns import METRICS, metric_rows
+from distributed_il.evaluation.metric_columns import METRICS, metric_rows, ranking_note, ranking_rows
 
 
 def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str:
@@ -20,6 +20,14 @@ def metric_table(split: str, predictors: Mapping[str, Mapping[str, Any]]) -> str
             f"{model['users_left_out']:,} left out of per-user metrics, whose rows are all of one class"
         )
     return "\n".join(lines)
+
+
+def ranking_table(model: str, ranking: Mapping[str, Any]) -> str:
+    """Lays out `ranking` of metrics.json, a line for each k, the model's first, and below whose rankings they are."""
+    rows = ranking_rows({model: ranking, **ranking["trivial"]})
+    width = max(len(name) for name, *_ in rows)
+    lines = [f"{name:<{width}}{k:>4}" + "".join(f"{value:>11}" for value in values) for name, k, *values in rows]
+    return "\n".join([*lines, f"rankings {ranking_note(ranking)}"])
 
 
 def result_line(output: str, counts: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from distributed_il.cli.given import Given
 from distributed_il.cli.options import Sections, read_options
-from distributed_il.cli.output import metric_table
+from distributed_il.cli.output import metric_table, ranking_table
 from distributed_il.cli.train import NAMES, belongs_to_method, for_the_data, train_sections
 from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.runtime.sweep.space import SweepConfig
@@ -50,6 +50,8 @@ def run(argv: Sequence[str]) -> None:
     print(_aligned([["trial", *keys, *table_ends(best.selection)], *trial_table(trials, keys)]))
     print()
     print(metric_table("test", outcome.tested))
+    print()
+    print(ranking_table(f"trial {best.name}", outcome.ranking))
     print(f"\n{verdict(outcome)}")
     print(f"\nBest run: {best.config.run.dir} (metrics.json, config.yaml, checkpoints)")
     print(f"Page:     {base.run.dir}/sweep.html")

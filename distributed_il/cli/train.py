@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distributed_il.cli.given import Given, collect
 from distributed_il.cli.options import Sections, read_options
-from distributed_il.cli.output import metric_table
+from distributed_il.cli.output import metric_table, ranking_table
 from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import METHODS, method_class
@@ -37,7 +37,9 @@ def run(argv: Sequence[str]) -> None:
     from distributed_il.runtime.launch import launch
 
     result = launch(config)
-    print(metric_table("test", {f"{config.model.backbone} {config.method.name}": result["test"], **result["trivial"]}))
+    model = f"{config.model.backbone} {config.method.name}"
+    print(metric_table("test", {model: result["test"], **result["trivial"]}))
+    print(f"\n{ranking_table(model, result['ranking'])}")
     print(f"\nRun:         {config.run.dir} (metrics.json, config.yaml, checkpoints)")
     print(f"TensorBoard: {_tensorboard()} --logdir {shlex.quote(f'{config.run.dir}/tensorboard')}")
     print(f"What pays:   {_choosing(config)}")

@@ -19,9 +19,19 @@ from distributed_il.core.errors import (
 )
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, method_class
 
+SelectBy = str
+"""`auto`, one of `ROW_METRICS`, or a key that `ranking_cutoff` knows."""
+ROW_METRICS = ("calibrated_logloss", "logloss", "auc", "gauc")
+"""Metrics of labelled rows that a run can be chosen by."""
 RANKING_METRICS = ("recall", "ndcg", "hit_rate", "precision", "map", "mrr")
 """Metrics of a ranking of all items that a run can be chosen by, each as `recall@20`."""
-SelectBy = Literal["calibrated_logloss", "logloss", "auc", "gauc"]
+
+
+def ranking_cutoff(key: str) -> int | None:
+    """Returns the k of a metric such as `recall@20`; None where the key is no such metric."""
+    name, _, cutoff = key.partition("@")
+    known = name in RANKING_METRICS and cutoff.isascii() and cutoff.isdecimal() and not cutoff.startswith("0")
+    return int(cutoff) if known else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,10 +145,12 @@ class RunConfig:
     """Rounds at the most; a round is one pass over every labelled training row."""
     patience: int = 3
     """Rounds without a better value of `select_by` after which training stops."""
-    select_by: SelectBy = "calibrated_logloss"
+    select_by: SelectBy = "auto"
     """Validation metric that chooses the best round, and a sweep's best trial. `calibrated_logloss`: log loss after an
     affine fit of the logits to valid (Platt 1999), which compares methods whatever scale their logits are on;
-    `logloss`: as served before the fit; `auc`, `gauc`: refused where valid does not define them."""
+    `logloss`: as served before the fit; `auc`, `gauc`: refused where valid does not define them; `recall@20`,
+    `ndcg@20`, `hit_rate@20`, `precision@20`, `map@20`, `mrr@20`, with any k: of the ranking over all unseen items
+    (section `evaluation`). `auto`: ndcg@20 where the training rows are positives only, else calibrated_logloss."""
     checkpoint_every_steps: int | None = None
     """Also checkpoint inside a round every so many steps; at the end of each round there always is one."""
     checkpoint_every_s: float | None = 600.0
@@ -160,6 +172,11 @@ class RunConfig:
         for name in ("workers", "batch_size", "max_rounds", "patience", "threads_per_worker"):
             require_at_least(f"run.{name}", getattr(self, name), 1)
         require_seed("run.seed", self.seed)
+        require(
+            self.select_by in ("auto", *ROW_METRICS) or ranking_cutoff(self.select_by) is not None,
+            f"run.select_by is {self.select_by!r}; it must be one of auto, {', '.join(ROW_METRICS)}, or one of "
+            f"{', '.join(RANKING_METRICS)} with its k, such as ndcg@20",
+        )
         require(self.max_failures >= 0, f"run.max_failures is {self.max_failures}; it must be 0 or above")
         require(
             self.checkpoint_every_steps is None or self.checkpoint_every_steps >= 1,
@@ -181,6 +198,28 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """Rankings over all items that a user has not seen: at the end of a run for test, and perhaps each round for valid.
+
+    Left out are items of the user's training rows and unclear watches, and for test those of valid, too. What is found
+    stands under `ranking` in metrics.json and in the history.
+    """
+
+    ks: list[int] = field(default_factory=lambda: [10, 20, 50])
+    """Each k of recall@k and the others."""
+    users: int | Literal["auto", "all"] = "auto"
+    """How many users with positives are ranked, always the same ones. `auto`: for test all of them, or where users ×
+    items is above 10⁸ as many as make that, and at least 1,000; for valid 1,000, and only where `run.select_by` is of
+    the ranking. A number, or `all`: for both, and valid is ranked each round in any case."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.ks), "evaluation.ks is empty; give at least one k, such as '[20]'")
+        require(min(self.ks) >= 1, f"evaluation.ks has {min(self.ks)}; each k must be at least 1")
+        if isinstance(self.users, int):
+            require_at_least("evaluation.users", self.users, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """Everything that decides a run's result."""
 
@@ -189,6 +228,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     unlabelled: UnlabelledConfig = field(default_factory=UnlabelledConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     method: MethodConfig = field(default_factory=InverseGradientConfig)
 
 
@@ -198,6 +238,7 @@ SECTIONS: dict[str, type[Any]] = {
     "model": ModelConfig,
     "optimizer": OptimizerConfig,
     "unlabelled": UnlabelledConfig,
+    "evaluation": EvaluationConfig,
 }
 
 
@@ -211,12 +252,12 @@ def config_to_yaml(config: TrainConfig) -> str:
     return yaml.safe_dump(config_to_dict(config), sort_keys=False)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "", separator: str = ".") -> dict[str, Any]:
     """Nested dictionaries as one, keys joined by dots: {"run": {"seed": 0}} becomes {"run.seed": 0}."""
     joined: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            joined |= flat(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+            joined |= flat(cast("Mapping[str, Any]", value), f"{prefix}{key}{separator}", separator)
         else:
             joined[f"{prefix}{key}"] = value
     return joined
@@ -250,11 +291,19 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
         saved: What `config_to_dict` made of it then.
     """
     found = dict(saved)
-    for section in SECTIONS.keys() & saved.keys():
-        fields = dataclasses.fields(SECTIONS[section])
-        defaults = {one.name: one.default for one in fields if one.default is not dataclasses.MISSING}
-        found[section] = {**defaults, **SAVED_BEFORE.get(section, {}), **saved[section]}
+    for section, kind in SECTIONS.items():
+        defaults = _defaults(kind)
+        if section in saved or len(defaults) == len(dataclasses.fields(kind)):
+            found[section] = {**defaults, **SAVED_BEFORE.get(section, {}), **saved.get(section, {})}
     return found
+
+
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    """Returns the default of each field that has one."""
+    fields = dataclasses.fields(kind)
+    defaults = {one.name: one.default for one in fields if one.default is not dataclasses.MISSING}
+    made = {one.name: one.default_factory() for one in fields if one.default_factory is not dataclasses.MISSING}
+    return {**defaults, **made}
 
 
 def _build(cls: type[Any], section: str, values: Mapping[str, Any]) -> Any:

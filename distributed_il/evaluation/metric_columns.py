@@ -16,6 +16,16 @@ METRICS = {
     "ece": "ECE",
 }
 """Headings by key of metrics.json."""
+_RANKING = {
+    "recall": "Recall",
+    "ndcg": "NDCG",
+    "hit_rate": "hit rate",
+    "precision": "precision",
+    "map": "MAP",
+    "mrr": "MRR",
+    "coverage": "coverage",
+    "popularity": "popularity",
+}
 LOWER_IS_BETTER = frozenset({"logloss", "ece", "calibrated_logloss", "calibrated_ece"})
 
 
@@ -25,6 +35,34 @@ def metric_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         [name.replace("_", " "), *(metric_text(metrics.get(key)) for key in METRICS)]
         for name, metrics in predictors.items()
     ]
+
+
+def ranking_heading(key: str) -> str:
+    """Returns what people call a metric of the ranking over all unseen items, such as `recall@20`."""
+    name, _, cutoff = key.partition("@")
+    return f"{_RANKING[name]}@{cutoff}"
+
+
+def ranking_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Lays out metrics of rankings: a row for each predictor and k, with the name, the k and the metrics at k.
+
+    The first row has the headings.
+    """
+    rows = [["ranking", "k", *_RANKING.values()]]
+    for name, metrics in predictors.items():
+        for cutoff in sorted(int(key.removeprefix("recall@")) for key in metrics if key.startswith("recall@")):
+            values = (metric_text(metrics.get(f"{key}@{cutoff}")) for key in _RANKING)
+            rows.append([name.replace("_", " "), str(cutoff), *values])
+    return rows
+
+
+def ranking_note(ranking: Mapping[str, Any]) -> str:
+    """Says in a line whose rankings they are, of the content of `ranking` in metrics.json."""
+    users, left_out, positive = (ranking[key] for key in ("users", "users_left_out", "users_with_positives"))
+    note = f"over all items that a user has not seen; {users:,} users"
+    if users + left_out < positive:
+        note += f", of the {positive:,} with positives"
+    return note + (f"; {left_out:,} left out, whose positives they have seen before" if left_out else "")
 
 
 def metric_text(value: float | None, sign: str = "") -> str:

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from distributed_il.core.config import SelectBy
+from distributed_il.core.config import SelectBy, ranking_cutoff
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
-from distributed_il.evaluation.metric_columns import LOWER_IS_BETTER
+from distributed_il.evaluation.metric_columns import LOWER_IS_BETTER, ranking_heading
 
 _NAMES = {"calibrated_logloss": "calibrated log loss", "logloss": "log loss", "auc": "AUC", "gauc": "GAUC"}
+RANKING = "ranking"
+"""Where a round's metrics hold those of the ranking over all unseen items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,12 @@ class Selection:
     @property
     def name(self) -> str:
         """What people call the metric."""
-        return _NAMES[self.key]
+        return _NAMES.get(self.key) or f"{ranking_heading(self.key)} of all unseen items"
+
+    @property
+    def cutoff(self) -> int | None:
+        """The k of a metric of the ranking over all unseen items; None for one of labelled rows."""
+        return ranking_cutoff(self.key)
 
     @property
     def lowest(self) -> bool:
@@ -44,7 +51,7 @@ class Selection:
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         """Returns the metric of a round; NaN where it is not defined, or was not measured."""
-        found = metrics.get(self.key)
+        found = (metrics if self.cutoff is None else metrics.get(RANKING, {})).get(self.key)
         return math.nan if found is None else float(found)
 
     def cost(self, value: float) -> float:
@@ -66,12 +73,15 @@ def check_selection(selection: Selection, dataset: Dataset) -> None:
     A log loss always is, calibrated or not: where all labels are the same, calibration leaves the logits alone.
 
     Raises:
-        UserError: By AUC, and all rows have the same label; by GAUC, and each user's rows have.
+        UserError: By AUC, and all rows have the same label; by GAUC, and each user's rows have; by a metric of the
+            ranking, and there are no positives.
     """
     rows = dataset.manifest.splits["valid"]
     cure = "set run.select_by to calibrated_logloss, or prepare a dataset with more validation rows"
     if selection.key in ("auc", "gauc") and rows.positives in (0, rows.rows):
         raise UserError(f"run.select_by is {selection.key}, but all rows of valid have the same label; {cure}")
+    if selection.cutoff is not None and not rows.positives:
+        raise UserError(f"run.select_by is {selection.key}, but no row of valid is a positive; {cure}")
     if selection.key == "gauc" and not _some_user_has_both_labels(dataset):
         raise UserError(f"run.select_by is gauc, but no user has both labels in valid; {cure}")
 

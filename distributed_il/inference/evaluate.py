@@ -8,6 +8,8 @@ import torch
 
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.data.dataset import LocalBlockReader
+from distributed_il.evaluation.selection import RANKING
+from distributed_il.evaluation.split_ranking import SplitRanking, most_users
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.trained_run import TrainedRun, open_run
@@ -43,13 +45,29 @@ def load_model(
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Computes a model's metrics on a split, with the two baselines on the same rows.
 
-    Returns `{split: {...}, "trivial": {...}}` as in metrics.json.
+    Returns `{split: {...}, "trivial": {...}, "ranking": {...}}` as in metrics.json; the rankings for test leave out the
+    pairs of valid.
 
     Raises:
         UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.
     """
     learner, run = load_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     dataset = run.dataset
-    split = SplitReader(dataset, LocalBlockReader(dataset), config.split, rank=0, world_size=1)
-    scores = score_split(learner, split, learner.collectives)
-    return {config.split: scores.metrics(run.output), "trivial": scores.baseline_metrics(dataset)}
+    splits = {
+        name: SplitReader(dataset, LocalBlockReader(dataset), name, rank=0, world_size=1) for name in ("valid", "test")
+    }
+    scores = score_split(learner, splits[config.split], learner.collectives)
+    ranking = SplitRanking(
+        dataset,
+        splits[config.split],
+        (splits["valid"],) if config.split == "test" else (),
+        run.config.evaluation,
+        most=most_users(dataset.num_items),
+        collectives=learner.collectives,
+        device=learner.device,
+    )
+    return {
+        config.split: scores.metrics(run.output),
+        "trivial": scores.baseline_metrics(dataset),
+        RANKING: {**ranking.of(learner), "trivial": ranking.trivial()},
+    }

@@ -21,11 +21,13 @@ _CURE = "set method.name to none, t_ce, r_ce or ns, which take sampled pairs for
 
 
 def resolve_feedback(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """Returns a run's configuration with `method.negatives` as what `auto` means on a dataset."""
-    alone, method = dataset.manifest.positives_only, config.method
+    """Returns a run's configuration with `method.negatives` and `run.select_by` as what `auto` means on a dataset."""
+    alone, method, run = dataset.manifest.positives_only, config.method, config.run
     if isinstance(method, _SAMPLING) and method.negatives == "auto":
         method = dataclasses.replace(method, negatives="sampled" if alone else "labelled")
-    return dataclasses.replace(config, method=method)
+    if run.select_by == "auto":
+        run = dataclasses.replace(run, select_by="ndcg@20" if alone else "calibrated_logloss")
+    return dataclasses.replace(config, method=method, run=run)
 
 
 def default_method(config: TrainConfig, dataset: Dataset) -> TrainConfig:

@@ -14,6 +14,7 @@ from distributed_il.training.side_features import about_features
 
 FREE_TO_CHANGE = {
     "data.path",
+    "evaluation.ks",
     "model.tables",
     "run.dir",
     "run.max_rounds",

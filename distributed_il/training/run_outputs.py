@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from distributed_il.core.config import TrainConfig, config_to_dict, config_to_yaml, flat
 from distributed_il.core.documents import Measured, fitted, read_signed, signed
 from distributed_il.core.files import plain_values, read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset
-from distributed_il.evaluation.metric_columns import METRICS, metric_rows
+from distributed_il.evaluation.metric_columns import METRICS, metric_rows, ranking_note, ranking_rows
+from distributed_il.evaluation.selection import RANKING
 from distributed_il.training.monitor import Monitor, WeightHistogram
 from distributed_il.training.telemetry import Telemetry
 
@@ -53,7 +54,8 @@ def write_end(
     # One past the last step that a checkpoint covers: a process that dies in here is followed by one that hides all
     # from there on and writes it again, and so no value comes twice.
     step = history[-1]["step"] + 1 if history else 0
-    test = {f"test/{name}": float(value) for name, value in result["test"].items()}
+    measured = {**result["test"], RANKING: {key: value for key, value in result[RANKING].items() if key != "trivial"}}
+    test = {f"test/{name}": float(value) for name, value in flat(measured, separator="/").items()}
     monitor.scalars(test, step)
     if len(history) > 1:
         write_weights(telemetry.weights, step, monitor)
@@ -78,6 +80,7 @@ class _Metrics(TypedDict):
     valid: dict[str, Measured | None]
     test: dict[str, Measured | None]
     trivial: dict[str, dict[str, Measured | None]]
+    ranking: NotRequired[dict[str, Any]]
     run: _Facts
     history: list[dict[str, Any]]
 
@@ -96,13 +99,17 @@ def read_metrics(run_dir: str) -> dict[str, Any] | None:
 
 
 def result_table(result: Mapping[str, Any]) -> str:
-    """A Markdown table of the model's test metrics beside the baselines."""
+    """Markdown tables of the model's test metrics and of its rankings, beside the baselines."""
     rows = [
         ["test", *METRICS],
         ["---"] * (len(METRICS) + 1),
         *metric_rows({"model": result["test"], **result["trivial"]}),
     ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    ranking = result[RANKING]
+    headings, *ranked = ranking_rows({"model": ranking, **ranking["trivial"]})
+    tables = rows, [headings, ["---"] * len(headings), *ranked]
+    texts = ("\n".join(f"| {' | '.join(row)} |" for row in table) for table in tables)
+    return "\n\n".join([*texts, f"Rankings {ranking_note(ranking)}."])
 
 
 def _show_charts(telemetry: Telemetry, step: int, monitor: Monitor) -> None:

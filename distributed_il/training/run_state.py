@@ -49,6 +49,7 @@ _Round = TypedDict(
         "logloss": Measured | None,
         "ece": Measured | None,
         "calibrated_logloss": NotRequired[Measured | None],
+        "ranking": NotRequired[dict[str, Measured | None]],
         "branches": NotRequired["_Branches"],
     },
 )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.core.config import TrainConfig, config_to_dict
+from distributed_il.core.config import TrainConfig, config_to_dict, flat
 from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.data.dataset import BlockReader, Dataset
@@ -24,7 +24,8 @@ from distributed_il.data.loading.windows import FactorLookup
 from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.calibrated_loss import calibrated_loss
 from distributed_il.evaluation.output import Output
-from distributed_il.evaluation.selection import Selection
+from distributed_il.evaluation.selection import RANKING, Selection
+from distributed_il.evaluation.split_ranking import USERS_OF_A_ROUND, SplitRanking, most_users
 from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
 from distributed_il.methods.branches import Branch
@@ -141,6 +142,7 @@ class Trainer:
         self.checkpoint_schedule = CheckpointSchedule(config.run)
         self.state = RunState()
         self.calibration, self._selection = AffineCalibration(), Selection(config.run.select_by)
+        self._ranking: SplitRanking | None = None  # of valid
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._save_later = False  # a save was requested while branches were tried
         self._resumed, self._start = self._resume()
@@ -300,7 +302,10 @@ class Trainer:
         scores = score_split(self.learner, self.splits["valid"], self.collectives)
         output = scores.fit(self._half_width())
         self.calibration = output.calibration
-        metrics = scores.metrics(output)
+        metrics: dict[str, Any] = scores.metrics(output)
+        ranking = self._valid_ranking()
+        if ranking is not None:
+            metrics[RANKING] = ranking.of(self.learner)
         value = self._selection.value(metrics)
         if not math.isfinite(value):
             raise UserError(
@@ -310,7 +315,7 @@ class Trainer:
         loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
         train_loss = loss_sum / rows if rows else math.nan
         if self.collectives.rank == 0:
-            values = {f"valid/{name}": float(value) for name, value in metrics.items()}
+            values = {f"valid/{name}": float(value) for name, value in flat(metrics, separator="/").items()}
             self.hooks.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
         entry = {"round": state.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics}
         if state.branches is not None:
@@ -337,6 +342,7 @@ class Trainer:
             "valid": valid,
             "test": scores.metrics(output),
             "trivial": scores.baseline_metrics(self.dataset),
+            RANKING: self._test_ranking(),
             "run": {**self._facts(), "throughput": self.telemetry.throughput()},
         }
         if self.collectives.rank:
@@ -344,6 +350,35 @@ class Trainer:
         self.hooks.check_claim()
         write_end(self.config, result, self.state.history, self.telemetry, self.hooks.monitor)
         return result
+
+    def _valid_ranking(self) -> SplitRanking | None:
+        """Returns what ranks users of valid, built once; None where neither the choice nor the user asks for it."""
+        config, cutoff = self.config.evaluation, self._selection.cutoff
+        if self._ranking is None and (cutoff is not None or config.users != "auto"):
+            self._ranking = SplitRanking(
+                self.dataset,
+                self.splits["valid"],
+                (),
+                config,
+                cutoffs=() if cutoff is None else (cutoff,),
+                most=USERS_OF_A_ROUND,
+                collectives=self.collectives,
+                device=self.learner.device,
+            )
+        return self._ranking
+
+    def _test_ranking(self) -> dict[str, Any]:
+        """Ranks all unseen items for users of test, by the model and by what needs none."""
+        ranking = SplitRanking(
+            self.dataset,
+            self.splits["test"],
+            (self.splits["valid"],),
+            self.config.evaluation,
+            most=most_users(self.dataset.num_items),
+            collectives=self.collectives,
+            device=self.learner.device,
+        )
+        return {**ranking.of(self.learner), "trivial": ranking.trivial()}
 
     def _facts(self) -> dict[str, Any]:
         state, telemetry = self.state, self.telemetry

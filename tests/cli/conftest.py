@@ -39,13 +39,23 @@ def metrics() -> dict[str, Any]:
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch, metrics: dict[str, Any]) -> list[TrainConfig]:
+def ranking() -> dict[str, Any]:
+    """The rankings as they stand in metrics.json, some of them undefined."""
+    names = ("recall", "ndcg", "hit_rate", "precision", "map", "mrr", "coverage", "popularity")
+    measured = {f"{name}@{k}": 0.25 if k == 20 else None for k in (10, 20) for name in names}
+    counts = {"users": 900, "users_left_out": 100, "users_with_positives": 1_234}
+    return {**measured, **counts, "trivial": {"popularity": {**measured, "users": 900, "users_left_out": 100}}}
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch, metrics: dict[str, Any], ranking: dict[str, Any]) -> list[TrainConfig]:
     """Configurations that reached `launch`, which here trains nothing."""
     configs: list[TrainConfig] = []
 
     def launch(config: TrainConfig) -> dict[str, Any]:
         configs.append(config)
-        return {"valid": metrics, "test": metrics, "trivial": {"item_mean": metrics, "user_item_bias": metrics}}
+        trivial = {"item_mean": metrics, "user_item_bias": metrics}
+        return {"valid": metrics, "test": metrics, "trivial": trivial, "ranking": ranking}
 
     module = types.ModuleType("distributed_il.runtime.launch")
     module.launch = launch  # pyright: ignore[reportAttributeAccessIssue]

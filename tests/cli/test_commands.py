@@ -30,6 +30,10 @@ def test_train_shows_the_model_beside_the_trivial_rows(
     out = capsys.readouterr().out
     for words in ("bias mf ig", "item mean", "user item bias", "0.8400", "tensorboard --logdir run/tensorboard"):
         assert words in out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["bias", "mf", "ig", "20", *["0.2500"] * 8] in lines
+    assert ["popularity", "10", *["–"] * 8] in lines
+    assert "900 users, of the 1,234 with positives; 100 left out" in out
 
 
 def test_training_ends_by_naming_the_command_that_finds_what_pays(
@@ -75,7 +79,10 @@ def test_simulate_calls_its_function(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_evaluate_calls_its_function(
-    monkeypatch: pytest.MonkeyPatch, metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    metrics: dict[str, Any],
+    ranking: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from distributed_il.inference import evaluate as module
 
@@ -83,7 +90,7 @@ def test_evaluate_calls_its_function(
 
     def evaluate(config: Any) -> dict[str, Any]:
         told.append(config)
-        return {config.split: metrics, "trivial": {"item_mean": metrics}}
+        return {config.split: metrics, "trivial": {"item_mean": metrics}, "ranking": ranking}
 
     monkeypatch.setattr(module, "evaluate", evaluate)
     assert main(["evaluate", "--run_dir=run", "--split=valid", "--checkpoint=last"]) == 0

@@ -11,7 +11,7 @@ from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import read_run_file
 from distributed_il.evaluation.metric_columns import METRICS, metric_text
-from distributed_il.evaluation.selection import Selection
+from distributed_il.evaluation.selection import RANKING, Selection
 from distributed_il.report.render import setting_text
 from distributed_il.runtime.sweep.trial import FAILED
 from distributed_il.training.checkpoint import CheckpointStore
@@ -101,6 +101,11 @@ class Outcome:
         names = {f"trial {trial.name}": self.results[trial.name]["test"] for trial in (self.best, *others)}
         return {**names, **self.results[self.best.name]["trivial"]}
 
+    @property
+    def ranking(self) -> Mapping[str, Any]:
+        """The rankings of the best trial for users of test."""
+        return self.results[self.best.name][RANKING]
+
 
 def read_trial(name: str, settings: Mapping[str, Any], config: TrainConfig) -> Trial:
     """Reads the metrics of a trial from its last checkpoint."""
@@ -129,7 +134,7 @@ def trial_table(trials: Sequence[Trial], keys: Sequence[str]) -> list[list[str]]
         [
             trial.name,
             *(setting_text(trial.settings.get(key, "–")) for key in keys),
-            *(metric_text(trial.at_best.get(key)) for key in shown),
+            *(metric_text(Selection(key).value(trial.at_best)) for key in shown),
             str(trial.best_round or "–"),
             str(len(trial.history)),
             trial.ended,

@@ -165,6 +165,7 @@ def _write(run_dir: str, space: Space, outcome: Outcome) -> None:
         "verdict": verdict(outcome),
         "test": best["test"],
         "trivial": best["trivial"],
+        "ranking": outcome.ranking,
         "trials": [
             {
                 "name": trial.name,
