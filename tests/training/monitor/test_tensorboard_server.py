@@ -48,6 +48,14 @@ METRICS = (
     "rows_left_out",
     "positives_share",
 )
+RANKING = (
+    *(
+        f"ranking/{name}@{k}"
+        for name in ("recall", "ndcg", "hit_rate", "precision", "map", "mrr", "coverage", "popularity")
+        for k in (10, 20, 50)
+    ),
+    *(f"ranking/{name}" for name in ("users", "users_left_out", "users_with_positives")),
+)
 SCALARS = {
     "train/loss_training-train",
     "train/loss_training-test",
@@ -66,6 +74,7 @@ SCALARS = {
     "throughput/collectives_share",
     "throughput/sent_bytes",
     *(f"{split}/{name}" for split in ("valid", "test", "hparam/test") for name in METRICS),
+    *(f"{split}/{name}" for split in ("test", "hparam/test") for name in RANKING),
 }
 
 
@@ -213,7 +222,7 @@ def check_hparams(server: Server, result: dict[str, Any]) -> None:
     assert {"method.name", "optimizer.learning_rate", "run.seed"} <= {
         info["name"] for info in experiment["hparamInfos"]
     }
-    wanted = {"hparam/test/" + name for name in METRICS}
+    wanted = {"hparam/test/" + name for name in (*METRICS, *RANKING)}
     assert {info["name"]["tag"] for info in experiment["metricInfos"]} == wanted
     columns = [{"metric": info["name"], "includeInResult": True} for info in experiment["metricInfos"]]
     request = {
