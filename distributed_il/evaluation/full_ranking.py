@@ -1,8 +1,8 @@
 """Metrics of rankings of all items that a user has not seen: exact, over all ranks, block by block.
 
 Each rank ranks its blocks of users against blocks of items. As the scores of a block of items may come from the ranks
-that hold it, all ranks take equally many, users or not. A user's best items are kept, and how many are tied with the
-last of them; only where such ties go on beyond the list a second passage finds which they are.
+that hold it, all ranks take equally many, users or not. A user's best items are kept, one more than the largest k: only
+where that one is tied with the one before it, further passages count the ties and find which they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from distributed_il.core.config import RANKING_METRICS
 from distributed_il.evaluation.item_scores import ItemScores, Rows
 from distributed_il.evaluation.metrics import UserTies, top_k_metrics
 from distributed_il.evaluation.ranked_users import RankedUsers, UserBlock
-from distributed_il.evaluation.top_items import ITEMS_AT_ONCE, PairsByItem, no_items, with_block
+from distributed_il.evaluation.top_items import ITEMS_AT_ONCE, no_items, with_block
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -62,10 +62,15 @@ def measure_ranking(
         for start, items in _item_blocks(scores, item_positives.size):
             for block in some:
                 block.add(start, items)
-        still_open = torch.tensor(int(any(block.is_open for block in some)), device=device)
+        any_open = torch.tensor(int(any(block.is_open for block in some)), device=device)
+        any_open = bool(collectives.all_gather(any_open).any())
+        if any_open:
+            for start, items in _item_blocks(scores, item_positives.size):
+                for block in some:
+                    block.count_ties(start, items)
         for block in some:
             sums.add(block)
-        if bool(collectives.all_gather(still_open).any()):
+        if any_open:
             for start, items in _item_blocks(scores, item_positives.size):
                 for block in some:
                     sums.add_ties(block, start, items)
@@ -106,31 +111,31 @@ class _RankedBlock:
             self.best = no_items(len(logits), logits.dtype)
         relevant = self._block.relevant.between(start, start + logits.shape[1])
         self._relevant_scores = np.append(self._relevant_scores.astype(logits.numpy().dtype), logits[relevant].numpy())
-        before, self.best = self.best, with_block(self.best, logits, start, self._top)
-        if self.best.logits.shape[1] < self._top:
-            return
-        border = self.best.logits[:, -1:]
-        known = (before.logits == border).sum(dim=1)
-        if before.logits.shape[1] == self._top:
-            same = before.logits[:, -1] == border[:, 0]
-            known = torch.where(same, torch.from_numpy(self._ties), known)
-        equal = (logits == border).numpy()
-        self._ties = known.numpy() + np.count_nonzero(equal, axis=1)
+        self.best = with_block(self.best, logits, start, self._top + 1)
+
+    def count_ties(self, start: int, items: Rows) -> None:
+        """Counts the items of a block of items that are tied with the last of a list that lacks some of them."""
+        if self.is_open:
+            self._ties[self.open_users] += np.count_nonzero(self.tied(start, items), axis=1)
+
+    def tied(self, start: int, items: Rows) -> NDArray[np.bool_]:
+        """Which items of a block of items are tied with the last of the list, of `open_users`, bool [open users, I]."""
+        logits, users = self.logits(start, items).numpy(), self.open_users
+        return logits[users] == self.best.logits.numpy()[users, self._top - 1, None]
 
     @property
     def is_open(self) -> bool:
         """Whether ties go on beyond the list of a user who is measured."""
-        return bool(self.positives.any()) and bool(self.open_users.any())
+        return bool(self.open_users.any())
 
     @property
     def open_users(self) -> NDArray[np.bool_]:
         """bool [U]: whose last item in the list is tied with some that it lacks."""
         logits = self.best.logits.numpy()
-        if logits.shape[1] < self._top:
+        if logits.shape[1] <= self._top:
             return np.zeros(len(logits), np.bool_)
-        border = logits[:, -1:]
-        listed = np.count_nonzero(logits == border, axis=1)
-        return (self.positives > 0) & (border[:, 0] > -np.inf) & (self._ties > listed)
+        border = logits[:, self._top - 1]
+        return (self.positives > 0) & (border > -np.inf) & (logits[:, self._top] == border)
 
     def groups(self) -> tuple[UserTies, Int64, Int64]:
         """The groups of equal logit, of the users who have relevant items among their candidates.
@@ -139,14 +144,11 @@ class _RankedBlock:
             The groups; the place of each listed item among them, int64 [L]; its id, int64 [L].
         """
         measured = np.flatnonzero(self.positives)
-        logits, ids = self.best.logits.numpy()[measured], self.best.item_ids.numpy()[measured]
+        logits, ids = (part.numpy()[measured, : self._top] for part in (self.best.logits, self.best.item_ids))
         listed = logits > -np.inf
         begins = listed & np.column_stack([np.ones(len(logits), np.bool_), logits[:, 1:] != logits[:, :-1]])
         group = np.cumsum(begins)[listed.reshape(-1)] - 1
-        relevant = np.isin(
-            PairsByItem.keys(measured[:, None], ids),
-            PairsByItem.keys(self._block.relevant.places, self._block.relevant.items),
-        )
+        relevant = self._block.relevant.have(measured[:, None], ids)
         rows, before = np.nonzero(begins)
         sizes, hits = np.bincount(group), np.bincount(group[relevant[listed]], minlength=rows.size)
         first_group = np.searchsorted(rows, np.arange(measured.size))
@@ -209,19 +211,16 @@ class _Sums:
 
     def add_ties(self, block: _RankedBlock, start: int, items: Rows) -> None:
         """Adds the items of a block of items that are tied with the last of a list that lacks some of them."""
-        measured = block.measured
         if not block.is_open:
             return
         ties, _, _ = block.groups()
-        places = np.flatnonzero(block.open_users[measured])
-        users = measured[places]
-        logits = block.logits(start, items).numpy()[users]
-        tied = (logits == block.best.logits.numpy()[users, -1:]).astype(np.float64)
-        popularity = tied @ self._item_positives[start : start + logits.shape[1]]
-        last = self._last_groups(ties)[places]
+        tied = block.tied(start, items).astype(np.float64)
+        own = slice(start, start + tied.shape[1])
+        popularity = tied @ self._item_positives[own]
+        last = self._last_groups(ties)[block.open_users[block.measured]]
         for number, cutoff in enumerate(self.cutoffs):
             chance = self._chances(ties, cutoff)[last]
-            self._missed[number, start : start + logits.shape[1]] += np.log1p(-chance) @ tied
+            self._missed[number, own] += np.log1p(-chance) @ tied
             self._totals[number, -1] += (chance * popularity / cutoff).sum()
 
     @staticmethod

@@ -64,13 +64,14 @@ class PairsByItem:
 
     def without(self, other: PairsByItem) -> PairsByItem:
         """Returns the pairs that the other lacks."""
-        kept = ~np.isin(self.keys(self.places, self.items), self.keys(other.places, other.items))
+        kept = ~other.have(self.places, self.items)
         return PairsByItem(self.places[kept], self.items[kept])
 
-    @staticmethod
-    def keys(places: Int64, items: Int64) -> Int64:
-        """Returns a number for each pair that no other pair has."""
-        return (places << 32) | items
+    def have(self, places: Int64, items: Int64) -> NDArray[np.bool_]:
+        """Returns which pairs of users and items, int64 of shapes that fit, are among these."""
+        own = np.append(np.sort((self.places << 32) | self.items), -1)
+        wanted = (places << 32) | items
+        return own[np.searchsorted(own[:-1], wanted)] == wanted
 
     def part(self, start: int, stop: int) -> slice:
         """Returns where the pairs lie that have an item from `start` to `stop`."""
