@@ -1,18 +1,25 @@
-"""TensorBoard event files, written by rank 0."""
+"""TensorBoard event files, written by rank 0; on an object store whole files are brought over at each flush.
+
+TensorBoard's own writers reach object stores through libraries that need not be there, and append to what can't be
+appended to. So the files grow in a local directory, and each flush and the end replaces the copies in the store. What a
+process wrote since its last flush is lost with it, as it would be in any buffer; a run flushes before each checkpoint.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable, Mapping
+from tempfile import TemporaryDirectory
 from typing import Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pyarrow.fs import copy_files
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
-from distributed_il.core.files import RESUMABLE, explain_full_disk
+from distributed_il.core.files import RESUMABLE, explain_full_disk, filesystem, is_local
 
 P = ParamSpec("P")
 
@@ -69,13 +76,18 @@ class TensorBoardMonitor:
         """Opens the files.
 
         Args:
-            log_dir: Directory or URI that TensorBoard can read.
+            log_dir: Directory or pyarrow URI.
             purge_step: First step that this process will write: what an earlier one wrote from there on is hidden, so
                 that a resumed run shows no step twice. None for a new run.
         """
         self.log_dir = log_dir
+        self._fs, self._root = filesystem(log_dir)
+        self._aside: TemporaryDirectory[str] | None = None
+        if not is_local(self._fs):
+            self._aside = TemporaryDirectory(prefix="distributed-il-tensorboard-")
         with explain_full_disk(log_dir, RESUMABLE):
-            self._writer = SummaryWriter(log_dir, purge_step=purge_step)
+            place = self._root if self._aside is None else self._aside.name
+            self._writer = SummaryWriter(place, purge_step=purge_step)
 
     def __enter__(self) -> TensorBoardMonitor:
         return self
@@ -83,6 +95,9 @@ class TensorBoardMonitor:
     @_explaining_full_disk
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+        self._bring_over()
+        if self._aside is not None:
+            self._aside.cleanup()
 
     @_explaining_full_disk
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -128,3 +143,9 @@ class TensorBoardMonitor:
     @_explaining_full_disk
     def flush(self) -> None:
         self._writer.flush()
+        self._bring_over()
+
+    def _bring_over(self) -> None:
+        """Replaces the copies in the store; their names tell processes apart, so that none is another's."""
+        if self._aside is not None:
+            copy_files(self._aside.name, self._root, destination_filesystem=self._fs)
