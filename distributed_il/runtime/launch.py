@@ -73,7 +73,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
             raise _interruption(received)
         check_cluster(config, dataset)
         channel = RunChannel()
-        training = _fit_in_thread(make_trainer(config, counts, channel, claim))
+        training = _fit_in_thread(make_trainer(config, counts, channel, claim, dataset.fingerprint))
         _follow(training, channel, line, received)
         result = _result(training, channel)
         if result is not None:
@@ -82,11 +82,13 @@ def launch(config: TrainConfig) -> dict[str, Any]:
         raise _interruption(received)
 
 
-def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel, claim: RunClaim) -> SupervisedTrainer:
+def make_trainer(
+    config: TrainConfig, counts: Sequence[int], channel: RunChannel, claim: RunClaim, fingerprint: str
+) -> SupervisedTrainer:
     """Returns the Ray Train job of a run with absolute paths.
 
     `counts` are the numbers of workers that it may have, ascending; its workers send `channel` what the driver shows,
-    and write nothing once `claim` is lost.
+    write nothing once `claim` is lost, and train where the dataset has the `fingerprint` alone.
     """
     run = config.run
     return SupervisedTrainer(
@@ -95,7 +97,12 @@ def make_trainer(config: TrainConfig, counts: Sequence[int], channel: RunChannel
         counts=counts,
         store=CheckpointStore(run.dir),
         hung_after_s=run.collective_timeout_s,
-        train_loop_config={"config": config_to_dict(config), "channel": channel, "claim": claim},
+        train_loop_config={
+            "config": config_to_dict(config),
+            "channel": channel,
+            "claim": claim,
+            "dataset": fingerprint,
+        },
         torch_config=StandingGroup(
             backend="nccl" if run.use_gpu else "gloo", timeout_s=math.ceil(run.collective_timeout_s)
         ),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import ray
 from pyarrow import fs as pafs
-from ray.exceptions import RayError
+from ray._private.state import state as cluster_state
+from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 
 from distributed_il.core.config import RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
@@ -34,6 +36,9 @@ _JOB_FILES = "/runtime_resources/working_dir_files/"
 """Where Ray unpacks the working directory of a job."""
 PROBE_WITHIN_S = 45.0
 """How long a node may take to check its storage; more than a process takes to start on a busy one."""
+LOOK_AGAIN_S = 1.0
+"""How often it is seen whether nodes that have not answered are still there."""
+_SEE_STORAGE = "see whether its storage answers, or take the node out of the cluster"
 
 
 def check_run(config: TrainConfig) -> Dataset:
@@ -73,6 +78,9 @@ def check_run(config: TrainConfig) -> Dataset:
 def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
     """Checks that every node that can have workers sees the run's directory and the dataset as this process does.
 
+    Nodes that are about to leave are not asked, and one that leaves meanwhile is left out. A worker checks the node
+    that it starts on once more, which may have joined later.
+
     Raises:
         UserError: A node does not, or does not answer.
     """
@@ -82,34 +90,60 @@ def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
         return
     with _probe(config.run.dir) as name:
         task = ray.remote(num_cpus=0, max_retries=0)(check_node)
-        answers = {
-            task.options(label_selector={"ray.io/node-id": node}).remote(
-                config.run.dir, name, config.data.path, dataset.fingerprint
-            ): node
-            for node in nodes
-        }
-        arrived, missing = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_WITHIN_S)
-        for answer in arrived:
-            problem = _problem(answer)
+
+        def ask(node: str) -> Any:
+            place = task.options(label_selector={"ray.io/node-id": node})
+            return place.remote(config.run.dir, name, config.data.path, dataset.fingerprint)
+
+        for node, problem in _answers(ask, list(nodes)):
             if problem is not None:
-                raise UserError(f"node {nodes[answers[answer]]}: {problem}")
-        for answer in missing:
+                raise UserError(f"node {nodes[node]}: {problem}")
+
+
+def _answers(ask: Callable[[str], Any], nodes: Sequence[str]) -> Generator[tuple[str, str | None]]:
+    """Yields each node with what is wrong there, None if nothing is; without those that leave meanwhile."""
+    asked, until = {ask(node): node for node in nodes}, time.monotonic() + PROBE_WITHIN_S
+    try:
+        while asked:
+            arrived = ray.wait(list(asked), timeout=LOOK_AGAIN_S)[0]
+            there, late = _nodes(), time.monotonic() > until
+            for answer, node in list(asked.items()):
+                if node in there and answer not in arrived and not late:
+                    continue
+                asked.pop(answer)
+                if node not in there:
+                    ray.cancel(answer, force=True)
+                elif answer not in arrived:
+                    ray.cancel(answer, force=True)
+                    yield node, f"run.dir and data.path were not checked within {PROBE_WITHIN_S:.0f} s; {_SEE_STORAGE}"
+                elif late or not _was_lost(answer):
+                    yield node, _problem(answer)
+                else:  # the node may be leaving, which shows in a while
+                    asked[ask(node)] = node
+    finally:
+        for answer in asked:
             ray.cancel(answer, force=True)
-        silent = [nodes[answers[answer]] for answer in missing if answers[answer] in _nodes()]
-        if silent:
-            raise UserError(
-                f"node {silent[0]} did not check run.dir {config.run.dir} and data.path {config.data.path} within "
-                f"{PROBE_WITHIN_S:.0f} s; see whether its storage answers, or take the node out of the cluster"
-            )
 
 
 def _nodes() -> dict[str, str]:
-    """Returns the addresses, by id, of the nodes that can have workers."""
+    """Returns the addresses, by id, of the nodes that can have workers and are not about to leave."""
+    leaving = cluster_state.get_draining_nodes()
     return {
         node["NodeID"]: node["NodeManagerAddress"]
         for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU", 0)
+        if node["Alive"] and node["Resources"].get("CPU", 0) and node["NodeID"] not in leaving
     }
+
+
+def _was_lost(answer: Any) -> bool:
+    """Returns whether the process or the node ended before it could answer."""
+    try:
+        ray.get(answer)
+    except (RayTaskError, RuntimeEnvSetupError):
+        return False
+    except RayError:
+        return True
+    return False
 
 
 def _problem(answer: Any) -> str | None:
@@ -200,14 +234,21 @@ def check_node(run_dir: str, probe: str, data_path: str, fingerprint: str) -> st
 
     The driver has put a file `probe` into the run's directory, and sees a dataset of that fingerprint.
     """
+    problem = find_difference(run_dir, probe, data_path, fingerprint)
+    if problem is not None:
+        return problem
+    try:
+        with _probe(run_dir):
+            return None
+    except UserError as error:
+        return str(error)
+
+
+def find_difference(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
+    """Checks as `check_node`, without writing: storage may refuse that for a while, which does not end a run."""
     fs, root = filesystem(run_dir)
     if fs.get_file_info(f"{root}/{probe}").type != pafs.FileType.File:
         return f"run.dir {run_dir} is not the directory that the driver sees; put it on storage that all nodes share"
-    try:
-        with _probe(run_dir):
-            pass
-    except UserError as error:
-        return str(error)
     try:
         found = Dataset.open(data_path).fingerprint
     except UserError as error:

@@ -13,12 +13,13 @@ from distributed_il.core.config import config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.shared_memory import join_ranks
 from distributed_il.data.dataset import Dataset
+from distributed_il.runtime.preflight import find_difference
 from distributed_il.runtime.ray_data import RayBlockReader
 from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import leave_notice
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor
-from distributed_il.training.run_claim import RunClaim
+from distributed_il.training.run_claim import CLAIM_FILE, RunClaim
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import Stopped
 from distributed_il.training.trainer import Trainer
@@ -32,7 +33,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
 
     Args:
         arguments: `config`, what `config_to_dict` makes of a run with absolute paths, `channel`, the run's
-            `RunChannel`, and `claim`, its `RunClaim`.
+            `RunChannel`, `claim`, its `RunClaim`, and `dataset`, the fingerprint of the dataset that the driver sees.
 
     Raises:
         UserError: As the trainer raises it, after its message has gone to the channel.
@@ -41,7 +42,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """
     channel: RunChannel = arguments["channel"]
     try:
-        result = _train(arguments["config"], channel, arguments["claim"])
+        result = _train(arguments["config"], channel, arguments["claim"], arguments["dataset"])
     except Stopped:
         return  # all ranks stop at the same step, so none is left waiting
     except UserError as error:
@@ -54,9 +55,13 @@ def train_loop(arguments: dict[str, Any]) -> None:
         channel.finish(result)
 
 
-def _train(settings: Mapping[str, Any], channel: RunChannel, claim: RunClaim) -> dict[str, Any]:
+def _train(settings: Mapping[str, Any], channel: RunChannel, claim: RunClaim, fingerprint: str) -> dict[str, Any]:
     config = config_from_dict(settings)  # here, where the message of a method that can't be imported finds its way
     torch.set_num_threads(config.run.threads_per_worker)
+    # The driver has asked the nodes that there were; this one may have joined later.
+    problem = find_difference(config.run.dir, CLAIM_FILE, config.data.path, fingerprint)
+    if problem is not None:
+        raise UserError(f"node {ray.util.get_node_ip_address()}: {problem}")
     dataset = Dataset.open(config.data.path)
     collectives = join_ranks(config.run.collective_timeout_s)
     with run_monitor(config.run.dir) if collectives.rank == 0 else NullMonitor() as monitor:

@@ -25,7 +25,7 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import filesystem, write_atomically
+from distributed_il.core.files import filesystem, is_local, write_atomically
 
 CLAIM_FILE = "driver.json"
 BEAT_S = 15.0
@@ -121,7 +121,10 @@ def _beat(fs: pafs.FileSystem, path: str, content: bytes, claim: RunClaim, ended
     while not ended.wait(BEAT_S):
         try:
             claim.check()
-            write_atomically(fs, path, content)
+            if is_local(fs):
+                os.utime(path)  # who reads it at this moment, through NFS perhaps, finds the same file
+            else:
+                write_atomically(fs, path, content)
         except UserError:
             return  # the next checkpoint finds it too, and says so
         except OSError:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import ray
 from saved_runs import save_run
+from small_datasets import make_small_dataset
 
 from distributed_il.cli.main import main
-from distributed_il.data.dataset import Dataset
 
 COMMANDS = {
     "train run.dir": "train --data.path={data} --run.dir={place} --model.factors=0 --model.backbone=gmf",
@@ -39,12 +39,16 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("places")
+    """A dataset, a run of it and a log."""
+    path = tmp_path_factory.mktemp("places")
+    save_run(make_small_dataset(path / "data"), path / "run")
+    (path / "log.csv").write_text("user_id,item_id,label\n1,2,1\n")
+    return path
 
 
 @pytest.fixture
 def command(
-    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
     """Runs a command with one bad place, and returns its exit code and what it says."""
 
@@ -52,12 +56,10 @@ def command(
         raise AssertionError("Ray is not to be started")
 
     monkeypatch.setattr(ray, "init", refuse)
-    save_run(tiny_dataset, tmp_path / "run")
-    (tmp_path / "log.csv").write_text("user_id,item_id,label\n1,2,1\n")
 
     def run(line: str, place: str) -> tuple[int, str]:
-        places = {"place": place, "data": tiny_dataset.path, "run": tmp_path / "run", "free": tmp_path / "free"}
-        code = main(line.format(**places, csv=tmp_path / "log.csv").split())
+        places = {"data": folder / "data", "run": folder / "run", "csv": folder / "log.csv", "free": tmp_path / "free"}
+        code = main(line.format(place=place, **places).split())
         shutil.rmtree(tmp_path / "free", ignore_errors=True)
         return code, capsys.readouterr().err
 

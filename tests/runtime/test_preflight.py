@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from ray.exceptions import NodeDiedError
 
-from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, RunConfig, TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import OrdinalConfig
 from distributed_il.data.dataset import Dataset
+from distributed_il.runtime import preflight
 from distributed_il.runtime.launch import launch
-from distributed_il.runtime.preflight import check_node, check_run, possible_workers
+from distributed_il.runtime.preflight import check_cluster, check_node, check_run, possible_workers
+from distributed_il.runtime.worker import _train
 from distributed_il.training.run_claim import claim_run
 
 MakeDataset = Callable[..., Dataset]
@@ -35,6 +41,112 @@ def test_a_directory_in_which_another_run_trains_is_refused_before_ray_starts(
     with claim_run(str(tmp_path / "run")), pytest.raises(UserError, match="in use by process"):
         launch(config_of(tiny_dataset, tmp_path / "run"))
     assert list((tmp_path / "run").iterdir()) == []
+
+
+class FakeRay:
+    """A cluster of some nodes, each of which does something when it is asked; `here` is this process's."""
+
+    def __init__(self, nodes: dict[str, Callable[[FakeRay, str], Any]], leaving: Sequence[str] = ()) -> None:
+        self.behaviour, self.leaving, self.there = nodes, leaving, {"here", *nodes}
+        self.asked, self.cancelled = list[str](), list[str]()
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_id=lambda: "here")
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"NodeID": node, "NodeManagerAddress": f"10.0.0.{node}", "Alive": True, "Resources": {"CPU": 1}}
+            for node in sorted(self.there)
+        ]
+
+    def get_draining_nodes(self) -> dict[str, int]:
+        return dict.fromkeys(self.leaving, 0)
+
+    def remote(self, **_: Any) -> Any:
+        def options(label_selector: dict[str, str]) -> Any:
+            def ask(*_: Any) -> str:
+                self.asked.append(label_selector["ray.io/node-id"])
+                return f"{self.asked[-1]} {len(self.asked)}"
+
+            return SimpleNamespace(remote=ask)
+
+        return lambda _: SimpleNamespace(options=options)
+
+    def wait(self, answers: list[str], timeout: float) -> tuple[list[str], list[str]]:
+        arrived = [answer for answer in answers if self.behaviour[answer.split()[0]](self, answer) is not WAITING]
+        return arrived, []
+
+    def get(self, answer: str) -> Any:
+        found = self.behaviour[answer.split()[0]](self, answer)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def cancel(self, answer: str, force: bool) -> None:
+        self.cancelled.append(answer)
+
+
+WAITING = object()
+LOST = NodeDiedError("the node died")
+
+
+def leaves(cluster: FakeRay, answer: str) -> Any:
+    cluster.there.discard(answer.split()[0])
+    return WAITING
+
+
+def dies(cluster: FakeRay, answer: str) -> Any:
+    cluster.there.discard(answer.split()[0])
+    return LOST
+
+
+def recovers(cluster: FakeRay, answer: str) -> Any:
+    return LOST if cluster.asked.count(answer.split()[0]) < 3 else None
+
+
+def is_fine(cluster: FakeRay, answer: str) -> None:
+    return None
+
+
+@pytest.fixture
+def check(tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeRay], None]:
+    def check(cluster: FakeRay) -> None:
+        monkeypatch.setattr(preflight, "ray", cluster)
+        monkeypatch.setattr(preflight, "cluster_state", cluster)
+        check_cluster(config_of(tiny_dataset, tmp_path / "run"), tiny_dataset)
+
+    return check
+
+
+def test_nodes_that_leave_while_they_are_asked_are_left_out(check: Callable[[FakeRay], None]) -> None:
+    cluster = FakeRay({"1": leaves, "2": dies, "3": is_fine, "4": recovers, "5": is_fine}, leaving=["5"])
+    check(cluster)
+    assert sorted(cluster.asked) == ["1", "2", "3", "4", "4", "4"]
+    assert cluster.cancelled == ["1 1", "2 2"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("run.dir is another one", "node 10.0.0.1: run.dir is another one"),
+        (LOST, "node 10.0.0.1: .* could not be checked .the node died.*the same packages and storage"),
+        (WAITING, "node 10.0.0.1: .* were not checked within 45 s; see whether its storage answers"),
+    ],
+)
+def test_a_node_that_stays_and_does_not_see_the_storage_is_named(
+    answer: Any, said: str, check: Callable[[FakeRay], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0.0, 10.0)
+    monkeypatch.setattr(preflight, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with pytest.raises(UserError, match=said):
+        check(FakeRay({"1": lambda *_: answer, "2": is_fine}))
+
+
+def test_who_has_not_answered_is_not_waited_for_once_a_node_is_wrong(check: Callable[[FakeRay], None]) -> None:
+    cluster = FakeRay({"1": lambda *_: "wrong", "2": lambda *_: WAITING})
+    with pytest.raises(UserError, match="node 10.0.0.1: wrong"):
+        check(cluster)
+    assert cluster.cancelled == ["2 2"]
 
 
 def test_a_missing_dataset_is_named(tiny_dataset: Dataset, tmp_path: Path) -> None:
@@ -145,3 +257,14 @@ def test_a_node_that_sees_another_directory_or_dataset_says_which(make_dataset: 
     )
     assert "another dataset than the driver sees" in str(check_node(place, "probe", other.path, ours.fingerprint))
     assert "(the driver sees it;" in str(check_node(place, "probe", f"{place}/absent", ours.fingerprint))
+
+
+def test_a_worker_checks_the_storage_of_its_node_which_may_have_joined_later(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    config, nobody = config_of(tiny_dataset, tmp_path / "run"), cast("Any", None)
+    other = "data.path .* holds another dataset than the driver sees"
+    with claim_run(config.run.dir) as claim, pytest.raises(UserError, match=rf"^node [0-9.]+: {other}"):
+        _train(config_to_dict(config), nobody, claim, "f" * 64)
+    with pytest.raises(UserError, match=r"^node [0-9.]+: run.dir .* is not the directory that the driver sees"):
+        _train(config_to_dict(config), nobody, claim, tiny_dataset.fingerprint)

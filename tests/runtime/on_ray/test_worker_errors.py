@@ -23,10 +23,10 @@ def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> RunChannel:
     monkeypatch.setattr(worker, "_train", train)
     channel = RunChannel()
     if isinstance(error, Stopped):
-        worker.train_loop({"config": None, "channel": channel, "claim": None})
+        worker.train_loop({"config": None, "channel": channel, "claim": None, "dataset": ""})
     else:
         with pytest.raises(type(error)):
-            worker.train_loop({"config": None, "channel": channel, "claim": None})
+            worker.train_loop({"config": None, "channel": channel, "claim": None, "dataset": ""})
     return channel
 
 
