@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import read_run_file
 from distributed_il.data.prepare.sources.column_types import BadValueError
+from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference import evaluate as evaluation
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.frames import like, to_arrow
@@ -19,7 +20,7 @@ from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel, load_served_model
 from distributed_il.inference.pair_results import fallback_column
 from distributed_il.inference.similar import most_similar
-from distributed_il.inference.top_k import USERS_AT_ONCE, top_items
+from distributed_il.inference.top_k import top_items
 from distributed_il.inference.trained_run import TrainedRun
 
 
