@@ -73,13 +73,9 @@ def for_the_data(config: TrainConfig, argv: Sequence[str], command: str) -> Trai
     """Returns a run with the method that fits its dataset, unless one, or a setting of one, was named."""
     if any(setting.key.startswith("method.") for setting in collect(command, argv).settings):
         return config
-    from distributed_il.data.dataset import Dataset
     from distributed_il.training.feedback import default_method
 
-    try:
-        return default_method(config, Dataset.open(config.data.path))
-    except UserError:
-        return config  # whoever trains on the dataset says what is wrong with it
+    return default_method(config)
 
 
 def train_sections(given: Given) -> Sections:

@@ -77,7 +77,8 @@ def check_selection(selection: Selection, dataset: Dataset) -> None:
             ranking, and there are no positives.
     """
     rows = dataset.manifest.splits["valid"]
-    cure = "set run.select_by to calibrated_logloss, or prepare a dataset with more validation rows"
+    fitting = "ndcg@20" if dataset.manifest.positives_only else "calibrated_logloss"
+    cure = f"set run.select_by to {fitting}, or prepare a dataset with more validation rows"
     if selection.key in ("auc", "gauc") and rows.positives in (0, rows.rows):
         raise UserError(f"run.select_by is {selection.key}, but all rows of valid have the same label; {cure}")
     if selection.cutoff is not None and not rows.positives:

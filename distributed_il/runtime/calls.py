@@ -22,6 +22,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare import PrepareConfig
 from distributed_il.data.prepare import prepare as build
 from distributed_il.inference.frames import to_arrow
+from distributed_il.training.feedback import default_method
 
 if TYPE_CHECKING:
     from distributed_il.runtime.sweep.outcome import Outcome
@@ -36,7 +37,7 @@ class Run:
 
     Attributes:
         dir: Its directory.
-        metrics: `valid`, `test` and `trivial`, each by metric, and `run`, as in metrics.json.
+        metrics: `valid`, `test` and `trivial`, each by metric, `ranking` and `run`, as in metrics.json.
         history: The validation metrics of each round.
     """
 
@@ -89,7 +90,7 @@ def train(config: TrainConfig | Mapping[str, Any] | None = None, **settings: Any
     """
     from distributed_il.runtime.launch import launch
 
-    made = config_of(config, settings)
+    made = _for_the_data(config_of(config, settings), config, settings)
     metrics = launch(made)
     history = json.loads(read_run_file(made.run.dir, "metrics.json") or "{}").get("history", [])
     return Run(made.run.dir, {name: value for name, value in metrics.items() if name != "history"}, history)
@@ -115,7 +116,17 @@ def sweep(
     from distributed_il.runtime.sweep.search import run_sweep
     from distributed_il.runtime.sweep.space import SweepConfig
 
-    return run_sweep(SweepConfig(space=space, trials=trials), config_of(config, settings))
+    base = _for_the_data(config_of(config, settings), config, settings)
+    return run_sweep(SweepConfig(space=space, trials=trials), base)
+
+
+def _for_the_data(
+    made: TrainConfig, config: TrainConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]
+) -> TrainConfig:
+    """Returns a run with the method that fits its dataset, unless one, or a setting of one, was given."""
+    whole = isinstance(config, TrainConfig) or "method" in (config or {})
+    own = _fields(type(made.method)).keys() & settings.keys()
+    return made if whole or own or "method" in settings else default_method(made)
 
 
 def config_of(config: TrainConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> TrainConfig:

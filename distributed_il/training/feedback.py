@@ -30,9 +30,16 @@ def resolve_feedback(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     return dataclasses.replace(config, method=method, run=run)
 
 
-def default_method(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """Returns the configuration of a run whose method nobody has named with the one that fits the feedback."""
-    return dataclasses.replace(config, method=NoneConfig()) if dataset.manifest.positives_only else config
+def default_method(config: TrainConfig) -> TrainConfig:
+    """Returns the configuration of a run whose method nobody has named with the one that fits the feedback.
+
+    A dataset that can't be opened changes nothing: whoever trains on it says what is wrong.
+    """
+    try:
+        alone = Dataset.open(config.data.path).manifest.positives_only
+    except UserError:
+        return config
+    return dataclasses.replace(config, method=NoneConfig()) if alone else config
 
 
 def check_feedback(config: TrainConfig, dataset: Dataset) -> None:

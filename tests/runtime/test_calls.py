@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from local_runs import local_trainer
 
@@ -91,3 +92,16 @@ def test_the_package_alone_imports_neither_torch_nor_ray() -> None:
     assert {"prepare", "train", "load", "evaluate", "sweep"} <= set(dir(dil))
     with pytest.raises(AttributeError, match="no attribute 'predict'"):
         _ = dil.predict  # type: ignore[attr-defined]
+
+
+def test_positives_alone_are_trained_on_by_none_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [(user, item) for user in range(6) for item in range(8) if (user + item) % 3]
+    table = pa.table({"user_id": [user for user, _ in pairs], "item_id": [item for _, item in pairs]})
+    path = dil.prepare(table, str(tmp_path / "data")).path
+    made: list[TrainConfig] = []
+    monkeypatch.setattr(launch, "launch", lambda config: made.append(config) or {})
+    for settings in ({}, {"method": "ns"}, {"test_share": 0.2}):
+        dil.train(data=path, run_dir=str(tmp_path / "run"), **settings)
+    assert [config.method.name for config in made] == ["none", "ns", "ig"]

@@ -67,7 +67,9 @@ def test_negatives_are_sampled_where_there_are_none(
 
 def test_a_method_that_nobody_named_fits_the_feedback(datasets: dict[int | None, Dataset]) -> None:
     for label, method in ((1, NoneConfig()), (None, InverseGradientConfig())):
-        assert default_method(config_of(datasets[label], InverseGradientConfig()), datasets[label]).method == method
+        assert default_method(config_of(datasets[label], InverseGradientConfig())).method == method
+    nowhere = TrainConfig(data=DataConfig(path="nowhere"), run=RunConfig(dir="run"))
+    assert default_method(nowhere) == nowhere
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def text(header: str, end: str = "") -> str:
     return "".join([f"{header}\n", *(f"u{user},i{item}{end}\n" for user, item in PAIRS)])
 
 
-def prepared(path: Path, content: str, name: str = "pos.csv", **options: str) -> Dataset:
+def prepared(path: Path, content: str, name: str = "pos.csv", **options: Any) -> Dataset:
     (path / name).write_text(content)
     manifest = prepare(PrepareConfig(source=str(path / name), output=str(path / "data"), **options))
     assert "100.0% positive" in summary_text(manifest)
