@@ -113,7 +113,7 @@ def _directory(base: str) -> tuple[Path, int]:
 
 
 def _clear_abandoned(base: Path) -> None:
-    """Removes the directories of processes that were killed: nobody holds their locks."""
+    """Removes the directories of this user's processes that were killed: nobody holds their locks."""
     for owner in base.glob(f"{_PREFIX}{'?' * _RANDOM_CHARACTERS}/{_OWNER}"):
         try:
             lock = os.open(owner, os.O_RDWR | os.O_NOFOLLOW)
@@ -121,7 +121,8 @@ def _clear_abandoned(base: Path) -> None:
             continue  # another user's
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(owner.parent, ignore_errors=True)
+            if os.fstat(lock).st_uid == os.getuid():  # root may open those of others
+                shutil.rmtree(owner.parent, ignore_errors=True)
         except BlockingIOError:
             continue
         finally:

@@ -75,6 +75,19 @@ def test_what_a_killed_driver_left_goes_and_what_a_living_one_has_stays(base: Pa
     assert sorted(path.name for path in base.iterdir()) == ["ray-abcdefgh", "ray-of-user"]
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file another user's")
+def test_what_another_user_left_is_not_touched(base: Path) -> None:
+    owner = base / "ray-abcdefgh" / "driver"
+    owner.parent.mkdir()
+    owner.touch()
+    os.chown(owner, 12345, -1)
+    with private_ray():
+        assert owner.exists()
+    os.chown(owner, os.getuid(), -1)
+    with private_ray():
+        assert not owner.exists()
+
+
 def test_a_directory_too_deep_for_sockets_is_named(base: Path) -> None:
     room = 107 - len("/ray-abcdefgh/r/session_2026-11-30_16-43-58_307620_4194304/sockets/plasma_store")
     fits = base / ("d" * (room - len(str(base)) - 1))
