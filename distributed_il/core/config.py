@@ -212,11 +212,18 @@ class EvaluationConfig:
     items is above 10⁸ as many as make that, and at least 1,000; for valid 1,000, and only where `run.select_by` is of
     the ranking. A number, or `all`: for both, and valid is ranked each round in any case."""
 
+    candidates: int | Literal["all"] = "all"
+    """Against what a user's positives are ranked: `all` items not seen, or so many of them, drawn for each user. The
+    latter is for comparison with figures that were found so: it depends on the number, is far above the ranking over
+    all items, and can turn the order of models around."""
+
     def __post_init__(self) -> None:
         require(bool(self.ks), "evaluation.ks is empty; give at least one k, such as '[20]'")
         require(min(self.ks) >= 1, f"evaluation.ks has {min(self.ks)}; each k must be at least 1")
         if isinstance(self.users, int):
             require_at_least("evaluation.users", self.users, 1)
+        if isinstance(self.candidates, int):
+            require_at_least("evaluation.candidates", self.candidates, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -99,6 +99,9 @@ class _RankedBlock:
     def logits(self, start: int, items: Rows) -> torch.Tensor:
         """Scores of a block of items, [U, I], −∞ for what is no candidate."""
         logits = self._scores.block(self._users, items)
+        if self._block.candidates is not None:
+            wanted = self._block.candidates.between(start, start + logits.shape[1])
+            return torch.full_like(logits, -torch.inf).index_put(wanted, logits[wanted])
         logits[self._block.left_out.between(start, start + logits.shape[1])] = -torch.inf
         return logits
 

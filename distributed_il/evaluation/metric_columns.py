@@ -59,7 +59,9 @@ def ranking_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]
 def ranking_note(ranking: Mapping[str, Any]) -> str:
     """Says in a line whose rankings they are, of the content of `ranking` in metrics.json."""
     users, left_out, positive = (ranking[key] for key in ("users", "users_left_out", "users_with_positives"))
-    note = f"over all items that a user has not seen; {users:,} users"
+    sampled = ranking.get("sampled_candidates")
+    among = "all items" if sampled is None else f"{sampled:,} SAMPLED items, for comparison alone, of those"
+    note = f"over {among} that a user has not seen; {users:,} users"
     if users + left_out < positive:
         note += f", of the {positive:,} with positives"
     return note + (f"; {left_out:,} left out, whose positives they have seen before" if left_out else "")

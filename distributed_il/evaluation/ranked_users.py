@@ -31,11 +31,13 @@ class UserBlock:
         user_ids: int64 [U].
         relevant: Their positives of the split, but for those left out.
         left_out: Pairs that are no candidates.
+        candidates: The only ones; None where all items are that are not left out.
     """
 
     user_ids: Int64
     relevant: PairsByItem
     left_out: PairsByItem
+    candidates: PairsByItem | None = None
 
 
 class RankedUsers:
@@ -54,6 +56,7 @@ class RankedUsers:
         besides: Sequence[SplitReader] = (),
         *,
         most: int | None,
+        sampled: int | None = None,
         collectives: Collectives,
         device: torch.device,
     ) -> None:
@@ -64,10 +67,12 @@ class RankedUsers:
             split: Its positives are what is relevant.
             besides: Splits whose pairs are left out, too.
             most: Users at the most, a fixed choice; None for all that have positives.
+            sampled: Candidates that are drawn for each user beside the relevant ones, always the same; None for all.
             collectives: The ranks.
             device: Where collectives work.
         """
         self._dataset, self._collectives, self._device = dataset, collectives, device
+        self._sampled = sampled
         chosen, self.with_positives = self._choose(split, most)
         self.chosen = chosen.size
         world, rank = collectives.world_size, collectives.rank
@@ -88,7 +93,23 @@ class RankedUsers:
             user_ids = self._own[start : start + USERS_AT_ONCE]
             own = np.arange(start, start + user_ids.size)
             left_out = PairsByItem.of(known, user_ids).joined(PairsByItem.of((self._besides,), own))
-            yield UserBlock(user_ids, PairsByItem.of((self._relevant,), own).without(left_out), left_out)
+            relevant = PairsByItem.of((self._relevant,), own).without(left_out)
+            yield UserBlock(user_ids, relevant, left_out, self._candidates(user_ids, relevant, left_out))
+
+    def _candidates(self, user_ids: Int64, relevant: PairsByItem, left_out: PairsByItem) -> PairsByItem | None:
+        """Draws items that are neither relevant nor left out, and adds the relevant ones."""
+        if self._sampled is None:
+            return None
+        num_items, taken = self._dataset.num_items, relevant.joined(left_out)
+        drawn = [_NOBODY]
+        for place, user in enumerate(user_ids.tolist()):
+            free = np.ones(num_items, np.bool_)
+            free[taken.items[taken.places == place]] = False
+            items = np.flatnonzero(free)
+            order = np.argsort(hash_u64(0, RANKED, user, items), kind="stable")
+            drawn.append(items[order[: self._sampled]])
+        places = np.repeat(np.arange(user_ids.size), [items.size for items in drawn[1:]])
+        return relevant.joined(PairsByItem(places, np.concatenate(drawn)))
 
     def _choose(self, split: SplitReader, most: int | None) -> tuple[Int64, int]:
         """Chooses the users, ascending, and counts those who have positives."""

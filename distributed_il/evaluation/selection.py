@@ -32,7 +32,7 @@ class Selection:
     @property
     def name(self) -> str:
         """What people call the metric."""
-        return _NAMES.get(self.key) or f"{ranking_heading(self.key)} of all unseen items"
+        return _NAMES.get(self.key) or f"{ranking_heading(self.key)} of unseen items"
 
     @property
     def cutoff(self) -> int | None:

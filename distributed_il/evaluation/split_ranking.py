@@ -53,15 +53,20 @@ class SplitRanking:
         self._item_positives = dataset.activity().item_positives
         if config.users != "auto":
             most = None if config.users == "all" else config.users
-        self._users = RankedUsers(dataset, split, besides, most=most, collectives=collectives, device=device)
+        self._sampled = None if config.candidates == "all" else config.candidates
+        self._users = RankedUsers(
+            dataset, split, besides, most=most, sampled=self._sampled, collectives=collectives, device=device
+        )
 
     def of(self, learner: Learner) -> dict[str, Any]:
         """Measures a model whose rows are up to date; all ranks call it together.
 
         Returns:
-            What `measure_ranking` returns, and `users_with_positives`, those in the split, chosen or not.
+            What `measure_ranking` returns; `users_with_positives`, those in the split, chosen or not; and where not all
+            items are candidates, `sampled_candidates`, how many are drawn for each user.
         """
-        return {**self._measured(ModelScores(learner)), "users_with_positives": self._users.with_positives}
+        found = {**self._measured(ModelScores(learner)), "users_with_positives": self._users.with_positives}
+        return found if self._sampled is None else {**found, "sampled_candidates": self._sampled}
 
     def trivial(self) -> dict[str, dict[str, Any]]:
         """Measures what needs no model for the same users; all ranks call it together.

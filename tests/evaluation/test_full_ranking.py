@@ -63,13 +63,13 @@ class Table:
 
 
 def ranked(
-    dataset: Dataset, ranks: Collectives, *, split: str = "test", besides: tuple[str, ...] = (), most: int | None = None
+    dataset: Dataset, ranks: Collectives, *, split: str = "test", besides: tuple[str, ...] = (), **options: Any
 ) -> RankedUsers:
     def reader(name: str) -> SplitReader:
         return SplitReader(dataset, LocalBlockReader(dataset), name, rank=ranks.rank, world_size=ranks.world_size)
 
     others = [reader(name) for name in besides]
-    return RankedUsers(dataset, reader(split), others, most=most, collectives=ranks, device=CPU)
+    return RankedUsers(dataset, reader(split), others, **{"most": None, **options}, collectives=ranks, device=CPU)
 
 
 def measured(dataset: Dataset, scores: ItemScores, ranks: Collectives, **options: Any) -> dict[str, float]:
@@ -197,3 +197,20 @@ def test_a_split_without_positives_has_no_ranking(tmp_path: Path) -> None:
     for found in run_on_threads(2, lambda ranks: measured(dataset, Table(torch.zeros((5, 6))), ranks)):
         assert (found["users"], found["coverage@1"]) == (0, 0.0)
         assert np.isnan(found["recall@3"])
+
+
+def test_sampled_candidates_are_unseen_and_the_same_on_any_number_of_ranks(dataset: Dataset, table: Tensor) -> None:
+    for block in ranked(dataset, LocalCollectives(), sampled=3).blocks():
+        assert block.candidates is not None
+        assert not block.left_out.have(block.candidates.places, block.candidates.items).any()
+        assert block.candidates.have(block.relevant.places, block.relevant.items).all()
+        free = ITEMS - np.bincount(block.left_out.places, minlength=block.user_ids.size)
+        relevant = np.bincount(block.relevant.places, minlength=block.user_ids.size)
+        drawn = np.bincount(block.candidates.places, minlength=block.user_ids.size) - relevant
+        assert drawn.tolist() == np.minimum(3, free - relevant).tolist()
+    alone = measured(dataset, Table(table), LocalCollectives(), sampled=3)
+    for found in run_on_threads(4, lambda ranks: measured(dataset, Table(table), ranks, sampled=3)):
+        assert found == pytest.approx(alone, rel=0, abs=1e-12)
+    whole = measured(dataset, Table(table), LocalCollectives())
+    assert measured(dataset, Table(table), LocalCollectives(), sampled=ITEMS) == pytest.approx(whole, rel=0, abs=1e-12)
+    assert alone["recall@3"] > whole["recall@3"]

@@ -22,6 +22,7 @@ from distributed_il.core.config import (
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset
+from distributed_il.evaluation.metric_columns import ranking_note
 from distributed_il.evaluation.selection import Selection
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate
@@ -75,6 +76,13 @@ def test_positives_alone_are_chosen_by_the_ranking(positive: Dataset, tmp_path: 
     assert again["ranking"] == result["ranking"]
     valid = evaluate(EvaluateConfig(run_dir=str(tmp_path / "run"), split="valid"))["ranking"]
     assert valid["recall@5"] == rankings[trainer.state.best_round - 1]["recall@5"]
+    assert "over all items" in ranking_note(valid)
+
+
+def test_sampled_candidates_are_marked_wherever_they_are_shown(graded: Dataset, tmp_path: Path) -> None:
+    ranking = local_trainer(config_of(graded, tmp_path / "run", candidates=5)).run()["ranking"]
+    assert ranking["sampled_candidates"] == 5
+    assert "5 SAMPLED items" in ranking_note(ranking)
 
 
 def test_with_negatives_nothing_but_the_end_is_ranked_unless_asked_for(graded: Dataset, tmp_path: Path) -> None:
@@ -98,7 +106,7 @@ def test_a_ranking_metric_of_any_k_can_choose(graded: Dataset, tmp_path: Path) -
     best = trainer.fit()
     values = [chosen.value(entry) for entry in trainer.state.history]
     assert best["valid"]["ranking"]["recall@3"] == max(values) == trainer.state.best_value
-    assert (chosen.name, chosen.superlative) == ("Recall@3 of all unseen items", "highest")
+    assert (chosen.name, chosen.superlative) == ("Recall@3 of unseen items", "highest")
     # It goes on from its checkpoint, other k or not.
     more = local_trainer(config_of(graded, tmp_path / "run", "recall@3", ks=[7]))
     assert more.state.history == trainer.state.history
@@ -112,9 +120,9 @@ def test_a_metric_that_is_none_is_refused(key: str) -> None:
         RunConfig(dir="run", select_by=key)
 
 
-@pytest.mark.parametrize("values", [{"ks": []}, {"ks": [5, 0]}, {"users": 0}])
+@pytest.mark.parametrize("values", [{"ks": []}, {"ks": [5, 0]}, {"users": 0}, {"candidates": 0}])
 def test_settings_of_no_ranking_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"evaluation\.(ks|users)"):
+    with pytest.raises(UserError, match=r"evaluation\.(ks|users|candidates)"):
         EvaluationConfig(**values)
 
 
