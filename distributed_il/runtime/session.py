@@ -22,6 +22,8 @@ from distributed_il.runtime.private_ray import private_ray
 _STORE_BYTES = 512 << 20
 _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Is set in the process that a Ray job starts."""
+_TOO_SLOW = "timed out during startup"
+"""In what Ray raises, an `Exception`, where its processes do not come up in time."""
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)
 _STORE_BYTES_PER_CPU = 64 << 20
 
@@ -76,16 +78,24 @@ def _without_ray_output() -> Generator[None]:
 
 
 def _start_private(place: str, cpus: int, shared_bytes: int) -> None:
-    ray.init(
-        address="local",
-        _temp_dir=place,
-        num_cpus=cpus,
-        object_store_memory=_STORE_BYTES + cpus * _STORE_BYTES_PER_CPU + shared_bytes,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        job_config=_job_config(),
-    )
+    try:
+        ray.init(
+            address="local",
+            _temp_dir=place,
+            num_cpus=cpus,
+            object_store_memory=_STORE_BYTES + cpus * _STORE_BYTES_PER_CPU + shared_bytes,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            job_config=_job_config(),
+        )
+    except Exception as error:
+        if _TOO_SLOW not in str(error):
+            raise
+        raise UserError(
+            "Ray did not start within its 30 s: this machine is busy with other work, or out of memory; try again when "
+            "there is room"
+        ) from error
 
 
 def _code_variables() -> dict[str, str]:

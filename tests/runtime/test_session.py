@@ -66,6 +66,13 @@ def test_other_versions_are_told_in_one_line_with_the_cure(refusal: Refusal, lis
     assert "install the cluster's versions here" in message
 
 
+def test_a_machine_too_busy_for_ray_is_told(refusal: Refusal) -> None:
+    error = Exception("The current node timed out during startup. This could happen because some of the raylet failed")
+    assert "this machine is busy" in refusal("local", error)
+
+
 def test_other_errors_of_ray_are_not_hidden(refusal: Refusal, listening: str) -> None:
     with pytest.raises(RuntimeError, match="something else"):
         refusal(listening, RuntimeError("something else"))
+    with pytest.raises(RuntimeError, match="something else"):
+        refusal("local", RuntimeError("something else"))
