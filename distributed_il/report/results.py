@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from distributed_il.core.charts import Interval, Series, interval_chart, line_chart
 from distributed_il.core.drawing import Chart
-from distributed_il.evaluation.metric_columns import LOWER_IS_BETTER, METRICS, metric_text
+from distributed_il.evaluation.metric_columns import LOWER_IS_BETTER, METRICS, metric_text, ranking_note, ranking_rows
 from distributed_il.evaluation.metrics.bootstrap import Estimate
+from distributed_il.evaluation.selection import RANKING
 from distributed_il.report.measurement import Comparison, Predictor
+from distributed_il.report.records import RunRecord
 
 SHOWN = ("auc", "gauc", "ndcg@20", "logloss")
 """Metrics that are drawn, and those of groups of rows."""
@@ -43,6 +45,21 @@ def metric_cells(predictors: Sequence[Predictor]) -> list[list[str | MetricCell]
         ]
         for one in predictors
     ]
+
+
+def rankings(runs: Sequence[RunRecord]) -> list[tuple[str, list[list[str]], str]]:
+    """Lays out the rankings of unseen items that runs have measured at their ends.
+
+    Returns:
+        Of each run that has some: its name; a row for each predictor and k, below one of headings; whose they are.
+    """
+    found: list[tuple[str, list[list[str]], str]] = []
+    for run in runs:
+        ranking = (run.results or {}).get(RANKING)
+        if ranking is not None:
+            rows = ranking_rows({run.name: ranking, **ranking["trivial"]})
+            found.append((run.name, rows, ranking_note(ranking)))
+    return found
 
 
 def interval_charts(comparison: Comparison, styles: Mapping[str, int]) -> list[Chart | None]:

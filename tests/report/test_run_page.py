@@ -113,6 +113,10 @@ def test_a_page_shows_what_the_runs_have_measured(place: Path) -> None:
     trivial = metrics_of(place, "none")["trivial"]
     for name, title in (("item_mean", "item mean"), ("user_item_bias", "user + item bias")):
         assert shown[title] == [f"{trivial[name][metric]:.4f}" for metric in names]
+    ranking = metrics_of(place, "none")["ranking"]
+    ranked = [row for row in page.rows if row[:2] == ["none", "20"]]
+    assert [row[2:4] for row in ranked] == [[f"{ranking['recall@20']:.4f}", f"{ranking['ndcg@20']:.4f}"]]
+    assert f"over all items that a user has not seen; {ranking['users']} users" in page.words
     shares = metrics_of(place, "<b>ig & co")["run"]["decisions"]
     assert any(f"direct {shares['direct']:.1%}, skip {shares['skip']:.1%}" in words for words in page.pictures)
     assert page.row("method.name")[1:] == ["ig", "none"]
