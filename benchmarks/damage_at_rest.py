@@ -11,29 +11,31 @@ Ray: the same result or a message for people is due. Another result, any other e
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
-from benchmarks.damage.commands import OF_DATA, RARE, commands_for
+from benchmarks.damage.commands import OF_DATA, commands_for
 from benchmarks.damage.forgeries import forge
 from benchmarks.damage.mutations import Mutation, mutate
 from benchmarks.damage.scene import build_scene
 from distributed_il.core.errors import UserError
 
-_BATCH = 50
+_BATCH = 100
 FAULTS = ("changed", "trace", "hang")
 """Outcomes that must not be; the others are `same`, `refused` and `told`: another result, and a warning why."""
 
@@ -160,7 +162,7 @@ def _try(scene: Scene, plan: Plan, number: int) -> Iterator[Outcome]:
         mutation = mutate(scene.root, scene.other, number, plan.seed)
     else:
         mutation = forge(scene.root, number - plan.mutations, plan.seed)
-    commands = tuple(name for name in commands_for(mutation.path) if number % RARE.get(name, 1) == 0)
+    commands = commands_for(mutation.path, np.random.default_rng([plan.seed, 2, number]))
     scene.learn(commands)
     with scene.damaged(mutation):
         for command in commands:
@@ -175,17 +177,21 @@ def measure(plan: Plan, scratch: Path) -> list[Outcome]:
     scenes = scratch / "scenes"
     for seed, name in enumerate(("one", "other")):
         build_scene(scenes / name, seed)
-    found: list[Outcome] = []
     total = plan.mutations + plan.forgeries
-    with tqdm(total=total, unit="mutation") as progress:
-        for first in range(0, total, _BATCH):
-            count = min(_BATCH, total - first)
-            with ProcessPoolExecutor(1) as pool:
-                try:
-                    found += pool.submit(try_batch, scenes, plan, first, count).result()
-                except BrokenProcessPool:
-                    found.append(Outcome("?", f"{first} to {first + count - 1}", "?", "trace", "the process died"))
-            progress.update(count)
+    batches = [(first, min(_BATCH, total - first)) for first in range(0, total, _BATCH)]
+
+    def in_a_process(first: int, count: int) -> list[Outcome]:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            try:
+                return pool.submit(try_batch, scenes, plan, first, count).result()
+            except BrokenProcessPool:
+                return [Outcome("?", f"{first} to {first + count - 1}", "?", "trace", "the process died")]
+
+    found: list[Outcome] = []
+    with ThreadPoolExecutor(os.cpu_count()) as threads, tqdm(total=total, unit="mutation") as progress:
+        for batch in as_completed([threads.submit(in_a_process, *batch) for batch in batches]):
+            found += batch.result()
+            progress.update(_BATCH)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ def _evaluate(root: Path, _: Path) -> str:
 
 def _pairs(root: Path, split: str, *, weights: bool) -> str:
     model, run = load_served_model(str(root / RUN), "best", str(root / DATA))
-    users, items = (IdLookup(kind, run.dataset.vocabulary(f"{kind}s")) for kind in ("user", "item"))
+    users, items = IdLookup("user", run.dataset.vocabulary("users")), IdLookup("item", run.dataset.vocabulary("items"))
     return _made(PairResults(model, users, items, SplitPairs(run.dataset, split), weights, run.identity()))
 
 
@@ -49,7 +50,7 @@ def _annotate(root: Path, _: Path) -> str:
 
 def _recommend(root: Path, _: Path) -> str:
     model, run = load_served_model(str(root / RUN), "best", str(root / DATA))
-    users, items = (IdLookup(kind, run.dataset.vocabulary(f"{kind}s")) for kind in ("user", "item"))
+    users, items = IdLookup("user", run.dataset.vocabulary("users")), IdLookup("item", run.dataset.vocabulary("items"))
     seen = (run.dataset.observed(), run.dataset.logged())
     pairs = tuple(index for index in seen if index is not None)
     return _made(Recommendations(model, users, items, users.ids, 5, pairs, {}))
@@ -63,7 +64,8 @@ def _export(root: Path, out: Path) -> str:
 
 def _report(root: Path, out: Path) -> str:
     write_report(ReportConfig(output=str(out / "page.html"), data=str(root / DATA)), [str(root / RUN)])
-    return (out / "page.html").read_text().replace(str(root), "")
+    page = (out / "page.html").read_text().replace(str(root), "")
+    return re.sub(r"<footer>.*</footer>", "", page)  # it says when the page was made
 
 
 def _resume(root: Path, out: Path) -> str:
@@ -118,10 +120,13 @@ OF_DATA: dict[str, Command] = {
 """Those that read a dataset: all."""
 OF_RUN = ("evaluate", "score", "annotate", "recommend", "report", "from", "export")
 OF_STOPPED = ("resume",)
-RARE = {"export": 10}
-"""Commands that take seconds: how many times rarer they are tried. They read by the same doors as `score`."""
+RARE = {"export": 40, "report": 12, "resume": 3, "from": 3}
+"""Commands that take seconds, and how many times rarer they are tried; they read by the same doors as the others."""
 
 
-def commands_for(path: Path) -> tuple[str, ...]:
-    """Returns the commands that may read a file, by its path in a scene."""
-    return {DATA: tuple(OF_DATA), RUN: OF_RUN, STOPPED: OF_STOPPED}[path.parts[0]]
+def commands_for(path: Path, rng: np.random.Generator) -> tuple[str, ...]:
+    """Returns the commands that may read a file, by its path in a scene, and rare ones when their turn is drawn."""
+    reading = {DATA: tuple(OF_DATA), RUN: OF_RUN, STOPPED: OF_STOPPED}[path.parts[0]]
+    drawn = rng.random(len(reading))
+    often = len(reading) == 1
+    return tuple(name for name, draw in zip(reading, drawn, strict=True) if often or draw * RARE.get(name, 1) < 1)

@@ -19,6 +19,7 @@ from distributed_il.evaluation.output import Output
 from distributed_il.models.backbones.backbone import BUILT_IN
 from distributed_il.models.embedding.factored import Factors
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.checkpoint_manifest import tell_unverified
 from distributed_il.training.checkpoint_names import Name
 from distributed_il.training.checkpoint_shards import SavedTable, TableName
 from distributed_il.training.exposure_factors import factors_for, factors_named_by
@@ -74,6 +75,7 @@ def open_run(run_dir: str, checkpoint: Name, data: str | None, *, allow_code: bo
     manifest = store.manifest(checkpoint)
     if manifest is None:
         raise UserError(f"{run_dir} holds no checkpoint named {checkpoint}; give the run.dir of a run that was trained")
+    tell_unverified(manifest)
     # Without the method: what uses a model does not need the code that trained it.
     saved = completed(manifest["config"])
     config = config_from_dict({name: section for name, section in saved.items() if name != "method"})

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from distributed_il.core.config import completed, flat
+from distributed_il.core.config import RunConfig, completed, flat
 from distributed_il.core.errors import UserError
 from distributed_il.evaluation.selection import Selection
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import DecisionHistory, WeightHistogram
 from distributed_il.training.run_outputs import read_metrics
-from distributed_il.training.run_state import read_facts
+from distributed_il.training.run_state import RunState, read_facts
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,9 +69,15 @@ def read_record(run_dir: str, name: str) -> RunRecord:
     """
     store = CheckpointStore(run_dir)
     manifest = store.manifest("last")
-    history = [] if manifest is None else read_facts(manifest)[0].history
-    if manifest is None or not history:
+    state = RunState() if manifest is None else read_facts(manifest)[0]
+    if manifest is None or not state.history:
         raise UserError(f"{run_dir} holds no run that has finished a round; give the run.dir of one that has")
+    results = read_metrics(run_dir)
+    if results is None and state.finished(RunConfig(**completed(manifest["config"])["run"])):
+        _log.warning(
+            "%s has trained to its end and holds no metrics.json, so it is measured on valid; `train` there writes it",
+            run_dir,
+        )
     arrays = store.state(manifest).arrays
     prefix = "decisions."
     decisions = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
@@ -76,11 +85,11 @@ def read_record(run_dir: str, name: str) -> RunRecord:
         name=name,
         run_dir=run_dir,
         settings=flat(completed(manifest["config"])),
-        history=history,
+        history=state.history,
         decisions=DecisionHistory.from_state(decisions),
         first_weights=WeightHistogram(arrays["first_weights"].astype(np.int64)),
         weights=WeightHistogram(arrays["weights"].astype(np.int64)),
-        results=read_metrics(run_dir),
+        results=results,
     )
 
 

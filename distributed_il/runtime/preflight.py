@@ -24,6 +24,7 @@ from distributed_il.evaluation.selection import Selection, check_selection
 from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
 from distributed_il.training.checkpoint import CheckpointStore
+from distributed_il.training.checkpoint_manifest import tell_unverified
 from distributed_il.training.exposure_factors import resolve_factors
 from distributed_il.training.feedback import check_feedback, resolve_feedback
 from distributed_il.training.pair_sampler import pair_sampler
@@ -66,6 +67,9 @@ def check_run(config: TrainConfig) -> Dataset:
     start_from = config.run.start_from if manifest is None else None
     origin = None if start_from is None else find_warm_start(start_from)[1]
     config = resolve_factors(config, dataset, resumed=manifest, origin=origin)
+    for found in (manifest, origin):
+        if found is not None:
+            tell_unverified(found)
     if manifest is not None:
         check_same_run(config, dataset, manifest)
     elif origin is not None:

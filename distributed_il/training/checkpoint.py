@@ -31,7 +31,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem, write_atomically
 from distributed_il.core.inside import require_inside
 from distributed_il.models.learner import Learner
-from distributed_il.training.checkpoint_manifest import CURE, check_files, check_manifest
+from distributed_il.training.checkpoint_manifest import CURE, OWN_HASH, check_files, check_manifest
 from distributed_il.training.checkpoint_names import DIRECTORY, CheckpointNames, Name, read_names
 from distributed_il.training.checkpoint_shards import (
     SavedTable,
@@ -46,7 +46,6 @@ from distributed_il.training.checkpoint_shards import (
 FORMAT_VERSION = 3
 NAMES_FILE = "names.json"
 _OLD_NAME_FILE = "last.json"
-_OWN_HASH = "manifest_sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +109,10 @@ class CheckpointStore:
                     "parts": [asdict(part) for part in parts],
                 }
                 manifest = json.loads(json.dumps(manifest))  # as it will be read: the hash is of that
-                manifest[_OWN_HASH] = _hash_of(manifest)
+                manifest[OWN_HASH] = _hash_of(manifest)
                 write_atomically(self._fs, f"{place}/manifest.json", json.dumps(manifest, indent=1).encode())
                 self._check_claim()
-                named = self._names().with_names(names, name, manifest[_OWN_HASH])
+                named = self._names().with_names(names, name, manifest[OWN_HASH])
                 self._write_names(named)
                 self._remove_all_but(named.directories.values())
 
@@ -128,7 +127,7 @@ class CheckpointStore:
             return None
         manifest = self.manifest_of(named.directories[name])
         # An earlier version wrote no hashes.
-        if named.hashes.get(name, manifest.get(_OWN_HASH)) != manifest.get(_OWN_HASH):
+        if named.hashes.get(name, manifest.get(OWN_HASH)) != manifest.get(OWN_HASH):
             raise UserError(
                 f"{self.root}/{NAMES_FILE}: `{name}` names {manifest['place']}, which is another checkpoint than was "
                 f"written there; {CURE}"
@@ -154,7 +153,7 @@ class CheckpointStore:
                 "program that wrote it, or start under another run.dir"
             )
         # An earlier version wrote no hashes.
-        if _OWN_HASH in manifest and manifest[_OWN_HASH] != _hash_of(manifest):
+        if OWN_HASH in manifest and manifest[OWN_HASH] != _hash_of(manifest):
             raise UserError(f"checkpoint {place}/manifest.json is not what was written: the hashes differ; {CURE}")
         check_manifest(manifest, f"checkpoint {place}/manifest.json")
         names = [file_name(stem) for stem in (*manifest["files"], *(part["file"] for part in manifest["parts"]))]
@@ -270,7 +269,7 @@ class CheckpointStore:
 
 def _hash_of(manifest: Mapping[str, Any]) -> str:
     """SHA-256 of a manifest's values, but for the hash itself."""
-    values = {name: value for name, value in manifest.items() if name != _OWN_HASH}
+    values = {name: value for name, value in manifest.items() if name != OWN_HASH}
     return sha256(json.dumps(values, sort_keys=True).encode())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired, TypedDict, cast
@@ -12,9 +13,13 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Entity
 from distributed_il.training.checkpoint_shards import TableName, TablePart
 
+OWN_HASH = "manifest_sha256"
+"""Key of the hash of all other keys."""
 CURE = "restore it, or start under another run.dir"
 _Positive = Annotated[float, Within(math.ulp(0.0), math.inf)]
 _Step = Annotated[int, Within(0, 2**31 - 1)]
+_log = logging.getLogger(__name__)
+_told = set[str]()
 
 
 class _Method(TypedDict):
@@ -92,6 +97,14 @@ def check_manifest(manifest: dict[str, Any], place: str) -> None:
     saved = completed(cast("dict[str, Any]", checked["config"]))
     for section, kind in SECTIONS.items():
         fitted(saved[section], kind, f"{place}: config.{section}", CURE)
+
+
+def tell_unverified(manifest: Mapping[str, Any]) -> None:
+    """Says once in a process that a checkpoint is from before checkpoints carried hashes."""
+    place = manifest["place"]
+    if OWN_HASH not in manifest and place not in _told:
+        _told.add(place)
+        _log.warning("checkpoint %s has no hashes, as an earlier version wrote it: damage to it may go unseen", place)
 
 
 def check_files(manifest: Mapping[str, Any], place: str) -> None:
