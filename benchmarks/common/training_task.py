@@ -87,7 +87,8 @@ def carry_out(task: TrainingTask) -> dict[str, Any]:
         return {**found, "seconds": time.perf_counter() - started, "failed": str(error)}
     found["seconds"] = time.perf_counter() - started
     if task.test:
-        found |= evaluate(EvaluateConfig(run_dir=task.model_dir, data=task.data))
+        # The run is this process's own, and so is the code that it may name.
+        found |= evaluate(EvaluateConfig(run_dir=task.model_dir, data=task.data, allow_code=True))
     return found
 
 

@@ -58,7 +58,7 @@ class Outcome:
         """
         tensors, facts = _models(run_dir)
         metrics = json.loads(Path(run_dir, "metrics.json").read_text())
-        del metrics["run"][OF_THE_MACHINE]
+        del metrics["run"][OF_THE_MACHINE], metrics["sha256"]  # which is of the speed, too
         return cls(tensors, facts, metrics, *_tensorboard(f"{run_dir}/tensorboard"))
 
     def differences(self, other: Outcome, *, tolerance: float = 0.0) -> list[str]:

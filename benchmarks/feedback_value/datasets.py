@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -133,7 +132,7 @@ def _write_probes(dataset: Dataset, probes: Mapping[str, Pairs], place: Path) ->
 
 
 def _shuffle(dataset: Dataset, place: Path) -> None:
-    """Links a dataset's files at another place and gives it there factors of exposures that were dealt anew.
+    """Copies a dataset to another place and gives it there factors of exposures that were dealt anew.
 
     Columns, τ and degrees are those of its own factors: what differs is who watched what.
     """
@@ -142,7 +141,7 @@ def _shuffle(dataset: Dataset, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as directory:
         scratch, copy = Path(directory), Path(directory) / "copy"
-        shutil.copytree(Path(dataset.root).resolve(), copy, copy_function=os.symlink)
+        shutil.copytree(Path(dataset.root).resolve(), copy)
         exposures = deal_anew(
             training_exposures(dataset, scratch).exposures, stored.manifest.seed + _DEAL_SEED, scratch
         )

@@ -40,7 +40,7 @@ def _probes(task: TrainingTask) -> dict[str, dict[str, Any]]:
     probes = read_probes(task.data)
     if not probes:
         return {}
-    learner, _ = load_model(task.model_dir, "best", task.data)
+    learner, _ = load_model(task.model_dir, "best", task.data, allow_code=True)
     activity = Dataset.open(task.data).activity()
     mean = item_mean(activity.item_rows, activity.item_positives)
     found: dict[str, dict[str, Any]] = {}

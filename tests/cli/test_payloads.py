@@ -98,8 +98,11 @@ def test_a_dataset_runs_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    dataset = _replace_column(make_dataset(lanes=2), name, column, evil)
+    dataset = make_dataset(lanes=2)
     save_run(dataset, tmp_path / "run")
+    forged = _replace_column(dataset, name, column, evil).fingerprint
+    # The run is of the forged dataset, which it must not believe.
+    rewrite_manifests(tmp_path / "run", lambda manifest: manifest.update(dataset=forged))
     message = f"{name}, column {column}: it is of type extension<ray.data.arrow_pickled_object"
     _refused([command[0], "--run_dir=run", *command[1:]], message, capsys, marker)
 

@@ -26,6 +26,7 @@ from distributed_il.methods import make_method
 from distributed_il.runtime.preflight import check_run
 from distributed_il.runtime.sweep.draw import draw, with_settings
 from distributed_il.runtime.sweep.space import Domain, read_space
+from distributed_il.training.feedback import resolve_feedback
 
 METHOD = "own_method:FocalLoss"
 BACKBONE = "own_backbone:Distance"
@@ -103,6 +104,7 @@ def test_both_train_and_every_record_of_the_run_names_them(
     assert (found["method"], found["backbone"]) == ({"name": METHOD, "focus": 1.5}, BACKBONE)
     saved = yaml.safe_load(Path(config.run.dir, "config.yaml").read_text())
     assert saved["method"] == {"name": METHOD, "focus": 1.5}
+    config = resolve_feedback(config, Dataset.open(config.data.path))  # what trained
     assert read_train_config(["--config", f"{config.run.dir}/config.yaml"]) == config
     manifest = open_run(config.run.dir, "best", None, allow_code=True).manifest
     assert config_from_dict(manifest["config"]) == config

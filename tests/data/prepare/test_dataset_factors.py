@@ -229,7 +229,7 @@ def test_damaged_files_are_found_and_cured(data: Path) -> None:
     with pytest.raises(UserError, match="factors.json is missing"):
         Dataset.open(str(data)).factors()
     (data / "factors" / "current.json").write_text("[")
-    with pytest.raises(UserError, match="current.json can't be read"):
+    with pytest.raises(UserError, match="current.json is not JSON"):
         Dataset.open(str(data)).factors()
     assert only(data).fingerprint == found.fingerprint
 
