@@ -1,6 +1,6 @@
 """A Ray of this process's own: on the loopback interface, behind a token of its own, gone with the work.
 
-BASE/ray-XXXXXXXX/     RAY_TMPDIR, TMPDIR or /tmp; mode 0700
+BASE/ray-XXXXXXXX/     RAY_TMPDIR, TMPDIR where that is short enough, or /tmp; mode 0700
     driver             locked by the process that made the directory, for as long as it lives
     token              mode 0600
     r/                 Ray's sockets and logs; Ray opens it to everybody, so it lies in one that is not
@@ -37,6 +37,8 @@ _PREFIX, _RANDOM_CHARACTERS = "ray-", 8  # those that tempfile adds
 _OWNER, _TOKEN = "driver", "token"
 _LONGEST_SOCKET = "/r/session_2026-11-30_16-43-58_307620_4194304/sockets/plasma_store"
 _SOCKET_BYTES = 107
+_ROOM = _SOCKET_BYTES - len(_LONGEST_SOCKET) - len("/") - len(_PREFIX) - _RANDOM_CHARACTERS
+"""Bytes of the longest path of a directory for Ray's own."""
 _NO_ROOM = "Ray keeps its sockets, logs and spilled blocks there; or name another directory in RAY_TMPDIR"
 
 
@@ -50,7 +52,7 @@ def private_ray() -> Generator[str]:
     Raises:
         UserError: There is no place for sockets and logs, too few files may be open, or loopback is down.
     """
-    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    base = _base()
     check_machine(base)
     _clear_abandoned(Path(base))
     place, lock = _directory(base)
@@ -71,12 +73,10 @@ def check_machine(base: str) -> None:
     Raises:
         UserError: As `private_ray`.
     """
-    room = _SOCKET_BYTES - len(_LONGEST_SOCKET) - len("/") - len(_PREFIX) - _RANDOM_CHARACTERS
-    length = len(os.fsencode(os.path.abspath(base)))
-    if length > room:
+    if _length(base) > _ROOM:
         raise UserError(
-            f"{base} is too long for the names of sockets, {length} bytes where at most {room} fit; set RAY_TMPDIR to "
-            "a directory with a shorter path"
+            f"{base} is too long for the names of sockets, {_length(base)} bytes where at most {_ROOM} fit; set "
+            "RAY_TMPDIR to a directory with a shorter path"
         )
     try:
         free = shutil.disk_usage(base).free
@@ -97,6 +97,16 @@ def check_machine(base: str) -> None:
             f"the loopback interface, {LOOPBACK}, does not work ({error.strerror or error}), and Ray's processes speak "
             "over it; bring it up: `ip link set lo up`"
         ) from error
+
+
+def _base() -> str:
+    """The directory for Ray's own: TMPDIR, which was not chosen for Ray, only where sockets fit there."""
+    usual = os.environ.get("TMPDIR") or "/tmp"
+    return os.environ.get("RAY_TMPDIR") or (usual if _length(usual) <= _ROOM else "/tmp")
+
+
+def _length(path: str) -> int:
+    return len(os.fsencode(os.path.abspath(path)))
 
 
 def _directory(base: str) -> tuple[Path, int]:

@@ -88,6 +88,18 @@ def test_what_another_user_left_is_not_touched(base: Path) -> None:
         assert not owner.exists()
 
 
+def test_a_temporary_directory_too_deep_for_sockets_is_not_taken(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = base / ("d" * 60)
+    deep.mkdir()
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setenv("TMPDIR", str(deep))
+    with private_ray() as place:
+        assert Path(place).parents[1] == Path("/tmp")
+    monkeypatch.setenv("TMPDIR", str(base))
+    with private_ray() as place:
+        assert Path(place).parents[1] == base
+
+
 def test_a_directory_too_deep_for_sockets_is_named(base: Path) -> None:
     room = 107 - len("/ray-abcdefgh/r/session_2026-11-30_16-43-58_307620_4194304/sockets/plasma_store")
     fits = base / ("d" * (room - len(str(base)) - 1))
