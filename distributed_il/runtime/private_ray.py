@@ -148,18 +148,18 @@ def _own_token(place: Path) -> Generator[None]:
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path), "RAY_AUTH_TOKEN": ""}
     try:
         with environment(own, override=True):
-            _read_token_again()
+            read_token_again()
             yield
     finally:
-        _read_token_again()
+        read_token_again()
 
 
 def _for_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _read_token_again() -> None:
-    """Ray keeps token and mode of before for the whole process."""
+def read_token_again() -> None:
+    """Has Ray read token and mode again, which it keeps for the whole process."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
 

@@ -17,7 +17,14 @@ import pytest
 from ray._raylet import AuthenticationTokenLoader
 
 from distributed_il.core.errors import UserError
-from distributed_il.runtime.private_ray import check_machine, private_ray
+from distributed_il.runtime.private_ray import check_machine, private_ray, read_token_again
+
+
+@pytest.fixture(autouse=True)
+def token_of_before() -> Iterator[None]:
+    """A Ray that this process may have started before goes on being asked with its own token."""
+    yield
+    read_token_again()  # the variables are those of before by now
 
 
 @pytest.fixture
@@ -38,6 +45,7 @@ class Usage(NamedTuple):
 def test_a_directory_and_a_token_are_this_users_alone_and_go(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
     monkeypatch.setenv("HOME", "/proc/nowhere")
     tokens = set[str]()
     for _ in range(2):
