@@ -154,7 +154,7 @@ def _one(plan: Plan, dataset: Dataset, place: Path, seed: int) -> dict[str, floa
         "gauc_trained_with_them": gauc(with_them.logits(asked, items).numpy()),
         "gauc_folded_in": gauc(folded.logits(asked, items).numpy()),
         "gauc_folded_in_without_labels": gauc(alone.logits(asked, items).numpy()),
-        "gauc_item_mean": gauc(folding.model.item_prior[items]),
+        "gauc_item_mean": gauc(folding.model.priors.items[items]),
         "fold_in_s": seconds,
     }
 

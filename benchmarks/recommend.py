@@ -27,6 +27,7 @@ from benchmarks.common.peak_memory import PeakMemory
 from benchmarks.common.result import Figure, Result
 from distributed_il.core.config import ModelConfig
 from distributed_il.data.sampling import PairIndex
+from distributed_il.evaluation.fallbacks import KnownIds, Priors
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
@@ -69,10 +70,8 @@ def random_model(plan: Plan, backbone: str) -> ServedModel:
         backbone=tower.eval().requires_grad_(False),
         users=generator.normal(0, 0.4, (plan.users, tower.user_dim)).astype(np.float32),
         items=generator.normal(0, 0.4, (plan.items, tower.item_dim)).astype(np.float32),
-        user_known=np.ones(plan.users, np.bool_),
-        item_known=np.ones(plan.items, np.bool_),
-        item_prior=np.zeros(plan.items),
-        overall_prior=0.0,
+        known=KnownIds(np.ones(plan.users, np.bool_), np.ones(plan.items, np.bool_)),
+        priors=Priors(np.zeros(plan.items), 0.0),
     )
 
 

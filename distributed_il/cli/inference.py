@@ -22,7 +22,13 @@ def _evaluate(config: EvaluateConfig) -> None:
 
     result = evaluate(config)
     model = f"{config.checkpoint} checkpoint"
-    print(metric_table(config.split, {model: result[config.split], **result["trivial"]}))
+    served = result.get("served", {})
+    rows = {model: result[config.split], **({"as served": served} if served else {}), **result["trivial"]}
+    print(metric_table(config.split, rows))
+    if served:
+        print(
+            f"as served: {served['answered_by_prior']:,} rows of users or items that the model does not know by a mean"
+        )
     print(f"\n{ranking_table(model, result['ranking'])}")
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from distributed_il.core.collectives import Collectives
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.sampling import PairIndex
+from distributed_il.evaluation.baselines import item_mean
+from distributed_il.evaluation.fallbacks import KnownIds, rank_last
 from distributed_il.evaluation.top_items import ITEMS_AT_ONCE, USERS_AT_ONCE, PairsByItem
 from distributed_il.models.learner import Learner
 
@@ -35,24 +37,35 @@ class ItemScores(Protocol):
 
 
 class ModelScores:
-    """The logits of a model whose rows are up to date."""
+    """What a model whose rows are up to date ranks by: its logits, as `recommend` does.
 
-    def __init__(self, learner: Learner) -> None:
+    A user whom it does not know gets each item's mean; items that it does not know come last.
+    """
+
+    def __init__(self, learner: Learner, dataset: Dataset) -> None:
+        activity = dataset.activity()
         self._learner = learner
+        self._known = [torch.from_numpy(known) for known in KnownIds.of(activity, learner.factors)]
+        self._means = torch.from_numpy(item_mean(activity.item_rows, activity.item_positives))
 
     @torch.no_grad()
     def fetch(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Rows, Rows]:
         device, features = self._learner.device, self._learner.features
+        of_users, of_items = (~self._known[0][user_ids],), (~self._known[1][item_ids], self._means[item_ids])
         user_ids, item_ids = user_ids.to(device), item_ids.to(device)
         users, items = self._learner.embeddings.weights(user_ids, item_ids)
         if features is None:
-            return (users,), (items,)
+            return (*of_users, users), (*of_items, items)
         user_codes, item_codes = features.codes(user_ids, item_ids)
-        return (users, user_codes), (items, item_codes)
+        return (*of_users, users, user_codes), (*of_items, items, item_codes)
 
     @torch.no_grad()
     def block(self, users: Rows, items: Rows) -> Tensor:
-        return self._learner.tower.module.all_pairs(users[0], items[0], *users[1:], *items[1:]).cpu()
+        (strangers, user_rows, *user_codes), (cold, means, item_rows, *item_codes) = users, items
+        logits = self._learner.tower.module.all_pairs(user_rows, item_rows, *user_codes, *item_codes).cpu()
+        logits[strangers] = means.to(logits.dtype)
+        rank_last(logits, cold)
+        return logits
 
 
 class Popularity:

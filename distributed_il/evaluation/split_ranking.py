@@ -65,7 +65,8 @@ class SplitRanking:
             What `measure_ranking` returns; `users_with_positives`, those in the split, chosen or not; and where not all
             items are candidates, `sampled_candidates`, how many are drawn for each user.
         """
-        found = {**self._measured(ModelScores(learner)), "users_with_positives": self._users.with_positives}
+        found = self._measured(ModelScores(learner, self._dataset))
+        found["users_with_positives"] = self._users.with_positives
         return found if self._sampled is None else {**found, "sampled_candidates": self._sampled}
 
     def trivial(self) -> dict[str, dict[str, Any]]:

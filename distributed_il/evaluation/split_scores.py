@@ -157,9 +157,14 @@ class SplitScores:
         )
         return Output(half_width, calibration)
 
-    def metrics(self, output: Output) -> dict[str, Any]:
-        """Computes every metric of `compute_metrics` over the rows of all ranks, which call it together."""
-        return self._evaluate(lambda rows: model_scores(rows, output))
+    def metrics(self, output: Output, answered: Callable[[NDArray[Any]], NDArray[Any]] | None = None) -> dict[str, Any]:
+        """Computes every metric of `compute_metrics` over the rows of all ranks, which call it together.
+
+        Args:
+            output: What is made of logits.
+            answered: Of some records of `parts` those with the logits that are served; None for the model's own.
+        """
+        return self._evaluate(lambda rows: model_scores(rows if answered is None else answered(rows), output))
 
     def baseline_metrics(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
         """Computes the two baselines' metrics on the same rows, fitted on the training rows; likewise together."""

@@ -7,6 +7,10 @@ from typing import Literal
 
 from distributed_il.core.errors import UserError
 
+Cold = Literal["leave_out", "last", "prior"]
+"""What becomes of items that the model does not know where items are ranked: they are left out, or come behind all
+others, or stand where the mean over all training rows would."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointConfig:
@@ -96,6 +100,9 @@ class RecommendConfig(ResultConfig):
     """K, the items for each user."""
     seen: Literal["leave_out", "keep"] = "leave_out"
     """Whether items of the user's training rows and unclear watches are recommended again."""
+    cold: Cold = "last"
+    """Where items go that the model does not know, without labelled training rows or exposures: not at all, behind all
+    others, or by the mean over all training rows, which may be above what the model knows."""
 
     def __post_init__(self) -> None:
         ResultConfig.__post_init__(self)

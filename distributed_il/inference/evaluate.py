@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from distributed_il.core.collectives import LocalCollectives
 from distributed_il.data.dataset import LocalBlockReader
+from distributed_il.evaluation.fallbacks import MODEL, KnownIds, Priors
 from distributed_il.evaluation.selection import RANKING
 from distributed_il.evaluation.split_ranking import SplitRanking, most_users
-from distributed_il.evaluation.split_scores import SplitReader, score_split
+from distributed_il.evaluation.split_scores import SplitReader, SplitScores, score_split
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.learner import Learner
@@ -46,7 +49,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Computes a model's metrics on a split, with the two baselines on the same rows.
 
     Returns `{split: {...}, "trivial": {...}, "ranking": {...}}` as in metrics.json; the rankings for test leave out the
-    pairs of valid.
+    pairs of valid. Where the model does not know users or items of the split, `served` has the metrics of what `score`
+    writes, and `answered_by_prior`, the rows for which a prior stands in.
 
     Raises:
         UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.
@@ -68,6 +72,25 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     )
     return {
         config.split: scores.metrics(run.output),
+        **_served(scores, learner, run),
         "trivial": scores.baseline_metrics(dataset),
         RANKING: {**ranking.of(learner), "trivial": ranking.trivial()},
     }
+
+
+def _served(scores: SplitScores, learner: Learner, run: TrainedRun) -> dict[str, Any]:
+    activity = run.dataset.activity()
+    known, priors = KnownIds.of(activity, learner.factors), Priors.of(activity, run.output)
+
+    def fallbacks(rows: NDArray[Any]) -> NDArray[np.int8]:
+        return known.fallbacks(rows["user_id"].astype(np.int64), rows["item_id"].astype(np.int64))
+
+    def answered(rows: NDArray[Any]) -> NDArray[Any]:
+        rows, logits = rows.copy(), torch.from_numpy(rows["logit"].copy())
+        rows["logit"] = priors.answered(logits, fallbacks(rows), rows["item_id"].astype(np.int64)).numpy()
+        return rows
+
+    by_prior = sum(int(np.count_nonzero(fallbacks(part) != MODEL)) for part in scores.parts)
+    if not by_prior:
+        return {}
+    return {"served": {**scores.metrics(run.output, answered), "answered_by_prior": by_prior}}

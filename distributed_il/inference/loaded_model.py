@@ -14,7 +14,7 @@ from distributed_il.core.files import read_run_file
 from distributed_il.data.prepare.sources.column_types import BadValueError
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference import evaluate as evaluation
-from distributed_il.inference.config import EvaluateConfig
+from distributed_il.inference.config import Cold, EvaluateConfig
 from distributed_il.inference.frames import like, to_arrow
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel, load_served_model
@@ -66,13 +66,17 @@ class LoadedModel:
         columns = {"user_id": users, "item_id": items, "score": scores, "answered_by": fallback_column(fallback)}
         return like(pairs, pa.table(columns))
 
-    def recommend(self, users: Any, k: int = 10, *, seen: Literal["leave_out", "keep"] = "leave_out") -> Any:
+    def recommend(
+        self, users: Any, k: int = 10, *, seen: Literal["leave_out", "keep"] = "leave_out", cold: Cold = "last"
+    ) -> Any:
         """Finds the k best items of users.
 
         Args:
             users: Their ids: a sequence, an Arrow array or a pandas Series.
             k: Items for each.
             seen: Whether items of the user's training rows and unclear watches may come again.
+            cold: Where items go that the model does not know: behind all others, by the mean over all training rows
+                (`prior`), or not at all.
 
         Returns:
             `user_id`, `item_id`, `rank` from 1, `score`; fewer than k rows for a user who has seen almost all. An Arrow
@@ -89,7 +93,7 @@ class LoadedModel:
         parts: list[pa.Table] = []
         for start in range(0, max(len(given), 1), USERS_AT_ONCE):
             own = given.slice(start, USERS_AT_ONCE)
-            best = top_items(self._model, self._users.rows(own), top=k, seen=left_out)
+            best = top_items(self._model, self._users.rows(own), top=k, seen=left_out, cold=cold)
             places, ranks = (best.logits > -np.inf).numpy().nonzero()
             scores = self._model.probabilities(best.logits[places, ranks]).numpy()
             columns = {"user_id": own.take(pa.array(places))}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distributed_il.data.features import Features
-from distributed_il.evaluation.baselines import item_mean
+from distributed_il.evaluation.fallbacks import KnownIds, Priors
 from distributed_il.evaluation.output import Output
 from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.backbones import Backbone, load_backbone
@@ -21,15 +21,8 @@ from distributed_il.training.checkpoint_names import Name
 from distributed_il.training.checkpoint_shards import SavedTable, TableName, read_tensors, read_weights
 from distributed_il.training.side_features import features_for
 
-FALLBACKS = ("model", "item_mean", "overall_mean")
-"""What a pair's score comes from: the model, where it knows user and item; as fallback the smoothed share of positives
-of the item, where the model knows it, or that of all rows. A model knows who has labelled training rows, and with
-exposure factors whoever has any exposure."""
-MODEL, ITEM_MEAN, OVERALL_MEAN = range(len(FALLBACKS))
 CHUNK_PAIRS = 16_384
 """Pairs that are scored together."""
-_SURE = 1e-6
-"""A mean keeps this distance from 0 and 1, so that its logit is finite."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -39,10 +32,8 @@ class ServedModel:
     backbone: Backbone  # the tower
     users: NDArray[Any]  # [num_users, user_dim]
     items: NDArray[Any]  # [num_items, item_dim]
-    user_known: NDArray[np.bool_]  # bool [num_users], whether the model knows a user
-    item_known: NDArray[np.bool_]  # bool [num_items], likewise
-    item_prior: NDArray[np.float64]  # raw logit that `output` makes each item's mean of, float64 [num_items]
-    overall_prior: float  # likewise of the mean over all training rows
+    known: KnownIds  # whom the model knows
+    priors: Priors  # what answers for the others
     # side features of users [num_users, columns] and of items [num_items, columns], where the tower is given such
     codes: tuple[NDArray[Any], ...] = ()
     output: Output = field(default_factory=Output)  # what is served of the logits
@@ -50,7 +41,7 @@ class ServedModel:
     @property
     def nbytes(self) -> int:
         """Returns the bytes of all arrays."""
-        arrays = (self.users, self.items, self.user_known, self.item_known, self.item_prior, *self.codes)
+        arrays = (self.users, self.items, *self.known, self.priors.items, *self.codes)
         return sum(array.nbytes for array in arrays)
 
     def score(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int8]]:
@@ -59,10 +50,8 @@ class ServedModel:
         Returns raw logits [B], of the model's dtype, and int8 [B], places in `FALLBACKS`.
         """
         logits = self.logits(user_ids, item_ids)
-        fallback = self.fallbacks(user_ids, item_ids)
-        prior = np.where(fallback == ITEM_MEAN, self.item_prior[item_ids], self.overall_prior)
-        by_model = torch.from_numpy(fallback == MODEL)
-        return torch.where(by_model, logits, torch.from_numpy(prior).to(logits.dtype)), fallback
+        fallback = self.known.fallbacks(user_ids, item_ids)
+        return self.priors.answered(logits, fallback, item_ids), fallback
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Returns ŷ of raw logits [B], computed in float64, of their dtype."""
@@ -78,16 +67,6 @@ class ServedModel:
     def _logits(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> Tensor:
         codes = (_rows(table, ids) for table, ids in zip(self.codes, (user_ids, item_ids), strict=False))
         return self.backbone(_rows(self.users, user_ids), _rows(self.items, item_ids), *codes)
-
-    def knows_users(self, user_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Returns whether the model knows users; it knows none of id −1."""
-        return (user_ids >= 0) & self.user_known[user_ids]
-
-    def fallbacks(self, user_ids: NDArray[np.int64], item_ids: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Returns what the scores of pairs come from: places in `FALLBACKS`, int8 [B]."""
-        known_item = (item_ids >= 0) & self.item_known[item_ids]
-        by_known = np.where(self.knows_users(user_ids), MODEL, ITEM_MEAN)
-        return np.where(known_item, by_known, OVERALL_MEAN).astype(np.int8)
 
 
 def _rows(table: NDArray[Any], ids: NDArray[np.int64]) -> Tensor:
@@ -110,31 +89,21 @@ def load_served_model(
     backbone = _backbone(run, features, state)
     users = _table(run, "users", run.dataset.num_users, backbone.user_dim)
     items = _table(run, "items", run.dataset.num_items, backbone.item_dim)
-    user_known, item_known = activity.user_rows > 0, activity.item_rows > 0
-    if (factors := run.factors()) is not None:
-        user_known |= _add_factors(users, factors.users, state[MAPS[0]])
-        item_known |= _add_factors(items, factors.items, state[MAPS[1]])
-
-    def prior(means: Any) -> NDArray[np.float64]:
-        return run.output.raw(torch.from_numpy(np.asarray(_logits(means)))).numpy()
+    factors = run.factors()
+    if factors is not None:
+        _add_factors(users, factors.users, state[MAPS[0]])
+        _add_factors(items, factors.items, state[MAPS[1]])
 
     model = ServedModel(
         backbone=backbone,
         users=users.numpy(),
         items=items.numpy(),
-        user_known=user_known,
-        item_known=item_known,
-        item_prior=prior(item_mean(activity.item_rows, activity.item_positives)),
-        overall_prior=float(prior(activity.item_positives.sum() / activity.item_rows.sum())),
+        known=KnownIds.of(activity, factors and factors[:2]),
+        priors=Priors.of(activity, run.output),
         codes=() if features is None else (features.users.numpy(), features.items.numpy()),
         output=run.output,
     )
     return model, run
-
-
-def _logits(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    means = np.clip(means, _SURE, 1 - _SURE)
-    return np.log(means) - np.log1p(-means)
 
 
 def _backbone(run: TrainedRun, features: Features | None, state: Mapping[str, Tensor]) -> Backbone:
@@ -153,12 +122,7 @@ def _table(run: TrainedRun, name: TableName, rows: int, dim: int) -> Tensor:
     return weights
 
 
-def _add_factors(table: Tensor, factors: RowFactors, weights: Tensor) -> NDArray[np.bool_]:
-    """Makes rows w + z·A out of w, in place; returns whether each has a factor other than 0, and so an exposure."""
-    exposed = np.empty(len(table), dtype=np.bool_)
+def _add_factors(table: Tensor, factors: RowFactors, weights: Tensor) -> None:
+    """Makes rows w + z·A out of w, in place."""
     for ids in torch.arange(len(table)).split(CHUNK_PAIRS):
-        z = factors.of(ids)
-        rows = slice(int(ids[0]), int(ids[-1]) + 1)
-        table[rows].addmm_(z, weights)
-        exposed[rows] = z.any(dim=1).numpy()
-    return exposed
+        table[int(ids[0]) : int(ids[-1]) + 1].addmm_(factors.of(ids), weights)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
+from distributed_il.inference.config import Cold
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_files import PairFiles
@@ -33,6 +34,7 @@ class Recommendations:
     asked: pa.Array  # external ids of the users whose items are wanted
     top: int
     seen: tuple[PairIndex, ...]  # pairs that are left out
+    cold: Cold  # where items go that the model does not know
     made_from: Mapping[str, Any]  # everything that decides the result, as plain values
 
     @property
@@ -58,10 +60,10 @@ class Recommendations:
             yield self._table(users, self.users.rows(users))
 
     def _table(self, users: pa.Array, user_ids: NDArray[np.int64]) -> CountedTable:
-        best = top_items(self.model, user_ids, top=self.top, seen=self.seen)
+        best = top_items(self.model, user_ids, top=self.top, seen=self.seen, cold=self.cold)
         places, ranks = (best.logits > -np.inf).numpy().nonzero()
         items, logits = best.item_ids[places, ranks].numpy(), best.logits[places, ranks]
-        fallback = self.model.fallbacks(user_ids[places], items)
+        fallback = self.model.known.fallbacks(user_ids[places], items)
         columns = [users.take(pa.array(places)), pa.array((ranks + 1).astype(np.int32)), self.items.external(items)]
         columns += [pa.array(self.model.probabilities(logits).numpy()), fallback_column(fallback)]
         return pa.table(columns, schema=self.schema), count_fallbacks(fallback)

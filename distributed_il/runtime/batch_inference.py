@@ -113,6 +113,7 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
         asked=read_users(files, users) if files else users.ids,
         top=config.top,
         seen=tuple(index for index in indexes if index is not None),
+        cold=config.cold,
         made_from={
             "result": "recommend",
             **run.identity(),
@@ -120,6 +121,7 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
             "columns": list(files.columns) if files else [],
             "top": config.top,
             "seen": config.seen,
+            "cold": config.cold,
         },
     )
     return run_work(work, config.output, workers=config.workers, on_progress=on_progress)

@@ -18,6 +18,7 @@ from distributed_il.core.collectives import Collectives, LocalCollectives
 from distributed_il.core.config import ModelConfig, OptimizerConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation import full_ranking, item_scores, ranked_users
+from distributed_il.evaluation.baselines import item_mean
 from distributed_il.evaluation.full_ranking import measure_ranking
 from distributed_il.evaluation.item_scores import CoOccurrence, ItemScores, ModelScores, Popularity, Rows
 from distributed_il.evaluation.ranked_users import RankedUsers
@@ -153,12 +154,39 @@ def test_tables_held_in_parts_rank_like_whole_ones(dataset: Dataset, world_size:
             collectives=ranks,
             device=CPU,
         )
-        return measured(dataset, ModelScores(learner), ranks)
+        return measured(dataset, ModelScores(learner, dataset), ranks)
 
     alone = of_rank(LocalCollectives(), "replicated")
     for tables in ("replicated", "sharded"):
         for found in run_on_threads(world_size, lambda ranks, tables=tables: of_rank(ranks, tables)):
             assert found == pytest.approx(alone, rel=0, abs=1e-12)
+
+
+def test_whom_the_model_does_not_know_is_ranked_as_recommend_does(rows: SplitRows, tmp_path: Path) -> None:
+    """Strangers, from user 20 on, get the items' means; items from 10 on come last."""
+    train = rows["train"]
+    kept = (train["user_id"] < 20) & (train["item_id"] < 10)
+    fewer = {**rows, "train": {name: column[kept] for name, column in train.items()}}
+    dataset = write_dataset(tmp_path / "fewer", fewer, num_users=USERS, num_items=ITEMS)
+    learner = Learner(
+        ModelConfig(backbone="gmf", embedding_dim=4, init_std=0.5),
+        OptimizerConfig(),
+        num_users=USERS,
+        num_items=ITEMS,
+        seed=1,
+        collectives=LocalCollectives(),
+        device=CPU,
+    )
+    activity = dataset.activity()
+    assert (activity.user_rows[20:] == 0).all()
+    assert (activity.user_rows[:20] > 0).all()
+    pairs = torch.cartesian_prod(torch.arange(USERS), torch.arange(ITEMS))
+    expected = learner.score(pairs[:, 0], pairs[:, 1]).view(USERS, ITEMS)
+    expected[20:] = torch.from_numpy(item_mean(activity.item_rows, activity.item_positives)).float()
+    expected[:, activity.item_rows == 0] = -1e30
+    ranks = LocalCollectives()
+    found = measured(dataset, ModelScores(learner, dataset), ranks)
+    assert found == pytest.approx(measured(dataset, Table(expected), ranks), rel=0, abs=1e-12)
 
 
 def test_fewer_users_are_the_same_ones_on_any_number_of_ranks(dataset: Dataset, table: Tensor) -> None:

@@ -18,6 +18,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.data.exposure import ExposureFactors, Neighbours
 from distributed_il.data.features import Features
 from distributed_il.data.prepare.build.exposure_factors import add_factors
+from distributed_il.evaluation.fallbacks import KnownIds, Priors
 from distributed_il.inference import fold_in
 from distributed_il.inference.fold_in import LabelledItems, UserFactors, UserFoldIn, load_fold_in
 from distributed_il.inference.model import ServedModel
@@ -38,10 +39,8 @@ def served(backbone: str, dtype: str = "float64") -> ServedModel:
         backbone=tower.eval().requires_grad_(False),
         users=np.zeros((0, tower.user_dim), dtype),
         items=rng.normal(0, 0.5, (ITEMS, tower.item_dim)).astype(dtype),
-        user_known=np.zeros(0, np.bool_),
-        item_known=np.ones(ITEMS, np.bool_),
-        item_prior=np.zeros(ITEMS),
-        overall_prior=0.0,
+        known=KnownIds(np.zeros(0, np.bool_), np.ones(ITEMS, np.bool_)),
+        priors=Priors(np.zeros(ITEMS), 0.0),
         codes=() if features is None else (features.users.numpy(), features.items.numpy()),
     )
 

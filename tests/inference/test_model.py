@@ -13,15 +13,19 @@ import pytest
 import torch
 from random_features import random_features
 from saved_runs import save_run
-from small_datasets import write_dataset
+from sklearn.metrics import log_loss, roc_auc_score
+from small_datasets import random_rows, write_dataset
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.baselines import item_mean
+from distributed_il.evaluation.fallbacks import FALLBACKS, ITEM_MEAN, MODEL, OVERALL_MEAN
 from distributed_il.evaluation.output import Output
 from distributed_il.inference import model as served
-from distributed_il.inference.model import FALLBACKS, ITEM_MEAN, MODEL, OVERALL_MEAN, load_served_model
+from distributed_il.inference.config import EvaluateConfig
+from distributed_il.inference.evaluate import evaluate
+from distributed_il.inference.model import load_served_model
 from distributed_il.inference.top_k import top_items
 from distributed_il.methods.ordinal_loss import clear_logit
 from distributed_il.models.embedding.table import EmbeddingTable
@@ -104,6 +108,25 @@ def test_means_are_the_fallback_for_ids_without_training_rows(sparse: Dataset, t
     assert FALLBACKS == ("model", "item_mean", "overall_mean")
 
 
+def test_evaluate_measures_what_score_writes(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    rows = random_rows(np.random.default_rng(2), 30, 20, {"train": 150, "valid": 40, "test": 200})
+    known = (rows["train"]["user_id"] < 25) & (rows["train"]["item_id"] < 15)
+    rows["train"] = {name: column[known] for name, column in rows["train"].items()}
+    dataset = write_dataset(tmp_path / "some_known", rows, num_users=30, num_items=20)
+    save_run(dataset, tmp_path / "run", dtype="float64")
+    found = evaluate(EvaluateConfig(run_dir=str(tmp_path / "run"), checkpoint="last"))
+    model, run = load_served_model(str(tmp_path / "run"), "last", None)
+    users, items, labels = (rows["test"][name].astype(np.int64) for name in ("user_id", "item_id", "label"))
+    logits, fallback = model.score(users, items)
+    assert found["served"]["answered_by_prior"] == np.count_nonzero(fallback != MODEL) > 0
+    assert found["served"]["auc"] == pytest.approx(roc_auc_score(labels, logits), rel=1e-12)
+    assert found["served"]["logloss"] == pytest.approx(log_loss(labels, run.output.probability(logits)), rel=1e-9)
+    assert found["test"]["auc"] == pytest.approx(roc_auc_score(labels, model.logits(users, items)), rel=1e-12)
+
+    save_run(make_dataset(), tmp_path / "all_known")
+    assert "served" not in evaluate(EvaluateConfig(run_dir=str(tmp_path / "all_known"), checkpoint="last"))
+
+
 def test_other_data_are_refused(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
     save_run(make_dataset("one"), tmp_path / "run")
     other = make_dataset("two", seed=1)
@@ -135,6 +158,7 @@ def test_probabilities_are_calibrated_and_means_stay_means(tiny_dataset: Dataset
     logits, _ = before.score(users, items)
     assert torch.equal(before.probabilities(logits), torch.sigmoid(logits))
 
-    model = dataclasses.replace(model, item_known=np.arange(len(model.items)) % 3 > 0)
-    best = top_items(model, np.array([0, -1]), top=len(model.items), seen=())
+    known = model.known._replace(items=np.arange(len(model.items)) % 3 > 0)
+    model = dataclasses.replace(model, known=known)
+    best = top_items(model, np.array([0, -1]), top=len(model.items), seen=(), cold="prior")
     assert (model.probabilities(best.logits).diff(dim=1) <= 0).all()

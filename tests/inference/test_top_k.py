@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from distributed_il.core.config import ModelConfig
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation import top_items as blocks
+from distributed_il.evaluation.fallbacks import KnownIds, Priors
 from distributed_il.inference import top_k as module
+from distributed_il.inference.config import Cold
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.top_k import top_items
 from distributed_il.models.backbones import load_backbone
@@ -28,19 +30,19 @@ def make_model(rng: np.random.Generator, items: int, backbone: str = "backbones:
         backbone=tower,
         users=rng.integers(-2, 3, (USERS, tower.user_dim)).astype(np.float32),
         items=rng.integers(-2, 3, (items, tower.item_dim)).astype(np.float32),
-        user_known=rng.random(USERS) < 0.8,
-        item_known=rng.random(items) < 0.8,
-        item_prior=rng.integers(-2, 3, items).astype(np.float64),
-        overall_prior=0.5,
+        known=KnownIds(rng.random(USERS) < 0.8, rng.random(items) < 0.8),
+        priors=Priors(rng.integers(-2, 3, items).astype(np.float64), 0.5),
     )
 
 
-def by_full_sort(model: ServedModel, user: int, top: int, seen: PairIndex) -> list[tuple[int, float]]:
-    """By (−score, id), of all items that the user has not seen."""
+def by_full_sort(model: ServedModel, user: int, top: int, seen: PairIndex, cold: Cold) -> list[tuple[int, float]]:
+    """By (−score, id), of all items that the user has not seen; unknown ones behind the others, or not at all."""
     items = np.arange(len(model.items))
     logits = model.score(np.full(items.size, user), items)[0].tolist()
     own = set() if user < 0 else set(seen.items[seen.indptr[user] : seen.indptr[user + 1]].tolist())
-    return sorted(((i, x) for i, x in enumerate(logits) if i not in own), key=lambda pair: (-pair[1], pair[0]))[:top]
+    known = model.known.items.tolist()
+    pairs = [(i, x) for i, x in enumerate(logits) if i not in own and (known[i] or cold != "leave_out")]
+    return sorted(pairs, key=lambda pair: (cold == "last" and not known[pair[0]], -pair[1], pair[0]))[:top]
 
 
 @settings(max_examples=60, deadline=None)
@@ -50,8 +52,9 @@ def by_full_sort(model: ServedModel, user: int, top: int, seen: PairIndex) -> li
     top=st.integers(1, 12),
     block=st.integers(1, 41),
     most=st.sampled_from([0, 4]),
+    cold=st.sampled_from(["leave_out", "last", "prior"]),
 )
-def test_they_are_those_of_a_full_sort(seed: int, items: int, top: int, block: int, most: int) -> None:
+def test_they_are_those_of_a_full_sort(seed: int, items: int, top: int, block: int, most: int, cold: Cold) -> None:
     rng = np.random.default_rng(seed)
     model = make_model(rng, items)
     seen = PairIndex.from_pairs(rng.integers(0, USERS, 2 * items), rng.integers(0, items, 2 * items), USERS)
@@ -59,10 +62,10 @@ def test_they_are_those_of_a_full_sort(seed: int, items: int, top: int, block: i
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ITEMS_AT_ONCE", block)
         patch.setattr(blocks, "MOST_CANDIDATES", most)  # 0 looks for each block's own best first
-        best = top_items(model, users, top=top, seen=(seen,))
+        best = top_items(model, users, top=top, seen=(seen,), cold=cold)
     for place, user in enumerate(users.tolist()):
         pairs = zip(best.item_ids[place].tolist(), best.logits[place].tolist(), strict=True)
-        assert [pair for pair in pairs if pair[1] > -math.inf] == by_full_sort(model, user, top, seen)
+        assert [pair for pair in pairs if pair[1] > -math.inf] == by_full_sort(model, user, top, seen, cold)
 
 
 @pytest.mark.parametrize("backbone", ["gmf", "neumf", "bias_mf", "mlp", "deepfm"])
@@ -73,5 +76,6 @@ def test_scores_are_the_towers(backbone: str, monkeypatch: pytest.MonkeyPatch) -
     for user in range(USERS):
         logits, _ = model.score(np.full(5, user), best.item_ids[user].numpy())
         torch.testing.assert_close(best.logits[user], logits)
-        highest = model.score(np.full(20, user), np.arange(20))[0].sort(descending=True).values[:5]
+        known = np.flatnonzero(model.known.items)
+        highest = model.score(np.full(known.size, user), known)[0].sort(descending=True).values[:5]
         torch.testing.assert_close(best.logits[user], highest)

@@ -189,7 +189,7 @@ def test_whoever_has_exposures_is_known(data: Dataset, tmp_path: Path) -> None:
     exposed = np.diff(data.observed().indptr) + np.diff(data.logged().indptr) > 0
     labelled = run.dataset.activity().user_rows > 0
     assert not exposed[STRANGER]
-    assert np.array_equal(served.user_known, exposed | labelled)
+    assert np.array_equal(served.known.users, exposed | labelled)
 
 
 def test_a_run_without_factors_is_gone_on_from_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

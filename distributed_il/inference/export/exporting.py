@@ -100,9 +100,9 @@ def _torch_logits(program: ExportedProgram) -> LogitsOf:
 
 
 def _write_vocabularies(place: Path, model: ServedModel, run: TrainedRun) -> None:
-    users = {"external_id": run.dataset.vocabulary("users"), "trained": pa.array(model.user_known)}
-    items = {"external_id": run.dataset.vocabulary("items"), "trained": pa.array(model.item_known)}
-    means = model.output.calibrated(torch.from_numpy(model.item_prior)).numpy()
+    users = {"external_id": run.dataset.vocabulary("users"), "trained": pa.array(model.known.users)}
+    items = {"external_id": run.dataset.vocabulary("items"), "trained": pa.array(model.known.items)}
+    means = model.output.calibrated(torch.from_numpy(model.priors.items)).numpy()
     items["mean"] = pa.array(1 / (1 + np.exp(-means)))
     pq.write_table(pa.table(users), place / "users.parquet")
     pq.write_table(pa.table(items), place / "items.parquet")
@@ -113,10 +113,10 @@ def _write_arrays(path: Path, model: ServedModel, run: TrainedRun) -> None:
         "backbone": run.config.model.backbone,
         "users": model.users,
         "items": model.items,
-        "user_trained": model.user_known,
-        "item_trained": model.item_known,
-        "item_prior": model.item_prior,
-        "overall_prior": model.overall_prior,
+        "user_trained": model.known.users,
+        "item_trained": model.known.items,
+        "item_prior": model.priors.items,
+        "overall_prior": model.priors.overall,
         "calibration": np.array([model.output.calibration.slope, model.output.calibration.intercept]),
         "user_ids": _ids(run.dataset.vocabulary("users")),
         "item_ids": _ids(run.dataset.vocabulary("items")),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from distributed_il.core.counter_rng import ROW_DROPOUT, hash_u64
@@ -22,6 +23,8 @@ from distributed_il.models.embedding.table import GatheredRows
 
 MAPS = ("factors.users", "factors.items")
 """Names of A among the tower's extras, [k, width of a row] each."""
+_ROWS_AT_ONCE = 65_536
+"""Factors looked at together: they may be larger than memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class RowFactors:
         """
         factors = self.raw.index_select(0, ids).to(self.deviation.dtype)
         return factors.clamp_(-self._bound, self._bound).mul_(self._factor)
+
+    def exposed(self) -> NDArray[np.bool_]:
+        """Returns whether rows have a factor other than 0, and so an exposure, bool [rows]."""
+        return torch.cat([part.any(dim=1) for part in self.raw.split(_ROWS_AT_ONCE)]).cpu().numpy()
 
     def of_plan(self, plan: UniqueIds) -> Tensor:
         """Returns z of a batch's rows, [U, k]: what was gathered ahead, or else now."""
