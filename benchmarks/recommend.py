@@ -144,6 +144,7 @@ def _job(plan: Plan) -> dict[str, Figure]:
         asked=pa.array(range(plan.users)),
         top=plan.top,
         seen=(seen,),
+        cold="last",
         made_from={"result": "recommend"},
     )
     with tempfile.TemporaryDirectory() as output:
