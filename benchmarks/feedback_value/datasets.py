@@ -156,6 +156,7 @@ def _shuffle(dataset: Dataset, place: Path) -> None:
         vectors = ("singular_values", "item_centre", "user_centre", "user_scales", "item_scales")
         manifest = replace(
             stored.manifest,
+            rotation=(),
             **{name: tuple(getattr(found, name).tolist()) for name in vectors},
             energy=found.energy,
             null_edge=found.null_edge,

@@ -113,8 +113,12 @@ def about_factors(
     if stored is None:
         return {}, {}
     assert model.factors != "auto"
-    basis = {"basis.item_vectors": stored.x_items[:, : model.factors]}
-    basis |= {f"basis.{name}": np.array(getattr(stored.manifest, name))[: model.factors] for name in _BASIS}
+    # Of aligned factors every column is made of all vectors.
+    columns = model.factors if stored.rotation is None else stored.columns
+    basis: dict[str, NDArray[Any]] = {"basis.item_vectors": stored.x_items[:, :columns]}
+    basis |= {f"basis.{name}": np.array(getattr(stored.manifest, name))[:columns] for name in _BASIS}
+    if stored.rotation is not None:
+        basis["basis.rotation"] = stored.rotation[:, : model.factors]
     taus = {"tau_users": stored.manifest.tau_users, "tau_items": stored.manifest.tau_items}
     return {"fingerprint": stored.fingerprint, "basis": stored.basis_fingerprint, **taus}, basis
 

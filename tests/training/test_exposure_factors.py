@@ -13,15 +13,19 @@ from forged_checkpoints import rewrite_manifests
 from local_runs import local_trainer
 from small_datasets import random_rows, write_dataset
 from thread_ranks import run_on_threads
+from watch_logs import Watches, prepared, watches
 
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig
-from distributed_il.data.dataset import Dataset, LocalBlockReader
+from distributed_il.data.dataset import Dataset, LocalBlockReader, write_factors
+from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.data.prepare.build.exposure_factors import add_factors
+from distributed_il.data.prepare.build.training_exposures import training_exposures
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate, load_model
+from distributed_il.inference.fold_in import load_fold_in
 from distributed_il.inference.model import load_served_model
 from distributed_il.runtime.preflight import check_run
 from distributed_il.training.checkpoint import CheckpointStore
@@ -230,6 +234,75 @@ def test_a_warm_start_keeps_the_basis_or_is_refused(
     assert torch.equal(trainer.learner.tower.packed, before.tower.packed)
     with pytest.raises(UserError, match=r"model\.factors \(there 4, here 0\)"):
         check_run(config_of(grown, tmp_path / "new", start=old, factors=0))
+
+
+def test_a_model_goes_on_with_factors_computed_anew_after_growth(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    groups = rng.integers(6, size=220), rng.integers(6, size=90)  # those of `planted`
+    log: Watches = [
+        (user, item, label and str(int(groups[0][user] == groups[1][item])))
+        for user, item, label in watches(users=220, seed=4)
+    ]
+    old = prepared(tmp_path, "old", [row for row in log if row[0] < 160], factors=5)
+    later = [row for row in log if row[0] >= 160]
+    grown = prepared(tmp_path, "grown", later, append_to=old.path, new_ids=True)
+    model: dict[str, Any] = {"backbone": "bias_mf", "factor_scale": 1.0}
+    local_trainer(config_of(old, tmp_path / "run", **model)).run()
+    config = config_of(grown, tmp_path / "new", start=str(tmp_path / "run"), **model)
+    users, items = (torch.from_numpy(ids.ravel()) for ids in np.meshgrid(np.arange(old.num_users), np.arange(80)))
+
+    def at_the_switch() -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of old pairs before the first step, and z·A of old items."""
+        check_run(config)
+        learner = local_trainer(config).learner
+        z: torch.Tensor = learner.embeddings.factors[1].of(torch.arange(80))  # pyright: ignore
+        return learner.score(users, items), z @ learner.tower.extra("factors.items")
+
+    logits, rows = at_the_switch()
+    prepare(PrepareConfig(output=grown.path, factors_only=True))
+    new_logits, new_rows = at_the_switch()
+    # The same factors, but for the rotation.
+    stored = Dataset.open(grown.path).factors()
+    assert stored is not None
+    plain = dataclasses.replace(stored.basis(), rotation=None)
+    exposures = training_exposures(grown, tmp_path).exposures
+    arrays = {"z_users": plain.user_folder().fold(exposures.by_user), "z_items": plain.of_items()}
+    arrays["x_items"] = plain.item_vectors
+    manifest = dataclasses.replace(stored.manifest, rotation=())
+    write_factors(grown.filesystem, grown.root, tmp_path, manifest, arrays)
+    other_logits, other_rows = at_the_switch()
+    assert (new_logits - logits).std() < 0.3 * logits.std()
+    assert (other_logits - logits).std() > logits.std()
+    assert (new_rows - rows).norm() < 0.3 * rows.norm()
+    assert (other_rows - rows).norm() > rows.norm()
+    # Without alignment they are another basis.
+    manifest = dataclasses.replace(manifest, basis="")
+    write_factors(grown.filesystem, grown.root, tmp_path, manifest, arrays)
+    with pytest.raises(UserError, match="exposure factors of another basis"):
+        check_run(config)
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, 2])
+def test_a_checkpoint_holds_all_that_folds_users_in_to_aligned_columns(
+    columns: int, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = with_factors(data, monkeypatch, tmp_path, tau=2.0, earlier=data.factors()).factors()
+    assert stored is not None
+    assert stored.rotation is not None
+    local_trainer(config_of(data, tmp_path / "run", factors=columns)).run()
+    store = CheckpointStore(str(tmp_path / "run"))
+    manifest = store.manifest("best")
+    assert manifest is not None
+    basis: dict[str, Any] = {name.removeprefix("basis."): array for name, array in store.state(manifest).arrays.items()}
+    exposures = training_exposures(data, tmp_path).exposures.by_user
+    history = np.concatenate([index.ids[: index.offsets[1]] for index in exposures])  # of the first user
+    means = (basis["item_vectors"][history] - basis["item_centre"]).sum(axis=0)
+    means = means / (history.size + manifest["factors"]["tau_users"]) / basis["user_scales"]
+    np.testing.assert_allclose(means @ basis["rotation"], stored.z_users[0, :columns], atol=1e-4)
+    folding = load_fold_in(str(tmp_path / "run"), "best", None).factors
+    assert folding is not None
+    z = torch.from_numpy(np.clip(stored.z_users[:, :columns], -4, 4) * 0.1).double()
+    torch.testing.assert_close(folding.of(exposures), z @ folding.weights, rtol=1e-5, atol=1e-7)
 
 
 def _forget_factors(run: Path) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 import pyarrow.fs as pafs
@@ -60,8 +60,10 @@ class FactorsManifest:
     dataset: str
     """Fingerprint of the dataset that they are of."""
     basis: str = ""
-    """Fingerprint of the factors whose basis these have, folded in on a dataset that has grown; empty where the basis
-    was computed here."""
+    """Fingerprint of the factors whose columns these have on a dataset that has grown: folded in from them, or computed
+    anew and aligned to them. Empty where the columns are their own."""
+    rotation: tuple[float, ...] = ()
+    """The orthogonal matrix [k, k], row by row, that turned factors into the columns of `basis`; empty for none."""
     seed: int
     """Of the decomposition and of the null edge."""
     tau: float
@@ -103,13 +105,20 @@ class FactorsManifest:
 
     def computed_fingerprint(self) -> str:
         """The fingerprint that this content should carry."""
-        content = asdict(self)
+        content = self._content()
         del content["fingerprint"]
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The text of factors.json."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(self._content(), indent=2) + "\n"
+
+    def _content(self) -> dict[str, Any]:
+        """What is written; of factors without a rotation it says what it said before there were any."""
+        content = asdict(self)
+        if not self.rotation:
+            del content["rotation"]
+        return content
 
 
 class StoredFactors:
@@ -128,7 +137,7 @@ class StoredFactors:
 
     @property
     def basis_fingerprint(self) -> str:
-        """SHA-256 that identifies their basis: the same on a dataset and on those that go on from it."""
+        """SHA-256 that identifies their columns: the same on a dataset and on those that go on from it."""
         return self.manifest.basis or self.manifest.fingerprint
 
     @property
@@ -143,12 +152,12 @@ class StoredFactors:
 
     @cached_property
     def z_users(self) -> Float32:
-        """z_u, unscaled and unclipped, float32 [num_users, k]; 0 for users without exposures."""
+        """z_u, unclipped, and unscaled unless aligned, float32 [num_users, k]; 0 for users without exposures."""
         return self._array("z_users")
 
     @cached_property
     def z_items(self) -> Float32:
-        """z_i, unscaled and unclipped, float32 [num_items, k]; 0 for items without exposures."""
+        """z_i likewise, float32 [num_items, k]; 0 for items without exposures."""
         return self._array("z_items")
 
     @cached_property
@@ -163,13 +172,22 @@ class StoredFactors:
 
     @property
     def user_scales(self) -> Float64:
-        """Root mean square of z_u over users with exposures when the basis was computed, float64 [k]."""
-        return np.array(self.manifest.user_scales)
+        """What z_u is still to be divided by, float64 [k]: 1 for aligned factors.
+
+        Else it is their root mean square over users with exposures when the basis was computed.
+        """
+        return self._scales(self.manifest.user_scales)
 
     @property
     def item_scales(self) -> Float64:
-        """Root mean square of z_i likewise, float64 [k]."""
-        return np.array(self.manifest.item_scales)
+        """What z_i is still to be divided by, likewise, float64 [k]."""
+        return self._scales(self.manifest.item_scales)
+
+    @property
+    def rotation(self) -> Float64 | None:
+        """What turned them into the columns of earlier factors, float64 [k, k]; None where they are not aligned."""
+        rotation = self.manifest.rotation
+        return np.array(rotation).reshape(self.columns, self.columns) if rotation else None
 
     def basis(self) -> ExposureFactors:
         """What folds in users and items that come later; its item vectors are mapped."""
@@ -183,8 +201,12 @@ class StoredFactors:
             tau_items=found.tau_items,
             energy=found.energy,
             null_edge=found.null_edge,
+            rotation=self.rotation,
             **{name: np.array(getattr(found, name)) for name in _VECTORS},
         )
+
+    def _scales(self, found: tuple[float, ...]) -> Float64:
+        return np.ones(self.columns) if self.manifest.rotation else np.array(found)
 
     def _array(self, name: str) -> Float32:
         path = f"{self._root}/{_file_name(name)}"
@@ -198,7 +220,14 @@ class StoredFactors:
 
 
 def read_factors(
-    fs: pafs.FileSystem, root: str, path: str, dataset: str, sizes: tuple[int, int], fingerprint: str | None = None
+    fs: pafs.FileSystem,
+    root: str,
+    path: str,
+    dataset: str,
+    sizes: tuple[int, int],
+    fingerprint: str | None = None,
+    *,
+    whole: bool = True,
 ) -> StoredFactors | None:
     """Opens the factors of a dataset and checks that their files are there in full size.
 
@@ -209,6 +238,7 @@ def read_factors(
         dataset: Its fingerprint.
         sizes: Its users and items.
         fingerprint: Which factors; by default those in use.
+        whole: False to leave the check of the files away, because they are to be written again.
 
     Returns:
         The factors; None where the dataset has none.
@@ -240,7 +270,7 @@ def read_factors(
     if {file.path: file.rows for file in manifest.files} != expected:
         raise UserError(f"{place} does not list a number for each of {sizes[0]} users and {sizes[1]} items; {cure}")
     require_inside(fs, f"{directory}/{fingerprint}", expected, place)
-    for file in manifest.files:
+    for file in manifest.files if whole else ():
         info = fs.get_file_info(f"{directory}/{fingerprint}/{file.path}")
         if info.type != pafs.FileType.File:
             raise UserError(f"{info.path} is missing; {cure}")
@@ -320,7 +350,7 @@ def _require_none(fs: pafs.FileSystem, directory: str, place: str, cure: str) ->
 
 
 def _check_manifest(manifest: FactorsManifest, place: str, cure: str) -> None:
-    """Raises `UserError` unless the version is known and all vectors have the same length."""
+    """Raises `UserError` unless the version is known, all vectors have the same length, and the rotation is one."""
     version, columns = manifest.version, manifest.columns
     require(
         version == FACTORS_VERSION, f"{place}: version is {version}, and this program reads {FACTORS_VERSION}; {cure}"
@@ -328,3 +358,8 @@ def _check_manifest(manifest: FactorsManifest, place: str, cure: str) -> None:
     for name in _VECTORS:
         numbers = len(getattr(manifest, name))
         require(numbers == columns, f"{place}: {name} has {numbers} numbers, and there are {columns} columns; {cure}")
+    if manifest.rotation:
+        problem = f"{place}: rotation is no orthogonal matrix of {columns} columns; {cure}"
+        require(len(manifest.rotation) == columns**2, problem)
+        rotation = np.array(manifest.rotation).reshape(columns, columns)
+        require(np.allclose(rotation @ rotation.T, np.eye(columns), atol=1e-6), problem)

@@ -220,11 +220,12 @@ class Dataset:
         check_pairs(index, (self.num_users, self.num_items), self.full_path(f"{name}_*.arrow"), _AGAIN)
         return index
 
-    def factors(self, fingerprint: str | None = None) -> StoredFactors | None:
+    def factors(self, fingerprint: str | None = None, *, whole: bool = True) -> StoredFactors | None:
         """The exposure factors.
 
         Args:
             fingerprint: Which ones, by default those that were computed last; earlier ones stay for their runs.
+            whole: False to leave the check of their files away, because they are to be written again.
 
         Returns:
             The factors; None where the dataset has none.
@@ -233,7 +234,7 @@ class Dataset:
             UserError: The files are missing or damaged.
         """
         sizes = (self.num_users, self.num_items)
-        return read_factors(self.filesystem, self.root, self.path, self.fingerprint, sizes, fingerprint)
+        return read_factors(self.filesystem, self.root, self.path, self.fingerprint, sizes, fingerprint, whole=whole)
 
     def activity(self) -> Activity:
         """Reads the rows and positives of each user and item in the training data."""

@@ -101,14 +101,15 @@ def null_edge(exposures: Exposures, tau: float, seed: int, scratch: Path, thread
 def grown(factors: ExposureFactors, exposures: Exposures, scratch: Path | None = None) -> ExposureFactors:
     """The same basis after the exposures have grown: items without a vector get one from their users.
 
-    What the basis holds already stays: its vectors, S, centres, τ and scales, so that a trained model remains valid.
+    What the basis holds already stays: its vectors, S, centres, τ, scales and rotation, so that a trained model remains
+    valid.
 
     Args:
         factors: The basis, of the first items of these.
         exposures: All of today.
         scratch: Directory for num_users · k numbers; without one they are in memory.
     """
-    folder = factors.item_folder(exposures.by_user, scratch)
+    folder = replace(factors, rotation=None).item_folder(exposures.by_user, scratch)
     vectors = np.zeros((exposures.num_items, factors.columns), dtype=factors.item_vectors.dtype)
     vectors[: factors.num_items] = factors.item_vectors
     for start in range(0, exposures.num_items, BLOCK_ROWS):

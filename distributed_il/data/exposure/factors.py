@@ -55,6 +55,9 @@ class ExposureFactors:
     """Σ S² / ‖N‖_F²: the share of N that the columns hold, in [0, 1]."""
     null_edge: float
     """The largest singular value after the items were dealt anew at the same degrees; nan where that was left out."""
+    rotation: Float64 | None = None
+    """Q, orthogonal float64 [k, k], of factors that are aligned to earlier ones: all z are then (z / scales) Q, in
+    deviations and in the columns of those, and no longer S ∘ x. None for factors with columns of their own."""
 
     def __post_init__(self) -> None:
         if self.item_vectors.dtype.kind != "f" or self.item_vectors.ndim != 2:
@@ -65,6 +68,8 @@ class ExposureFactors:
             array: Float64 = getattr(self, name)
             if array.shape != (self.columns,) or array.dtype != np.float64:
                 raise ValueError(f"{name} must be float64 [{self.columns}], not {array.dtype} {array.shape}")
+        if self.rotation is not None and self.rotation.shape != (self.columns, self.columns):
+            raise ValueError(f"rotation must be [{self.columns}, {self.columns}], not {self.rotation.shape}")
 
     @property
     def num_items(self) -> int:
@@ -82,8 +87,9 @@ class ExposureFactors:
         return bool(self.columns and self.singular_values[0] > self.null_edge)
 
     def of_items(self, start: int = 0, stop: int | None = None) -> Float32:
-        """z_i = S ∘ x_i of a range of items, float32 [stop - start, k]."""
-        return (self.item_vectors[start:stop] * self.singular_values).astype(self.item_vectors.dtype)
+        """z_i = S ∘ x_i of a range of items, turned where these are aligned, float32 [stop - start, k]."""
+        z = (self.item_vectors[start:stop] * self.singular_values).astype(self.item_vectors.dtype)
+        return _turned(z, self.item_scales, self.rotation)
 
     def user_folder(self) -> UserFolder:
         """What folds users in; it holds a centred copy of the item vectors."""
@@ -121,7 +127,7 @@ class UserFolder:
 
     def __init__(self, factors: ExposureFactors) -> None:
         """Centres the item vectors, whose last row stands for every item that has none."""
-        self._tau = factors.tau_users
+        self._tau, self._scales, self._rotation = factors.tau_users, factors.user_scales, factors.rotation
         self._known = np.append(_known(factors.item_vectors), False)
         table = np.zeros((self._known.size, factors.columns), dtype=factors.item_vectors.dtype)
         centre = factors.item_centre.astype(table.dtype)
@@ -138,9 +144,11 @@ class UserFolder:
             stop: One past the last; all by default.
 
         Returns:
-            z_u, float32 [stop - start, k]; exactly 0 without a known item. Not scaled.
+            z_u, float32 [stop - start, k]; exactly 0 without a known item. Not scaled, but turned where the basis is
+            aligned.
         """
-        return _shrunken_means(side, start, stop, self._table, self._known, self._tau)
+        means = _shrunken_means(side, start, stop, self._table, self._known, self._tau)
+        return _turned(means, self._scales, self._rotation)
 
     def fold_one(self, item_ids: Int64) -> Float32:
         """The factor of one user from its history, item ids [n]; float32 [k]."""
@@ -152,9 +160,9 @@ class ItemFolder:
 
     def __init__(self, factors: ExposureFactors, histories: Sequence[Neighbours], scratch: Path | None) -> None:
         """Folds the users in; use `ExposureFactors.item_folder`."""
-        self._tau = factors.tau_items
+        self._tau, self._scales, self._rotation = factors.tau_items, factors.item_scales, factors.rotation
         self._inverse = inverse(factors.singular_values)
-        users, folder = histories[0].rows, factors.user_folder()
+        users, folder = histories[0].rows, replace(factors, rotation=None).user_folder()
         self._known = np.zeros(users + 1, dtype=np.bool_)
         table = mapped((users + 1, factors.columns), factors.item_vectors.dtype, scratch)
         table[users] = 0
@@ -174,16 +182,17 @@ class ItemFolder:
             stop: One past the last; all by default.
 
         Returns:
-            z_i, float32 [stop - start, k]; exactly 0 without a known user. x_i is z_i / S: see `vectors`.
+            z_i, float32 [stop - start, k]; exactly 0 without a known user, turned where the basis is aligned.
         """
-        return _shrunken_means(side, start, stop, self._table, self._known, self._tau)
+        means = _shrunken_means(side, start, stop, self._table, self._known, self._tau)
+        return _turned(means, self._scales, self._rotation)
 
     def fold_one(self, user_ids: Int64) -> Float32:
         """The factor of one item from its users, user ids [n]; float32 [k]."""
         return self.fold(_one(user_ids))[0]
 
     def vectors(self, item_factors: Float32) -> Float32:
-        """x_i = z_i / S, 0 where S is 0; float32 [n, k]."""
+        """x_i = z_i / S of factors that are not turned, 0 where S is 0; float32 [n, k]."""
         return (item_factors * self._inverse).astype(item_factors.dtype)
 
 
@@ -200,6 +209,21 @@ def scaled(factors: NDArray[np.floating], scales: Float64, factor_scale: float, 
         float32 [n, k].
     """
     return (np.clip(factors * inverse(scales), -clip, clip) * factor_scale).astype(np.float32)
+
+
+def _turned(factors: Float32, scales: Float64, rotation: Float64 | None) -> Float32:
+    """(z / scales) Q; z itself without a rotation."""
+    if rotation is None:
+        return factors
+    result = np.empty_like(factors)
+    for start in range(0, len(factors), BLOCK_ROWS):
+        deviations = factors[start : start + BLOCK_ROWS] * inverse(scales)
+        turned = np.zeros(deviations.shape)
+        # Column by column: what a matrix product rounds to depends on how many rows it has.
+        for column, row in zip(deviations.T, rotation, strict=True):
+            turned += column[:, None] * row
+        result[start : start + BLOCK_ROWS] = turned
+    return result
 
 
 def inverse(values: Float64) -> Float64:

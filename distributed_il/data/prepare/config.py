@@ -165,7 +165,9 @@ class PrepareConfig:
     watches; by default 0.3 where labelled rows are at least half of the watches, else 1."""
     factors_only: bool = False
     """Compute the factors of the dataset that `output` is already; nothing else about it changes. Factors computed
-    before stay on disk for the runs that were trained with them."""
+    before stay on disk for the runs that were trained with them. On a dataset that has grown by append_to the new ones
+    are aligned to those that were folded in, so that a model of before can be trained on; with another number of
+    factors they can't be, and such a model is refused."""
 
     lanes: int = 24
     """Lanes that rows are dealt to; every number of workers that trains on the dataset has to divide it."""

@@ -101,6 +101,9 @@ def add_factors_only(
 ) -> Manifest:
     """Computes the factors of a dataset that is there; nothing else about it changes but its summary.
 
+    On a dataset that has grown, whose factors are folded in from an earlier basis or aligned to one, the new ones are
+    aligned to these, and have as many columns and the same τ where nothing else is asked for.
+
     Args:
         config: `output` is the dataset.
         progress: Told the stage.
@@ -115,9 +118,12 @@ def add_factors_only(
     from distributed_il.data.prepare.build.exposure_factors import TooFewExposuresError, add_factors
 
     dataset = Dataset.open(config.output)
+    earlier, columns, tau = _earlier(config, dataset), config.factors, config.factors_tau
+    if earlier is not None:
+        columns, tau = earlier.columns, earlier.manifest.tau if tau is None else tau
     with explain_full_disk(config.output, "the dataset is as it was"), _scratch(dataset) as scratch:
         try:
-            found = add_factors(dataset, scratch, columns=config.factors, tau=config.factors_tau, progress=progress)
+            found = add_factors(dataset, scratch, columns=columns, tau=tau, earlier=earlier, progress=progress)
         except TooFewExposuresError as error:
             raise UserError(f"{config.output}: {error}") from error
     facts = _summary(dataset) | {"factors": factors_summary(found)}
@@ -149,6 +155,17 @@ def simulated_dataset_factors(path: str, progress: StageProgress, *, store: bool
             return factors_summary(add_factors(dataset, scratch, store=store, progress=progress))
         except TooFewExposuresError as error:
             return factors_summary(None, str(error))
+
+
+def _earlier(config: PrepareConfig, dataset: Dataset) -> StoredFactors | None:
+    """Returns the factors that new ones are aligned to; None where these will have a basis of their own."""
+    try:
+        found = dataset.factors(whole=False)
+    except UserError:
+        return None  # what they were can't be told, and the new ones take their place
+    if found is None or not found.manifest.basis or config.factors not in (None, found.columns):
+        return None
+    return found
 
 
 @contextmanager

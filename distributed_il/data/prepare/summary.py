@@ -105,7 +105,7 @@ def factors_summary(manifest: FactorsManifest | None, reason: str = "") -> dict[
         "null_edge": manifest.null_edge,
         "energy": manifest.energy,
         "has_structure": manifest.has_structure,
-    }
+    } | ({"aligned": True} if manifest.rotation else {})
 
 
 def factors_text(factors: Mapping[str, Any]) -> str:
@@ -121,7 +121,9 @@ def factors_text(factors: Mapping[str, Any]) -> str:
         return f"No exposure factors: {factors['reason']}."
     rows = [f"{count:,} {_KINDS[name]}" for name, count in factors["exposures"].items()]
     told = [f"{factors['columns']} exposure factors from {' and '.join(rows)} training rows, τ {factors['tau']:g}"]
-    if factors["basis"]:
+    if factors.get("aligned"):
+        told.append("Their basis was computed anew after the log had grown, and aligned to the one before")
+    elif factors["basis"]:
         told.append("Their basis is that of the dataset that this one goes on from; new users and items are folded in")
     first, edge = factors["singular_values"][0], factors["null_edge"]
     values = f"the first singular value is {first:.3f}, chance alone reaches {edge:.3f}"

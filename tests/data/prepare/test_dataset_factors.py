@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exposure_reference import planted
+from numpy.typing import NDArray
 from remote_directory import serve_as_remote
 from watch_logs import Watches, contents, prepared, watches
 
@@ -278,16 +280,110 @@ def test_by_append_to_the_basis_stays_and_new_ids_are_folded_in(data: Path, tmp_
     assert after.z_users[users:].any(axis=1).sum() > 50
     assert after.z_items[grown.vocabulary("items").to_pylist().index(500)].any()
     assert "Their basis is that of the dataset" in _words(tmp_path / "grown")
-    # Once more, from the grown one; then anew.
+    # Once more, from the grown one.
     third = factors_of(prepared(tmp_path, "third", [(2000, 3, "1"), (2001, 4, "")], append_to=grown.path, new_ids=True))
     assert third.basis_fingerprint == before.fingerprint
-    assert only(tmp_path / "grown").manifest.basis == ""
 
 
 def _words(path: Path) -> str:
     from distributed_il.data.prepare import factors_text
 
     return factors_text(facts(path))
+
+
+LOG = watches(users=260, seed=1)
+"""A log that goes on: its users come one after another. Two of five columns flip when 60 are added to 160."""
+
+
+@pytest.fixture(scope="module")
+def lineage_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`old` with 160 users, and `grown` with 60 more, whose factors are folded in."""
+    root = tmp_path_factory.mktemp("lineage")
+    prepared(root, "old", [row for row in LOG if row[0] < 160], factors=5)
+    prepared(root, "grown", [row for row in LOG if 160 <= row[0] < 220], append_to=str(root / "old"), new_ids=True)
+    return root
+
+
+@pytest.fixture
+def grown(lineage_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(lineage_once / "grown", tmp_path / "grown"))
+
+
+def test_factors_computed_anew_after_growth_are_aligned(lineage_once: Path, grown: Path, tmp_path: Path) -> None:
+    before, folded = factors_of(Dataset.open(str(lineage_once / "old"))), factors_of(Dataset.open(str(grown)))
+    after = only(grown)
+    assert after.rotation is not None
+    assert (after.basis_fingerprint, after.columns) == (before.fingerprint, 5)
+    assert after.manifest.tau == before.manifest.tau
+    assert after.manifest.exposures == folded.manifest.exposures
+    assert "computed anew after the log had grown, and aligned" in _words(grown)
+    # z is (z / scales) Q of the same factors without alignment.
+    plain = add_factors(Dataset.open(str(grown)), tmp_path, columns=5, tau=before.manifest.tau)
+    unaligned = Dataset.open(str(grown)).factors(plain.fingerprint)
+    assert unaligned is not None
+    np.testing.assert_array_equal(unaligned.x_items, after.x_items)
+    for z, scales, turned, old in (
+        (unaligned.z_users, unaligned.user_scales, after.z_users, folded.z_users),
+        (unaligned.z_items, unaligned.item_scales, after.z_items, folded.z_items),
+    ):
+        np.testing.assert_allclose(turned, z / scales @ after.rotation, atol=1e-5)
+        assert (_cosines(z, old) < -0.5).sum() == 2
+        assert (_cosines(turned, old) > 0.9).all()
+    np.testing.assert_array_equal(after.user_scales, np.ones(5))
+    # Whoever is folded in comes out in the same columns.
+    exposures = training_exposures(Dataset.open(str(grown)), tmp_path).exposures
+    np.testing.assert_array_equal(after.basis().user_folder().fold(exposures.by_user), after.z_users)
+
+
+def _cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of the columns of one with those of the other."""
+    return (one * other).sum(axis=0) / np.linalg.norm(one, axis=0) / np.linalg.norm(other, axis=0)
+
+
+def test_alignment_goes_on_with_the_log(data: Path, lineage_once: Path, grown: Path, tmp_path: Path) -> None:
+    before, second = factors_of(Dataset.open(str(lineage_once / "old"))), only(grown)
+    files = contents(grown)
+    assert only(grown).fingerprint == second.fingerprint
+    assert contents(grown) == files
+    later = [row for row in LOG if row[0] >= 220]
+    third = factors_of(prepared(tmp_path, "third", later, append_to=str(grown), new_ids=True))
+    np.testing.assert_array_equal(third.rotation, second.rotation)
+    np.testing.assert_array_equal(third.z_items[: len(second.z_items)], second.z_items)
+    fourth = only(tmp_path / "third")
+    assert not np.array_equal(fourth.x_items, third.x_items)
+    assert {found.basis_fingerprint for found in (second, third, fourth)} == {before.fingerprint}
+    # Other columns can't be aligned, and of a log that has not grown nothing is.
+    assert only(grown, factors=3).manifest.basis == ""
+    assert only(data, factors_tau=0.7).rotation is None
+
+
+def test_damaged_aligned_factors_are_found_and_cured(grown: Path) -> None:
+    found = only(grown)
+    directory = grown / "factors" / found.fingerprint
+    (directory / "z_users.arrow").unlink()
+    with pytest.raises(UserError, match=r"z_users.arrow is missing; compute them again"):
+        Dataset.open(str(grown)).factors()
+    assert only(grown).fingerprint == found.fingerprint
+    np.testing.assert_array_equal(factors_of(Dataset.open(str(grown))).z_users, found.z_users)
+    place = directory / "factors.json"
+    rotation = found.manifest.rotation
+    place.write_text(dataclasses.replace(found.manifest, rotation=rotation[::-1]).to_json())
+    with pytest.raises(UserError, match="its fingerprint does not fit its content"):
+        Dataset.open(str(grown)).factors()
+    # Whoever puts the fingerprint right, too, still has to give a rotation.
+    for damaged in (rotation[:-1], (2.0, *rotation[1:])):
+        forged = dataclasses.replace(found.manifest, rotation=damaged)
+        place.write_text(dataclasses.replace(forged, fingerprint=forged.computed_fingerprint()).to_json())
+        with pytest.raises(UserError, match="rotation is no orthogonal matrix of 5 columns; compute them again"):
+            Dataset.open(str(grown)).factors()
+    # Whose columns they had can't be told any more.
+    assert only(grown).manifest.basis == ""
+
+
+def test_folded_factors_whose_files_are_damaged_give_way_to_a_basis_of_their_own(grown: Path) -> None:
+    found = factors_of(Dataset.open(str(grown)))
+    (grown / "factors" / found.fingerprint / "z_items.arrow").unlink()
+    assert only(grown).manifest.basis == ""
 
 
 def test_a_dataset_that_goes_on_from_one_without_factors_computes_its_own(tmp_path: Path) -> None:

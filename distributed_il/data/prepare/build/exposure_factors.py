@@ -1,9 +1,10 @@
-"""Computes the exposure factors of a dataset, or folds them in from those that it goes on from."""
+"""Computes the exposure factors of a dataset, aligned to earlier ones or not, or folds them in from those before it."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import Dataset, FactorsManifest, StoredFactors, write_factors
-from distributed_il.data.exposure import ExposureFactors, Exposures, compute_factors, grown
+from distributed_il.data.exposure import ExposureFactors, Exposures, aligned, compute_factors, grown
 from distributed_il.data.exposure.blocks import mapped
 from distributed_il.data.exposure.computation import OVERSAMPLING
 from distributed_il.data.prepare.build.training_exposures import TrainingExposures, training_exposures
@@ -36,6 +37,7 @@ def add_factors(
     columns: int | None = None,
     tau: float | None = None,
     parent: StoredFactors | None = None,
+    earlier: StoredFactors | None = None,
     threads: int | None = None,
     store: bool = True,
     progress: StageProgress = lambda stage, done, total: None,
@@ -49,6 +51,8 @@ def add_factors(
         tau: τ as a multiple of each side's mean degree; by default 0.3 where labelled rows are at least half of the
             training exposures, else 1.
         parent: Factors of the dataset that this one goes on from: their basis stays, and new ids are folded in.
+        earlier: Factors of this dataset with as many columns, to which those computed now are aligned. Where their
+            files turn out to be damaged, these are a basis of their own.
         threads: How many share the work, by default one a CPU; the result does not depend on it.
         store: False to write nothing, and only tell what the factors would say about themselves.
         progress: Told the stage.
@@ -63,24 +67,22 @@ def add_factors(
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         place = Path(directory)
         found = training_exposures(dataset, place)
+        threads = threads or len(os.sched_getaffinity(0))
         if parent is None:
             tau = _default_tau(dataset, found) if tau is None else tau
             columns = columns or (_FEW_COLUMNS if dataset.rows("train") < _FEW_ROWS else _COLUMNS)
             seed = dataset.manifest.seed
             _require_enough(found.exposures, columns)
             factors = compute_factors(
-                found.exposures,
-                columns=columns,
-                tau=tau,
-                seed=seed,
-                scratch=place,
-                threads=threads or len(os.sched_getaffinity(0)),
+                found.exposures, columns=columns, tau=tau, seed=seed, scratch=place, threads=threads
             )
         else:
             seed, tau = parent.manifest.seed, parent.manifest.tau
             factors = grown(parent.basis(), found.exposures, place)
         basis = "" if parent is None else parent.basis_fingerprint
         manifest = _manifest(dataset, factors, found, seed=seed, tau=tau, basis=basis)
+        if earlier is not None:
+            factors, manifest = _aligned(factors, manifest, found.exposures, earlier, threads)
         if not store:
             return manifest
         arrays = {
@@ -89,6 +91,25 @@ def add_factors(
             "x_items": factors.item_vectors,
         }
         return write_factors(dataset.filesystem, dataset.root, place, manifest, arrays)
+
+
+def _aligned(
+    factors: ExposureFactors, manifest: FactorsManifest, exposures: Exposures, earlier: StoredFactors, threads: int
+) -> tuple[ExposureFactors, FactorsManifest]:
+    """Turns factors into the columns of earlier ones; the same factors once more keep the rotation that they had."""
+    turned = replace(manifest, basis=earlier.basis_fingerprint, rotation=earlier.manifest.rotation)
+    if turned == replace(earlier.manifest, files=(), fingerprint=""):
+        return replace(factors, rotation=earlier.rotation), turned
+    try:
+        before = earlier.z_users, earlier.z_items
+    except UserError:
+        return factors, manifest  # nobody can tell what is damaged, and the new factors take its place
+    factors = aligned(factors, exposures, before, (earlier.user_scales, earlier.item_scales), threads)
+    return factors, replace(turned, rotation=_flat(factors.rotation))
+
+
+def _flat(rotation: NDArray[np.float64] | None) -> tuple[float, ...]:
+    return () if rotation is None else tuple(rotation.ravel().tolist())
 
 
 def _default_tau(dataset: Dataset, found: TrainingExposures) -> float:
@@ -121,6 +142,7 @@ def _manifest(
     return FactorsManifest(
         dataset=dataset.fingerprint,
         basis=basis,
+        rotation=_flat(factors.rotation),
         seed=seed,
         tau=tau,
         tau_users=factors.tau_users,
