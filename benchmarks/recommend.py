@@ -29,6 +29,7 @@ from distributed_il.core.config import ModelConfig
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.fallbacks import KnownIds, Priors
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
+from distributed_il.inference.choice import Choice
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.recommendations import USERS_PER_PART, Recommendations
@@ -96,7 +97,7 @@ def exactness(model: ServedModel, users: NDArray[np.int64], top: int, seen: Pair
     same, furthest = 0, 0.0
     for start in range(0, users.size, USERS_AT_ONCE):
         some = users[start : start + USERS_AT_ONCE]
-        best = top_items(model, some, top=top, seen=(seen,))
+        best = top_items(model, some, top=top, choice=Choice((seen,)))
         for place, user in enumerate(tqdm(some.tolist(), desc="brute force", leave=False, disable=None)):
             items, logits = brute_force(model, user, top, seen)
             same += int((best.item_ids[place].numpy() == items).sum())
@@ -123,7 +124,9 @@ def _rank(plan: Plan, backbone: str) -> dict[str, Figure]:
         for start in tqdm(range(0, number, USERS_PER_PART), desc=backbone, leave=False, disable=None):
             stop, began = min(start + USERS_PER_PART, number), time.perf_counter()
             for first in range(start, stop, USERS_AT_ONCE):
-                top_items(model, np.arange(first, min(first + USERS_AT_ONCE, stop)), top=plan.top, seen=(seen,))
+                top_items(
+                    model, np.arange(first, min(first + USERS_AT_ONCE, stop)), top=plan.top, choice=Choice((seen,))
+                )
             rates.append((stop - start) / (time.perf_counter() - began))
     checked = np.random.default_rng(plan.seed).permutation(number)[: min(plan.checked_users, number)]
     same, furthest = exactness(model, checked.astype(np.int64), plan.top, seen)
@@ -143,8 +146,9 @@ def _job(plan: Plan) -> dict[str, Figure]:
         items=IdLookup("item", pa.array(range(plan.items))),
         asked=pa.array(range(plan.users)),
         top=plan.top,
-        seen=(seen,),
-        cold="last",
+        choice=Choice((seen,)),
+        min_score=0.0,
+        fields=pa.table({}),
         made_from={"result": "recommend"},
     )
     with tempfile.TemporaryDirectory() as output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from distributed_il.core.errors import UserError
@@ -95,9 +95,21 @@ class RecommendConfig(ResultConfig):
     """External user ids: Parquet or delimited text, as a file, a directory or a pattern; by default all users of the
     dataset."""
     user_column: str = "user_id"
-    """Column of user ids in these files."""
+    """Column of user ids in these files and in those of `exclude`."""
+    item_column: str = "item_id"
+    """Column of item ids in the files below."""
+    candidates: str | None = None
+    """Items that may be recommended, files as of `users`; by default all."""
+    exclude: str | None = None
+    """Items that may not be, files as of `users`; those with a column of user ids say to whom."""
+    item_file: str | None = None
+    """What is known of items, such as titles: files as of `users`, a row for each item."""
+    item_fields: list[str] = field(default_factory=list)
+    """Columns of `item_file` that the result takes over."""
     top: int = 50
     """K, the items for each user."""
+    min_score: float = 0.0
+    """Least ŷ of what is recommended."""
     seen: Literal["leave_out", "keep"] = "leave_out"
     """Whether items of the user's training rows and unclear watches are recommended again."""
     cold: Cold = "last"
@@ -108,3 +120,7 @@ class RecommendConfig(ResultConfig):
         ResultConfig.__post_init__(self)
         if self.top < 1:
             raise UserError(f"top is {self.top}; it must be at least 1")
+        if not 0 <= self.min_score <= 1:
+            raise UserError(f"min_score is {self.min_score}; it is a probability, from 0 to 1")
+        if bool(self.item_file) != bool(self.item_fields):
+            raise UserError("give item_file and item_fields together: the file, and which of its columns")

@@ -14,6 +14,7 @@ from distributed_il.core.files import read_run_file
 from distributed_il.data.prepare.sources.column_types import BadValueError
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference import evaluate as evaluation
+from distributed_il.inference.choice import Choice
 from distributed_il.inference.config import Cold, EvaluateConfig
 from distributed_il.inference.frames import like, to_arrow
 from distributed_il.inference.id_lookup import IdLookup
@@ -67,7 +68,13 @@ class LoadedModel:
         return like(pairs, pa.table(columns))
 
     def recommend(
-        self, users: Any, k: int = 10, *, seen: Literal["leave_out", "keep"] = "leave_out", cold: Cold = "last"
+        self,
+        users: Any,
+        k: int = 10,
+        *,
+        seen: Literal["leave_out", "keep"] = "leave_out",
+        cold: Cold = "last",
+        candidates: Any = None,
     ) -> Any:
         """Finds the k best items of users.
 
@@ -77,6 +84,7 @@ class LoadedModel:
             seen: Whether items of the user's training rows and unclear watches may come again.
             cold: Where items go that the model does not know: behind all others, by the mean over all training rows
                 (`prior`), or not at all.
+            candidates: Ids of the items that may come, as `users`; None for all.
 
         Returns:
             `user_id`, `item_id`, `rank` from 1, `score`; fewer than k rows for a user who has seen almost all. An Arrow
@@ -88,12 +96,17 @@ class LoadedModel:
         _require_count(k)
         dataset = self._run.dataset
         indexes = (dataset.observed(), dataset.logged()) if seen == "leave_out" else ()
-        left_out = tuple(index for index in indexes if index is not None)
+        allowed = None
+        if candidates is not None:
+            rows = self._items.rows(_read(self._items, _array(candidates), "candidates"))
+            allowed = np.zeros(len(self._items.ids), np.bool_)
+            allowed[rows[rows >= 0]] = True
+        choice = Choice(tuple(index for index in indexes if index is not None), allowed, cold)
         given = _read(self._users, _array(users), "users")
         parts: list[pa.Table] = []
         for start in range(0, max(len(given), 1), USERS_AT_ONCE):
             own = given.slice(start, USERS_AT_ONCE)
-            best = top_items(self._model, self._users.rows(own), top=k, seen=left_out, cold=cold)
+            best = top_items(self._model, self._users.rows(own), top=k, choice=choice)
             places, ranks = (best.logits > -np.inf).numpy().nonzero()
             scores = self._model.probabilities(best.logits[places, ranks]).numpy()
             columns = {"user_id": own.take(pa.array(places))}

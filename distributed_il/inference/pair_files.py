@@ -33,13 +33,14 @@ class PairFiles:
     pieces: tuple[tuple[RawPieces, Part], ...]  # of all files, in order: each a part of a file
 
 
-def find_pairs(source: str, columns: Sequence[str]) -> PairFiles:
+def find_pairs(source: str, columns: Sequence[str], perhaps: str | None = None) -> PairFiles:
     """Looks at the files, and checks that each has the columns.
 
     Args:
         source: A file, a directory of files or a pattern, as a path or a pyarrow URI: Parquet, or text with a header,
             its fields parted by commas, or by tabs where its name ends in .tsv, .txt or .inter; text may be compressed.
         columns: Names of the columns to read.
+        perhaps: One more, in front of them, if the first file has it.
 
     Raises:
         UserError: There is no such file, it can't be read, or a column is missing or not of plain values.
@@ -49,6 +50,8 @@ def find_pairs(source: str, columns: Sequence[str]) -> PairFiles:
     for info in infos:
         kind = "parquet" if format_of_name(info.path) == "parquet" else "csv"
         file = RawPieces(fs, RawFile("all", info.path, info.path, kind), None)
+        if perhaps in file.columns() and not pieces:
+            columns = (perhaps, *columns)
         _require_columns(info.path, file.columns(), columns)
         file.require_plain(columns)
         pieces += [(file, part) for part in file.parts(PIECE_ROWS, PIECE_BYTES)]

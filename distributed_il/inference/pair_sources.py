@@ -115,7 +115,7 @@ class GivenPairs:
 
 
 def read_ids(files: PairFiles, piece: int, lookups: Sequence[IdLookup]) -> Iterator[list[pa.Array]]:
-    """Reads the columns of a piece as ids, each of the type of its lookup.
+    """Reads the columns of a piece as ids, each of the type of its lookup; columns without a lookup as they are.
 
     Raises:
         UserError: A file is damaged, or holds what is no id; with its line or row.
@@ -123,10 +123,10 @@ def read_ids(files: PairFiles, piece: int, lookups: Sequence[IdLookup]) -> Itera
     file, part = files.pieces[piece]
     for found in file.read(list(files.columns), part=part):
         ids: list[pa.Array] = []
-        for name, lookup in zip(files.columns, lookups, strict=True):
+        for name, lookup in zip(files.columns, lookups, strict=False):
             try:
                 ids.append(lookup.read(found.batch.column(name)))
             except BadValueError as error:
                 place = file.place(int(found.rows[error.row]), part)
                 raise UserError(f"{place}, column {name}: {error.problem}") from error
-        yield ids
+        yield ids + [found.batch.column(name) for name in files.columns[len(lookups) :]]

@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
-from distributed_il.inference.config import Cold
+from distributed_il.inference.choice import Choice
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_files import PairFiles
@@ -33,15 +32,17 @@ class Recommendations:
     items: IdLookup
     asked: pa.Array  # external ids of the users whose items are wanted
     top: int
-    seen: tuple[PairIndex, ...]  # pairs that are left out
-    cold: Cold  # where items go that the model does not know
+    choice: Choice  # which items, to whom
+    min_score: float  # least ŷ
+    fields: pa.Table  # what is told of each item of the dataset, in columns
     made_from: Mapping[str, Any]  # everything that decides the result, as plain values
 
     @property
     def schema(self) -> pa.Schema:
         number = pa.from_numpy_dtype(self.model.items.dtype)
         ids = {"user_id": self.users.ids.type, "rank": pa.int32(), "item_id": self.items.ids.type}
-        return pa.schema({**ids, "score": number, "answered_by": ANSWERED_BY})
+        fields = dict(zip(self.fields.column_names, self.fields.schema.types, strict=True))
+        return pa.schema({**ids, "score": number, "answered_by": ANSWERED_BY, **fields})
 
     @property
     def rows(self) -> Sequence[int]:
@@ -50,8 +51,8 @@ class Recommendations:
 
     @property
     def nbytes(self) -> int:
-        seen = sum(pairs.indptr.nbytes + pairs.items.nbytes for pairs in self.seen)
-        return self.model.nbytes + self.users.nbytes + self.items.nbytes + self.asked.nbytes + seen
+        tables = self.users.nbytes + self.items.nbytes + self.asked.nbytes + self.fields.nbytes
+        return self.model.nbytes + tables + self.choice.nbytes
 
     def tables(self, part: int) -> Iterator[CountedTable]:
         own = self.asked.slice(part * USERS_PER_PART, USERS_PER_PART)
@@ -60,12 +61,14 @@ class Recommendations:
             yield self._table(users, self.users.rows(users))
 
     def _table(self, users: pa.Array, user_ids: NDArray[np.int64]) -> CountedTable:
-        best = top_items(self.model, user_ids, top=self.top, seen=self.seen, cold=self.cold)
-        places, ranks = (best.logits > -np.inf).numpy().nonzero()
-        items, logits = best.item_ids[places, ranks].numpy(), best.logits[places, ranks]
+        best = top_items(self.model, user_ids, top=self.top, choice=self.choice)
+        scores = self.model.probabilities(best.logits)
+        places, ranks = ((best.logits > -np.inf) & (scores >= self.min_score)).numpy().nonzero()
+        items = best.item_ids[places, ranks].numpy()
         fallback = self.model.known.fallbacks(user_ids[places], items)
         columns = [users.take(pa.array(places)), pa.array((ranks + 1).astype(np.int32)), self.items.external(items)]
-        columns += [pa.array(self.model.probabilities(logits).numpy()), fallback_column(fallback)]
+        columns += [pa.array(scores[places, ranks].numpy()), fallback_column(fallback)]
+        columns += self.fields.take(pa.array(items)).columns
         return pa.table(columns, schema=self.schema), count_fallbacks(fallback)
 
 

@@ -76,7 +76,7 @@ def test_the_best_items_are_the_best_of_all_scores(prepared: Any) -> None:
     assert list(best.columns) == ["user_id", "item_id", "rank", "score"]
     assert best.user_id.tolist() == ["u1"] * 4 + ["u7"] * 4
     assert best["rank"].tolist() == [1, 2, 3, 4] * 2
-    kept = model.recommend(["u1"], k=len(items), seen="keep")
+    kept = model.recommend(["u1"], k=len(items), seen="keep", cold="prior")
     every = model.score(pd.DataFrame({"user_id": "u1", "item_id": items}))
     expected = every.sort_values("score", ascending=False, kind="stable")
     np.testing.assert_allclose(kept.score, expected.score, rtol=1e-6)
@@ -85,9 +85,11 @@ def test_the_best_items_are_the_best_of_all_scores(prepared: Any) -> None:
     seen = np.concatenate([index.items[index.indptr[user] : index.indptr[user + 1]] for index in indexes])
     names = {items[row] for row in seen}
     assert names
-    rest = model.recommend(["u1"], k=len(items))
+    rest = model.recommend(["u1"], k=len(items), cold="prior")
     assert rest.item_id.tolist() == [item for item in kept.item_id if item not in names]
     assert model.recommend(pa.array(["u1"]), k=1).column("item_id")[0].as_py() == best.item_id[0]
+    some = [*rest.item_id[3:6], "no item"]
+    assert model.recommend(["u1"], k=9, candidates=some, cold="prior").item_id.tolist() == some[:3]
 
 
 def test_similar_items_are_those_of_highest_cosine(prepared: Any) -> None:

@@ -23,6 +23,7 @@ from distributed_il.evaluation.baselines import item_mean
 from distributed_il.evaluation.fallbacks import FALLBACKS, ITEM_MEAN, MODEL, OVERALL_MEAN
 from distributed_il.evaluation.output import Output
 from distributed_il.inference import model as served
+from distributed_il.inference.choice import Choice
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate
 from distributed_il.inference.model import load_served_model
@@ -59,7 +60,7 @@ def test_side_features_are_served(make_dataset: Callable[..., Dataset], tmp_path
     assert not torch.allclose(
         logits, dataclasses.replace(model, codes=(model.codes[0] * 0, model.codes[1])).logits(users, items)
     )
-    best = top_items(model, np.arange(40), top=60, seen=())
+    best = top_items(model, np.arange(40), top=60)
     torch.testing.assert_close(best.logits, logits.view(40, 60).gather(1, best.item_ids))
     assert model.nbytes > sum(table.nbytes for table in (model.users, model.items, *model.codes))
 
@@ -160,5 +161,5 @@ def test_probabilities_are_calibrated_and_means_stay_means(tiny_dataset: Dataset
 
     known = model.known._replace(items=np.arange(len(model.items)) % 3 > 0)
     model = dataclasses.replace(model, known=known)
-    best = top_items(model, np.array([0, -1]), top=len(model.items), seen=(), cold="prior")
+    best = top_items(model, np.array([0, -1]), top=len(model.items), choice=Choice(cold="prior"))
     assert (model.probabilities(best.logits).diff(dim=1) <= 0).all()

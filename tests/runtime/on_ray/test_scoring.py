@@ -103,10 +103,17 @@ def test_items_are_recommended_to_given_users_without_what_they_saw(
     monkeypatch.setattr(recommendations, "USERS_PER_PART", 2)
     learner = save_run(small, tmp_path / "run")
     (tmp_path / "users.csv").write_text("who\n7\n3\n7\n1000\n0\n")
+    (tmp_path / "never.csv").write_text("item_id,who\n11,7\n12,3\n")
+    (tmp_path / "items.csv").write_text(
+        "item_id,title,year\n" + "".join(f"{n},title {n},19\n" for n in range(0, 60, 2))
+    )
     config = RecommendConfig(
         run_dir=str(tmp_path / "run"),
         users=str(tmp_path / "users.csv"),
         user_column="who",
+        exclude=str(tmp_path / "never.csv"),
+        item_file=str(tmp_path / "items.csv"),
+        item_fields=["title"],
         output=str(tmp_path / "out"),
         top=5,
         workers=1,
@@ -116,6 +123,8 @@ def test_items_are_recommended_to_given_users_without_what_they_saw(
     found = pq.read_table(tmp_path / "out").to_pylist()
     assert [row["user_id"] for row in found[::5]] == [7, 3, 1000, 0]
     assert [row["rank"] for row in found] == [1, 2, 3, 4, 5] * 4
+    for row in found:
+        assert row["title"] == (None if row["item_id"] % 2 else f"title {row['item_id']}")
     everything = torch.arange(60)
     logged = small.logged()
     assert logged is not None
@@ -124,6 +133,7 @@ def test_items_are_recommended_to_given_users_without_what_they_saw(
         logits = learner.score(torch.full((60,), user), everything)
         for pairs in (small.observed(), logged):
             logits[torch.from_numpy(pairs.items[pairs.indptr[user] : pairs.indptr[user + 1]].astype(np.int64))] = -1e9
+        logits[{7: 11, 3: 12}.get(user, [])] = -1e9
         best = logits.sort(descending=True, stable=True)
         assert [row["item_id"] for row in found[first : first + 5]] == best.indices[:5].tolist()
         scores = torch.tensor([row["score"] for row in found[first : first + 5]])
