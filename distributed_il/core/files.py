@@ -125,6 +125,19 @@ def write_atomically(fs: pafs.FileSystem, path: str, content: bytes) -> None:
             fs.move(aside, path)
 
 
+def read_whole(fs: pafs.FileSystem, path: str) -> bytes:
+    """Reads a file to its end.
+
+    Raises:
+        OSError: It can't be read; unlike Arrow's own error of a connection that breaks off, it names the file.
+    """
+    with fs.open_input_file(path) as stream:
+        try:
+            return stream.read()
+        except OSError as error:
+            raise OSError(f"{path} can't be read ({error})") from error
+
+
 def write_run_file(run_dir: str, name: str, content: str) -> None:
     """Writes a text file of a run, complete or not at all; `run_dir`, a path or pyarrow URI, is made where missing."""
     fs, root = filesystem(run_dir)
@@ -137,8 +150,7 @@ def read_run_file(run_dir: str, name: str) -> str | None:
     fs, root = filesystem(run_dir)
     if fs.get_file_info(f"{root}/{name}").type != pafs.FileType.File:
         return None
-    with fs.open_input_file(f"{root}/{name}") as stream:
-        return stream.read().decode(errors="replace")
+    return read_whole(fs, f"{root}/{name}").decode(errors="replace")
 
 
 def to_json(values: Mapping[str, Any]) -> str:

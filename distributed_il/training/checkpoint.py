@@ -28,7 +28,7 @@ from safetensors.torch import save as save_tensors
 from distributed_il.core.collectives import FirstError
 from distributed_il.core.documents import parse
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import filesystem, write_atomically
+from distributed_il.core.files import filesystem, read_whole, write_atomically
 from distributed_il.core.inside import require_inside
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint_manifest import CURE, OWN_HASH, check_files, check_manifest
@@ -143,7 +143,7 @@ class CheckpointStore:
         place = f"{self.root}/{directory}"
         require_inside(self._fs, self.root, [directory, f"{directory}/manifest.json"], f"{self.root}/{NAMES_FILE}")
         try:
-            manifest = parse(self._read(f"{place}/manifest.json"), f"checkpoint {place}/manifest.json", CURE)
+            manifest = parse(read_whole(self._fs, f"{place}/manifest.json"), f"checkpoint {place}/manifest.json", CURE)
         except OSError as error:
             raise UserError(f"checkpoint {place}/manifest.json can't be read ({error}); {CURE}") from error
         version = manifest.get("format_version") if isinstance(manifest, dict) else None
@@ -223,10 +223,6 @@ class CheckpointStore:
         users = write_parts(self._fs, place, "users", learner.users, rank=rank, world_size=world)
         return users + write_parts(self._fs, place, "items", learner.items, rank=rank, world_size=world)
 
-    def _read(self, path: str) -> bytes:
-        with self._fs.open_input_file(path) as stream:
-            return stream.read()
-
     def _names(self) -> CheckpointNames:
         """What the names stand for.
 
@@ -237,7 +233,7 @@ class CheckpointStore:
         path, old = (f"{self.root}/{file}" for file in (NAMES_FILE, _OLD_NAME_FILE))
         names, old_name = self._fs.get_file_info([path, old])
         if names.type != fs.FileType.NotFound:
-            return read_names(path, self._read(path))
+            return read_names(path, read_whole(self._fs, path))
         if old_name.type != fs.FileType.NotFound:
             raise UserError(
                 f"the checkpoints in {self.root} are named by {_OLD_NAME_FILE}, as an earlier version did; use the "

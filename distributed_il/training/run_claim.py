@@ -25,7 +25,7 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import filesystem, is_local, write_atomically
+from distributed_il.core.files import filesystem, is_local, read_whole, write_atomically
 
 CLAIM_FILE = "driver.json"
 BEAT_S = 15.0
@@ -177,8 +177,7 @@ def _read(fs: pafs.FileSystem, path: str) -> Driver | None:
         UserError: It is damaged.
     """
     try:
-        with fs.open_input_stream(path, compression=None) as stream:
-            values: Any = json.loads(stream.read())
+        values: Any = json.loads(read_whole(fs, path))
         driver = Driver(**values)
         if all(isinstance(value, int if field in ("pid", "started") else str) for field, value in values.items()):
             return driver

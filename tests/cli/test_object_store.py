@@ -17,10 +17,14 @@ from distributed_il.core.files import filesystem, read_run_file
 
 pytestmark = pytest.mark.cluster  # some minutes
 
-LOG = ["--preset=demo", "--num_users=200", "--num_items=300", "--num_positives=3000", "--num_negatives=2800"]
-LOG += ["--num_unclear=3000"]
-TRAIN = ["--run.workers=2", "--run.batch_size=64", "--run.max_rounds=4", "--run.patience=4"]
-TRAIN += ["--run.checkpoint_every_steps=5", "--method.name=none", "--model.embedding_dim=4", "--model.factors=0"]
+LOG = (
+    *("--preset=demo", "--num_users=200", "--num_items=300"),
+    *("--num_positives=3000", "--num_negatives=2800", "--num_unclear=3000"),
+)
+TRAIN = (
+    *("--run.workers=2", "--run.batch_size=64", "--run.max_rounds=4", "--run.patience=4"),
+    *("--run.checkpoint_every_steps=5", "--method.name=none", "--model.embedding_dim=4", "--model.factors=0"),
+)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
