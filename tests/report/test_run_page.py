@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,18 @@ def test_a_run_that_has_not_read_the_test_split_is_measured_on_validation(place:
     assert "validation split: 150 rows" in page.words
     assert "test split: 200 rows" in page.words
     assert "have not read the test split" in page.words
+
+
+def test_a_finished_run_that_has_lost_its_results_is_told(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Path(shutil.copytree(place / "none", tmp_path / "none"))
+    assert read_record(str(run), "none").split == "test"
+    assert caplog.messages == []
+    (run / "metrics.json").unlink()
+    assert read_record(str(run), "none").split == "valid"
+    (told,) = caplog.messages
+    assert f"{run} has trained to its end and holds no metrics.json" in told
 
 
 def test_the_command_takes_runs_and_flags_in_any_order(

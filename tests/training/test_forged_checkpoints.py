@@ -35,6 +35,17 @@ def test_a_name_that_leads_out_is_refused(name: str, run: Path) -> None:
         open_run(str(run), "best", None)
 
 
+def test_a_checkpoint_without_hashes_is_told_once(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_run(str(run), "best", None)
+    assert caplog.messages == []
+    forge(run, lambda content: None)
+    for _ in range(2):
+        open_run(str(run), "best", None)
+    (told,) = caplog.messages
+    assert f"checkpoint {run}/checkpoints/" in told
+    assert "has no hashes" in told
+
+
 @pytest.mark.parametrize("listed", ["files", "parts"])
 def test_a_file_elsewhere_is_refused(listed: str, run: Path) -> None:
     def change(content: Any) -> None:

@@ -236,6 +236,15 @@ def test_damaged_files_are_found_and_cured(data: Path) -> None:
     assert only(data).fingerprint == found.fingerprint
 
 
+def test_factors_that_nothing_names_any_more_are_not_taken_for_none(data: Path) -> None:
+    found = factors_of(Dataset.open(str(data)))
+    (data / "factors" / "current.json").unlink()
+    with pytest.raises(UserError, match=r"current\.json is missing, and .*factors holds factors; compute them again"):
+        Dataset.open(str(data)).factors()
+    assert Dataset.open(str(data)).factors(found.fingerprint) is not None  # runs name theirs themselves
+    assert only(data).fingerprint == found.fingerprint
+
+
 def test_factors_of_another_dataset_are_refused(data: Path, tmp_path: Path) -> None:
     other = Path(prepared(tmp_path, "other", watches(seed=5), factors=0).path)
     shutil.copytree(data / "factors", other / "factors")
