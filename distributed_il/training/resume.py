@@ -34,8 +34,17 @@ FREE_TO_CHANGE = {
 """Settings that leave later global batches and what is made of them as they are, while workers × batch_size stays."""
 
 
-def about_run(config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns what is written into every checkpoint of a run; `start` is from `start_warm`, if it started warm."""
+def about_run(
+    config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | None, factors: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns what is written into every checkpoint of a run.
+
+    Args:
+        config: What the run was asked for.
+        dataset: What it trains on.
+        start: From `start_warm`, if it started warm.
+        factors: From `about_factors`; empty where it takes none.
+    """
     return {
         "config": config_to_dict(config),
         "dataset": dataset.fingerprint,
@@ -47,6 +56,7 @@ def about_run(config: TrainConfig, dataset: Dataset, start: Mapping[str, Any] | 
         },
         "start": start,
         **({"features": features} if (features := about_features(config.model, dataset)) else {}),
+        **({"factors": factors} if factors else {}),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -12,6 +14,7 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows, ranking_note, ranking_rows
 from distributed_il.evaluation.selection import RANKING
 from distributed_il.training.monitor import Monitor, WeightHistogram
+from distributed_il.training.run_state import RunState
 from distributed_il.training.telemetry import Telemetry
 
 _METRICS = "metrics.json"
@@ -35,6 +38,46 @@ def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, 
     ]
     monitor.text("config", f"```yaml\n{text}```", 0)
     monitor.text("dataset", f"**{manifest.name}** at `{dataset.path}`\n\n" + "\n".join(lines), 0)
+
+
+def run_facts(
+    config: TrainConfig,
+    dataset: Dataset,
+    state: RunState,
+    telemetry: Telemetry,
+    *,
+    start: Mapping[str, Any] | None,
+    branches: Sequence[str],
+) -> dict[str, Any]:
+    """Returns what metrics.json says of a run itself, but for its throughput.
+
+    Args:
+        config: What was asked for.
+        dataset: What it trained on.
+        state: Where it stands.
+        telemetry: What it has counted.
+        start: Where a warm start began.
+        branches: Names of the ways to take a round between which training-test decides, if there are any.
+    """
+    drawn, fallback_pairs, undrawable = telemetry.pairs.tolist()
+    return {
+        "method": dataclasses.asdict(config.method),
+        "backbone": config.model.backbone,
+        "dataset": dataset.fingerprint,
+        "start": start,
+        "rounds": state.round,
+        "best_round": state.best_round,
+        "optimizer_steps": state.history[-1]["step"] if state.history else 0,
+        "decisions": telemetry.decisions.shares() if telemetry.decisions.total else None,
+        **({"branches": _chosen(state, branches)} if branches else {}),
+        "unlabelled_pairs": {"drawn": drawn, "stand_ins": fallback_pairs, "exhausted": undrawable},
+    }
+
+
+def _chosen(state: RunState, branches: Sequence[str]) -> dict[str, int]:
+    """Returns in how many rounds each branch was chosen."""
+    chosen = Counter(entry["branches"]["chosen"] for entry in state.history)
+    return {name: chosen[name] for name in branches}
 
 
 def write_weights(weights: WeightHistogram, step: int, monitor: Monitor) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -14,19 +12,13 @@ import torch
 
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import TrainConfig, config_to_dict, flat
-from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
 from distributed_il.data.loading.batch import Batch, Phase
-from distributed_il.data.loading.loader import BatchLayout, TrainingRows
-from distributed_il.data.loading.windows import FactorLookup
 from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.calibrated_loss import calibrated_loss
 from distributed_il.evaluation.output import Output
-from distributed_il.evaluation.selection import RANKING, Selection
-from distributed_il.evaluation.split_ranking import USERS_OF_A_ROUND, SplitRanking, most_users
-from distributed_il.evaluation.split_scores import SplitReader, score_split
 from distributed_il.methods import make_method
 from distributed_il.methods.branches import Branch
 from distributed_il.methods.protocol import branches_of, extras_of, half_width_of
@@ -44,10 +36,10 @@ from distributed_il.training.exposure_factors import (
     resolve_factors,
 )
 from distributed_il.training.feedback import resolve_feedback
-from distributed_il.training.pair_sampler import PairSampler, pair_sampler
+from distributed_il.training.measurement import Measurement
 from distributed_il.training.resume import about_run, check_best, check_same_run
 from distributed_il.training.run_hooks import RunHooks
-from distributed_il.training.run_outputs import write_beginning, write_end, write_weights
+from distributed_il.training.run_outputs import run_facts, write_beginning, write_end, write_weights
 from distributed_il.training.run_state import (
     CheckpointSchedule,
     Leaving,
@@ -58,6 +50,7 @@ from distributed_il.training.run_state import (
 )
 from distributed_il.training.side_features import features_for
 from distributed_il.training.telemetry import Telemetry
+from distributed_il.training.training_rows import training_rows
 from distributed_il.training.warm_start import find_warm_start, start_warm
 
 PREFETCHED_WINDOWS = 1
@@ -87,62 +80,22 @@ class Trainer:
         Raises:
             UserError: A checkpoint belongs to other data or settings, or is damaged.
         """
-        config = resolve_feedback(config, dataset)
         self.store = CheckpointStore(config.run.dir, hooks.check_claim)
-        last, origin = self.store.manifest("last"), None
-        if last is None and config.run.start_from is not None:
-            origin = find_warm_start(config.run.start_from)[1]
+        last = self.store.manifest("last")
         note = (NO_HOOKS if collectives.rank else hooks).on_note  # all ranks find the same
-        config = resolve_factors(config, dataset, resumed=last, origin=origin, note=note)
+        config = _resolved(config, dataset, last, note)
         self.config, self.dataset, self.collectives, self.hooks = config, dataset, collectives, hooks
-        rank, world = collectives.rank, collectives.world_size
         self.method = make_method(config.method)
         self.branches = branches_of(self.method)
-        self.learner = Learner(
-            config.model,
-            config.optimizer,
-            num_users=dataset.num_users,
-            num_items=dataset.num_items,
-            seed=config.run.seed,
-            collectives=collectives,
-            device=device,
-            features=features_for(config.model, dataset),
-            factors=factors_for(config.model, dataset, factors_named_by(last), device=device),
-            method_extras=extras_of(self.method),
-        )
+        self.learner = self._new_learner(device, factors_named_by(last))
         self.executor = StepExecutor(self.learner)
         if config.run.compile:
             self.executor.compile(hooks.on_note, batch_size=config.run.batch_size)
-        layout = BatchLayout(
-            seed=config.run.seed,
-            test_share=self.method.test_share,
-            global_batch=config.run.global_batch_size,
-            rank=rank,
-            world_size=world,
-        )
-        dtype = getattr(torch, config.model.dtype)
-        self.rows = TrainingRows(
-            dataset,
-            reader,
-            self._sampler(),
-            layout,
-            dtype=dtype,
-            device=device,
-            factors=self._factors_ahead(),
-        )
-        if layout.test_share and not self.rows.schedule("test").steps:
-            raise UserError(
-                f"method.test_share {layout.test_share} draws none of the {dataset.rows('train'):,} training rows of "
-                f"{dataset.path}, so that nothing would be learned from training-test; give a larger share"
-            )
-        self.splits = {
-            name: SplitReader(dataset, reader, name, rank=rank, world_size=world) for name in ("valid", "test")
-        }
+        self.rows = training_rows(config, dataset, reader=reader, method=self.method, learner=self.learner)
+        self.measurement = Measurement(config, dataset, reader=reader, learner=self.learner, collectives=collectives)
         self.telemetry = Telemetry(config, self.learner, collectives, hooks)
         self.checkpoint_schedule = CheckpointSchedule(config.run)
-        self.state = RunState()
-        self.calibration, self._selection = AffineCalibration(), Selection(config.run.select_by)
-        self._ranking: SplitRanking | None = None  # of valid
+        self.state, self.calibration = RunState(), AffineCalibration()
         self._ahead: Prefetcher[list[Batch]] | None = None
         self._save_later = False  # a save was requested while branches were tried
         self._resumed, self._start = self._resume()
@@ -152,9 +105,23 @@ class Trainer:
             "dataset": dataset.fingerprint,
             "exposure factors": json.dumps(about_them, sort_keys=True),
         }
-        self._about = {}
-        if rank == 0:
-            self._about = about_run(config, dataset, self._start) | ({"factors": about_them} if about_them else {})
+        self._about = {} if collectives.rank else about_run(config, dataset, self._start, about_them)
+
+    def _new_learner(self, device: torch.device, factors: str | None) -> Learner:
+        """Returns the model as it is drawn; `factors` is the fingerprint of its exposure factors, if it is known."""
+        config, dataset = self.config, self.dataset
+        return Learner(
+            config.model,
+            config.optimizer,
+            num_users=dataset.num_users,
+            num_items=dataset.num_items,
+            seed=config.run.seed,
+            collectives=self.collectives,
+            device=device,
+            features=features_for(config.model, dataset),
+            factors=factors_for(config.model, dataset, factors, device=device),
+            method_extras=extras_of(self.method),
+        )
 
     def run(self) -> dict[str, Any]:
         """Trains until the stop rule, then tests the best round; returns what metrics.json holds, on rank 0.
@@ -299,19 +266,8 @@ class Trainer:
         """
         self.learner.materialize()
         state = self.state
-        scores = score_split(self.learner, self.splits["valid"], self.collectives)
-        output = scores.fit(self._half_width())
+        metrics, output, value = self.measurement.of_round(self._half_width())
         self.calibration = output.calibration
-        metrics: dict[str, Any] = scores.metrics(output)
-        ranking = self._valid_ranking()
-        if ranking is not None:
-            metrics[RANKING] = ranking.of(self.learner)
-        value = self._selection.value(metrics)
-        if not math.isfinite(value):
-            raise UserError(
-                f"run.select_by is {self._selection.key}, which is {value} on the valid split; set it to "
-                "calibrated_logloss, or prepare a dataset with more validation rows"
-            )
         loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
         train_loss = loss_sum / rows if rows else math.nan
         if self.collectives.rank == 0:
@@ -321,7 +277,8 @@ class Trainer:
         if state.branches is not None:
             entry, state.branches = {**entry, "branches": state.branches}, None
         state.history.append(entry)
-        improved = state.best_value is None or self._selection.cost(value) < self._selection.cost(state.best_value)
+        cost = self.measurement.selection.cost
+        improved = state.best_value is None or cost(value) < cost(state.best_value)
         if improved:
             state.best_round, state.best_value = state.round + 1, value
         self.telemetry.best = state.best_value
@@ -335,71 +292,17 @@ class Trainer:
         best = check_best(best, self.state.history[: self.state.best_round], self.store.root)
         self.store.restore(best, self.learner)
         self.learner.materialize()
-        output = Output.from_dict(best.get("output"))
-        valid = score_split(self.learner, self.splits["valid"], self.collectives).metrics(output)
-        scores = score_split(self.learner, self.splits["test"], self.collectives)
-        result = {
-            "valid": valid,
-            "test": scores.metrics(output),
-            "trivial": scores.baseline_metrics(self.dataset),
-            RANKING: self._test_ranking(),
-            "run": {**self._facts(), "throughput": self.telemetry.throughput()},
-        }
+        measured = self.measurement.of_run(Output.from_dict(best.get("output")))
+        result = {**measured, "run": {**self._facts(), "throughput": self.telemetry.throughput()}}
         if self.collectives.rank:
             return {}
         self.hooks.check_claim()
         write_end(self.config, result, self.state.history, self.telemetry, self.hooks.monitor)
         return result
 
-    def _valid_ranking(self) -> SplitRanking | None:
-        """Returns what ranks users of valid, built once; None where neither the choice nor the user asks for it."""
-        config, cutoff = self.config.evaluation, self._selection.cutoff
-        if self._ranking is None and (cutoff is not None or config.users != "auto"):
-            self._ranking = SplitRanking(
-                self.dataset,
-                self.splits["valid"],
-                (),
-                config,
-                cutoffs=() if cutoff is None else (cutoff,),
-                most=USERS_OF_A_ROUND,
-                collectives=self.collectives,
-                device=self.learner.device,
-            )
-        return self._ranking
-
-    def _test_ranking(self) -> dict[str, Any]:
-        """Ranks all unseen items for users of test, by the model and by what needs none."""
-        ranking = SplitRanking(
-            self.dataset,
-            self.splits["test"],
-            (self.splits["valid"],),
-            self.config.evaluation,
-            most=most_users(self.dataset.num_items),
-            collectives=self.collectives,
-            device=self.learner.device,
-        )
-        return {**ranking.of(self.learner), "trivial": ranking.trivial()}
-
     def _facts(self) -> dict[str, Any]:
-        state, telemetry = self.state, self.telemetry
-        drawn, fallback_pairs, undrawable = telemetry.pairs.tolist()
-        return {
-            "method": dataclasses.asdict(self.config.method),
-            "backbone": self.config.model.backbone,
-            "dataset": self.dataset.fingerprint,
-            "start": self._start,
-            "rounds": state.round,
-            "best_round": state.best_round,
-            "optimizer_steps": state.history[-1]["step"] if state.history else 0,
-            "decisions": telemetry.decisions.shares() if telemetry.decisions.total else None,
-            **({"branches": self._chosen_branches()} if self.branches else {}),
-            "unlabelled_pairs": {"drawn": drawn, "stand_ins": fallback_pairs, "exhausted": undrawable},
-        }
-
-    def _chosen_branches(self) -> dict[str, int]:
-        """Returns in how many rounds each branch was chosen."""
-        chosen = Counter(entry["branches"]["chosen"] for entry in self.state.history)
-        return {branch.name: chosen[branch.name] for branch in self.branches}
+        names = [branch.name for branch in self.branches]
+        return run_facts(self.config, self.dataset, self.state, self.telemetry, start=self._start, branches=names)
 
     def _checkpoint(self, names: tuple[Name, ...]) -> None:
         """Saves the run's state after making sure that all ranks hold the same model."""
@@ -431,12 +334,12 @@ class Trainer:
         self.telemetry.best = self.state.best_value
         return True, manifest.get("start")
 
-    def _factors_ahead(self) -> tuple[FactorLookup, FactorLookup] | None:
-        """Says how exposure factors are gathered ahead; a GPU gathers them faster than they could be sent there."""
-        factors = self.learner.factors
-        return None if factors is None or self.learner.device.type == "cuda" else (factors[0].of, factors[1].of)
 
-    def _sampler(self) -> PairSampler | None:
-        if not any(phase.unlabelled for phase in self.method.phases):
-            return None
-        return pair_sampler(self.config, self.dataset)
+def _resolved(
+    config: TrainConfig, dataset: Dataset, last: Mapping[str, Any] | None, note: Callable[[str], None]
+) -> TrainConfig:
+    """Returns the configuration with what it left to the dataset, or to the checkpoints that the run begins from."""
+    config, origin = resolve_feedback(config, dataset), None
+    if last is None and config.run.start_from is not None:
+        origin = find_warm_start(config.run.start_from)[1]
+    return resolve_factors(config, dataset, resumed=last, origin=origin, note=note)

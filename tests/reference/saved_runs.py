@@ -70,7 +70,7 @@ def save_run(
     for _ in range(STEPS):
         batch = random_batch(rng, rows=7, num_users=dataset.num_users, num_items=dataset.num_items, dtype=dtype)
         make_method(NoneConfig()).step(StepExecutor(learner), batch)
-    about = about_run(config, dataset, None)
+    about = about_run(config, dataset, None, {})
     if output is not None:  # otherwise as before there were such
         about["output"] = output.to_dict()
     CheckpointStore(str(run_dir)).save(learner, SavedState({}, {}), round=1, about=about, names=("best", "last"))

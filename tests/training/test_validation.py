@@ -42,7 +42,7 @@ def trainer(tmp_path: Path) -> Trainer:
 
 def test_a_round_is_measured_on_the_whole_validation_split(trainer: Trainer) -> None:
     found = trainer.fit()["valid"]
-    columns = np.concatenate([*trainer.splits["valid"].pieces()])
+    columns = np.concatenate([*trainer.measurement.splits["valid"].pieces()])
     users, items = (torch.from_numpy(columns[name].astype(np.int64)) for name in ("user_id", "item_id"))
     logits = trainer.learner.score(users, items).numpy()
     labels = columns["label"]
