@@ -20,8 +20,8 @@ from distributed_il.methods import make_method
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """24 lanes of 15 rows in blocks of 4."""
-    return make_small_dataset(tmp_path_factory.mktemp("ranks") / "dataset", train=360, row_group_rows=4).path
+    """24 lanes of 10 rows in blocks of 5."""
+    return make_small_dataset(tmp_path_factory.mktemp("ranks") / "dataset", train=240, row_group_rows=5).path
 
 
 @pytest.fixture(scope="module")

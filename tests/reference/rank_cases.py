@@ -62,6 +62,7 @@ class Case:
 T_CE = TruncatedConfig(max_drop_rate=0.4, num_gradual_steps=4)
 IG = InverseGradientConfig(dual_learning_rate=5e-3)
 IG_SGD = InverseGradientConfig(dual_learning_rate=1.0, direction="sgd")
+IG_OFTEN = dataclasses.replace(IG, test_share=0.4)  # decides often enough on a dataset of a few steps
 LEARNED = OrdinalConfig(half_width="learned")
 CASES = {
     "none": Case(NoneConfig()),
@@ -77,7 +78,7 @@ CASES = {
     "ig, sgd": Case(IG_SGD),
     "ig, neumf": Case(IG, "neumf"),
     "ig, deepfm": Case(IG, "deepfm"),
-    "ig, deepfm, dataset": Case(IG, "deepfm", from_dataset=True),
+    "ig, deepfm, dataset": Case(IG_OFTEN, "deepfm", from_dataset=True),
     "idl, deepfm": Case(InverseDualConfig(), "deepfm"),
     "ig, scalar tower": Case(IG, "backbones:Biased"),
     "ig, no tower": Case(IG, "backbones:DotProduct"),
@@ -88,7 +89,7 @@ CASES = {
     "ordinal, neumf": Case(LEARNED, "neumf"),
     "ordinal, factors": Case(LEARNED, "bias_mf", factors=True),
     "ordinal, dataset": Case(LEARNED, from_dataset=True),
-    "ig, dataset": Case(IG, from_dataset=True),
+    "ig, dataset": Case(IG_OFTEN, from_dataset=True),
     "t_ce, dataset": Case(T_CE, from_dataset=True),
     "none, factors": Case(NoneConfig(), "bias_mf", factors=True),
     "idl, factors": Case(InverseDualConfig(), "bias_mf", factors=True),
@@ -97,7 +98,7 @@ CASES = {
     "ig, catch up, factors": Case(IG, missed_steps="catch_up", factors=True),
     "ig, crossing, factors": Case(IG, crossing=True, factors=True),
     "ig, factors, row dropout": Case(IG, "bias_mf", factors=True, row_dropout=0.3),
-    "ig, dataset, factors": Case(IG, from_dataset=True, factors=True),
+    "ig, dataset, factors": Case(IG_OFTEN, from_dataset=True, factors=True),
     "ig, no tower, factors": Case(IG, "backbones:DotProduct", factors=True),
 }
 DDP_CASES = ("none", "idl, neumf", "ig, neumf", "ordinal, neumf")
