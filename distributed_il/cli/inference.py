@@ -1,4 +1,4 @@
-"""Commands that use a trained model: `evaluate`, `score`, `annotate`, `recommend` and `export`."""
+"""Commands that use a trained model: `evaluate`, `score`, `annotate`, `recommend`, `similar` and `export`."""
 
 from __future__ import annotations
 
@@ -74,6 +74,13 @@ RECOMMEND = ConfigCommand(
     "`answered_by`, in external ids. A user without labelled training rows gets the items of the highest means.",
     f"{_CONFIGS}:RecommendConfig",
     partial(_write_result, "distributed_il.runtime.batch_inference:recommend"),
+)
+SIMILAR = ConfigCommand(
+    "similar",
+    "Finds the most similar items of items, or users of users, exactly, by the cosine of a trained model's rows: "
+    "Parquet of id, rank, similar id and cosine, in external ids. What the model does not know is like nothing.",
+    f"{_CONFIGS}:SimilarConfig",
+    partial(_write_result, "distributed_il.runtime.batch_inference:similar"),
 )
 EXPORT = ConfigCommand(
     "export",

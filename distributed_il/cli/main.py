@@ -37,6 +37,7 @@ COMMANDS = {
     "annotate": Command("distributed_il.cli.inference:ANNOTATE", "writes how a model labels unclear pairs"),
     "report": Command("distributed_il.cli.report", "shows runs and their results on one HTML page"),
     "recommend": Command("distributed_il.cli.inference:RECOMMEND", "writes the best items of each user"),
+    "similar": Command("distributed_il.cli.inference:SIMILAR", "writes the most similar items of each item"),
     "export": Command("distributed_il.cli.inference:EXPORT", "writes a model for other programs"),
     "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }

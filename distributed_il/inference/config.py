@@ -88,6 +88,26 @@ class ScoreConfig(PairsConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SimilarConfig(ResultConfig):
+    """Which items or users are most like which others by which model."""
+
+    entity: Literal["items", "users"] = "items"
+    """What is compared with its likes."""
+    ids: str | None = None
+    """External ids of those for which the most similar ones are wanted: Parquet or delimited text, as a file, a
+    directory or a pattern; by default all of the dataset."""
+    column: str | None = None
+    """Column of ids in these files; null: item_id or user_id."""
+    top: int = 20
+    """K, the most similar ones of each."""
+
+    def __post_init__(self) -> None:
+        ResultConfig.__post_init__(self)
+        if self.top < 1:
+            raise UserError(f"top is {self.top}; it must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecommendConfig(ResultConfig):
     """For whom to find the best items by which model."""
 

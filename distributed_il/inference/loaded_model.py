@@ -20,7 +20,7 @@ from distributed_il.inference.frames import like, to_arrow
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel, load_served_model
 from distributed_il.inference.pair_results import fallback_column
-from distributed_il.inference.similar import most_similar
+from distributed_il.inference.similar import Similarities
 from distributed_il.inference.top_k import top_items
 from distributed_il.inference.trained_run import TrainedRun
 
@@ -115,35 +115,31 @@ class LoadedModel:
             parts.append(pa.table(columns))
         return _out(users, pa.concat_tables(parts))
 
-    def similar(self, items: Any, k: int = 10) -> Any:
-        """Finds the k items most like each given one, by the cosine of the model's rows.
+    def similar(self, ids: Any, k: int = 10, *, entity: Literal["items", "users"] = "items") -> Any:
+        """Finds the k items most like each given one, or users, by the cosine of the model's rows.
 
         Args:
-            items: Their ids: a sequence, an Arrow array or a pandas Series.
-            k: Items for each.
+            ids: Their ids: a sequence, an Arrow array or a pandas Series.
+            k: Items or users for each.
+            entity: What the ids are of.
 
         Returns:
-            `item_id`, `similar_item_id`, `rank` from 1, `cosine`. An Arrow table for an Arrow array, else a pandas
-            DataFrame.
+            `item_id`, `rank` from 1, `similar_item_id`, `cosine`, or `user_id` and `similar_user_id`; no row for an id
+            that the model does not know. An Arrow table for an Arrow array, else a pandas DataFrame.
 
         Raises:
-            UserError: The model does not know an item, or k is below 1.
+            UserError: The dataset has no such id, or k is below 1.
         """
         _require_count(k)
-        given = _read(self._items, _array(items), "items")
-        rows = self._items.rows(given)
-        strange = np.flatnonzero(rows < 0)
+        lookup, table = (self._users, self._model.users) if entity == "users" else (self._items, self._model.items)
+        given = _read(lookup, _array(ids), entity)
+        strange = np.flatnonzero(lookup.rows(given) < 0)
         if strange.size:
-            raise UserError(f"item {given[int(strange[0])].as_py()!r} is none of the dataset's; leave it out")
-        numbers, cosines = most_similar(self._model.items, rows, top=k)
-        count = numbers.shape[1]
-        columns = {
-            "item_id": given.take(pa.array(np.repeat(np.arange(rows.size), count))),
-            "similar_item_id": self._items.external(numbers.flatten().numpy()),
-            "rank": pa.array(np.tile(np.arange(1, count + 1), rows.size)),
-            "cosine": pa.array(cosines.flatten().numpy()),
-        }
-        return _out(items, pa.table(columns))
+            raise UserError(
+                f"{lookup.entity} {given[int(strange[0])].as_py()!r} is none of the dataset's; leave it out"
+            )
+        known = self._model.known.users if entity == "users" else self._model.known.items
+        return _out(ids, Similarities(table, known, lookup, given, k, {}).of(given))
 
     def embeddings(self, entity: Literal["users", "items"] = "items") -> tuple[pa.Array, NDArray[Any]]:
         """Returns external ids [n] and the model's rows of them [n, dim], exposure factors folded in; to be read alone.

@@ -72,11 +72,11 @@ class Recommendations:
         return pa.table(columns, schema=self.schema), count_fallbacks(fallback)
 
 
-def read_users(files: PairFiles, users: IdLookup) -> pa.Array:
-    """Reads external ids of users, each once, in the order of their first row.
+def read_asked(files: PairFiles, lookup: IdLookup) -> pa.Array:
+    """Reads external ids, each once, in the order of their first row.
 
     Raises:
         UserError: A file is damaged, or holds what is no id.
     """
-    chunks = [ids for piece in range(len(files.pieces)) for (ids,) in read_ids(files, piece, [users])]
-    return pa.chunked_array(chunks, users.ids.type).unique()
+    chunks = [ids for piece in range(len(files.pieces)) for (ids,) in read_ids(files, piece, [lookup])]
+    return pa.chunked_array(chunks, lookup.ids.type).unique()

@@ -16,14 +16,15 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.own_code import code_path, find_own_code
 from distributed_il.core.progress import StageProgress
 from distributed_il.inference.choice import Choice, read_fields, read_items, read_pairs
-from distributed_il.inference.config import AnnotateConfig, PairsConfig, RecommendConfig, ScoreConfig
+from distributed_il.inference.config import AnnotateConfig, PairsConfig, RecommendConfig, ScoreConfig, SimilarConfig
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_files import find_pairs
 from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import GivenPairs, PairSource, SplitPairs
-from distributed_il.inference.recommendations import Recommendations, read_users
+from distributed_il.inference.recommendations import Recommendations, read_asked
 from distributed_il.inference.result_parts import ResultParts, Work
+from distributed_il.inference.similar import Similarities
 from distributed_il.runtime.ray_data import quiet_execution
 
 _COUNTS, _REFUSED = "counts", "refused"
@@ -125,7 +126,7 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
         model=model,
         users=users,
         items=items,
-        asked=read_users(files, users) if files else users.ids,
+        asked=read_asked(files, users) if files else users.ids,
         top=config.top,
         choice=Choice(tuple(index for index in indexes if index is not None), allowed, config.cold),
         min_score=config.min_score,
@@ -140,6 +141,30 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
             "cold": config.cold,
             "min_score": config.min_score,
             **{name: [read.columns, read.files] for name, read in filters.items() if read is not None},
+        },
+    )
+    return run_work(work, config.output, workers=config.workers, on_progress=on_progress)
+
+
+def similar(config: SimilarConfig, on_progress: StageProgress) -> dict[str, int]:
+    """Writes the K most similar items of items, or users of users; returns rows, and raises as `score`."""
+    of_users = config.entity == "users"
+    column = config.column or ("user_id" if of_users else "item_id")
+    files = find_pairs(config.ids, (column,)) if config.ids else None
+    model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
+    lookup = IdLookup("user" if of_users else "item", run.dataset.vocabulary(config.entity))
+    work = Similarities(
+        table=model.users if of_users else model.items,
+        known=model.known.users if of_users else model.known.items,
+        lookup=lookup,
+        asked=read_asked(files, lookup) if files else lookup.ids,
+        top=config.top,
+        made_from={
+            "result": "similar",
+            **run.identity(),
+            "entity": config.entity,
+            "ids": [files.columns, files.files] if files else "all",
+            "top": config.top,
         },
     )
     return run_work(work, config.output, workers=config.workers, on_progress=on_progress)

@@ -98,7 +98,7 @@ def test_evaluate_calls_its_function(
     assert "last checkpoint" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["score", "annotate", "recommend"])
+@pytest.mark.parametrize("command", ["score", "annotate", "recommend", "similar"])
 def test_a_command_with_a_result_calls_its_function(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +172,7 @@ def test_help_loads_neither_torch_nor_ray() -> None:
         "for command in sys.argv[1:]: main([command, '--help'])\n"
         "sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
     )
-    commands = ["prepare", "simulate", "train", "evaluate", "score", "annotate", "recommend", "export"]
+    commands = ["prepare", "simulate", "train", "evaluate", "score", "annotate", "recommend", "similar", "export"]
     subprocess.run([sys.executable, "-c", program, *commands], check=True, stdout=subprocess.DEVNULL)
 
 

@@ -14,6 +14,7 @@ from saved_runs import save_run
 
 import distributed_il as dil
 from distributed_il.data.dataset import Dataset
+from distributed_il.inference import similar
 from distributed_il.inference.similar import most_similar
 from distributed_il.models.learner import Learner
 
@@ -93,15 +94,17 @@ def test_the_best_items_are_the_best_of_all_scores(prepared: Any) -> None:
 
 
 def test_similar_items_are_those_of_highest_cosine(prepared: Any) -> None:
-    _, run, learner = prepared
+    dataset, run, learner = prepared
     model = dil.load(str(run))
     ids, rows = model.embeddings("items")
     np.testing.assert_allclose(rows, learner.items.weight.numpy(), rtol=1e-6)
     found = model.similar(["item 4"], k=3)
-    assert list(found.columns) == ["item_id", "similar_item_id", "rank", "cosine"]
+    assert list(found.columns) == ["item_id", "rank", "similar_item_id", "cosine"]
     names = ids.to_pylist()
     own = rows[names.index("item 4")]
     cosines = rows @ own / np.linalg.norm(rows, axis=1) / np.linalg.norm(own)
+    known = dataset.activity().item_rows > 0
+    cosines[~known] = -np.inf  # what the model has not learned is like nothing
     order = [names[k] for k in np.argsort(-cosines) if names[k] != "item 4"][:3]
     assert found.similar_item_id.tolist() == order
     np.testing.assert_allclose(found.cosine, sorted(cosines)[::-1][1:4], rtol=1e-5)
@@ -109,9 +112,27 @@ def test_similar_items_are_those_of_highest_cosine(prepared: Any) -> None:
 
 def test_cosines_by_hand() -> None:
     table = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, 0.0], [-1.0, 0.0]])
-    numbers, cosines = most_similar(table, np.array([0, 2]), top=9)
+    known = np.ones(5, np.bool_)
+    numbers, cosines = most_similar(table, known, np.array([0, 2]), top=9)
     assert numbers.tolist() == [[1, 2, 3, 4], [0, 1, 3, 4]]  # of equal ones the lower number first
     assert cosines.tolist() == [[1.0, 0.0, 0.0, -1.0], [0.0, 0.0, 0.0, 0.0]]
+    known[1] = False
+    numbers, cosines = most_similar(table, known, np.array([0, 1, -1]), top=2)
+    assert numbers[0].tolist() == [2, 3]
+    assert cosines.tolist() == [[0.0, 0.0], [-np.inf] * 2, [-np.inf] * 2]
+
+
+def test_blocks_of_any_size_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = np.random.default_rng(0).integers(-2, 3, (40, 3)).astype(np.float64)
+    asked, known = np.arange(40), np.ones(40, np.bool_)
+    cosines = most_similar(table, known, asked, top=7)[1]
+    monkeypatch.setattr(similar, "ITEMS_AT_ONCE", 6)
+    monkeypatch.setattr(similar, "USERS_AT_ONCE", 9)
+    found = most_similar(table, known, asked, top=7)
+    np.testing.assert_allclose(found[1], cosines, atol=1e-12)
+    lengths = np.maximum(np.linalg.norm(table, axis=1), 1e-300)
+    products = np.einsum("qd,qkd->qk", table, table[found[0].numpy()])
+    np.testing.assert_allclose(products / lengths[:, None] / lengths[found[0].numpy()], cosines, atol=1e-12)
 
 
 @pytest.mark.parametrize(
