@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
+from distributed_il.core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset, DatasetWriter
 from distributed_il.data.sampling import PairIndex
 
 USERS, ITEMS = 300, 400
+GLOBAL_BATCH = 200
 SIZES = {"train": 24_000, "valid": 4_000, "test": 4_000}
 
 
@@ -40,7 +43,18 @@ def small_run(dataset: Dataset, run_dir: Path, **run: Any) -> TrainConfig:
         "checkpoint_every_steps": 20,
         "workers": 2,
         "batch_size": 64,
-        "max_rounds": 6,
-        "patience": 6,
+        "max_rounds": 3,
+        "patience": 3,
     } | run
     return TrainConfig(data=DataConfig(path=dataset.path), run=RunConfig(dir=str(run_dir), **settings))
+
+
+def exact_run(
+    dataset: Dataset, run_dir: Path, *, workers: int = 2, tables: Any = "replicated", **run: Any
+) -> TrainConfig:
+    """In float64 and of one global batch, so that any number of workers comes to the same but for the last digits."""
+    return dataclasses.replace(
+        small_run(dataset, run_dir, workers=workers, batch_size=GLOBAL_BATCH // workers, **run),
+        model=ModelConfig(dtype="float64", tables=tables),
+        method=InverseGradientConfig(dual_learning_rate=1e-3, test_share=0.3),
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import ray
-from small_runs import small_run
+from small_runs import exact_run
 
 from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.errors import UserError
@@ -32,13 +32,6 @@ from distributed_il.runtime.launch import launch
 launch(config_from_dict(json.loads(sys.argv[1])))
 """
 PATIENCE_S = 120
-
-
-@pytest.fixture(scope="session")
-def undisturbed(private_ray: None, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A run that nobody hinders: its configuration and result."""
-    config = small_run(dataset, tmp_path_factory.mktemp("undisturbed") / "run")
-    return config, launch(config)
 
 
 def outcome(result: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +122,7 @@ def test_a_lost_worker_comes_back_and_changes_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = small_run(dataset, tmp_path / "run", **settings)
+    config = exact_run(dataset, tmp_path / "run", **settings)
     killed: list[int] = []
 
     def kill() -> None:
@@ -156,7 +149,7 @@ def test_a_lost_worker_comes_back_and_changes_nothing(
 def test_a_run_whose_driver_is_ended_goes_on_and_ends_the_same(
     number: signal.Signals, status: int, undisturbed: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
-    config = small_run(dataset, tmp_path / "run")
+    config = exact_run(dataset, tmp_path / "run")
     driver = start_driver(config)
     when_checkpointed(config.run.dir, functools.partial(driver.send_signal, number)).join()
     _, said = driver.communicate(timeout=PATIENCE_S)
@@ -177,7 +170,7 @@ def test_an_error_for_people_ends_the_run_at_once_and_arrives_as_it_was(
     file.write_bytes(b"\0" * len(whole))  # of the right size, so that only reading finds it
     try:
         with pytest.raises(UserError) as caught:
-            launch(small_run(dataset, tmp_path / "run"))
+            launch(exact_run(dataset, tmp_path / "run"))
     finally:
         file.write_bytes(whole)
     assert str(file) in str(caught.value)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from small_runs import small_run
+from small_runs import exact_run
 
-from distributed_il.core.config import ModelConfig, TrainConfig
-from distributed_il.core.method_config import InverseGradientConfig
+from distributed_il.core.config import TrainConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.inference.evaluate import load_model
 from distributed_il.runtime.launch import launch
@@ -20,24 +18,7 @@ from distributed_il.training.checkpoint import CheckpointStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
-GLOBAL_BATCH = 400
 TOLERANCE = 1e-10
-
-
-def trained(
-    dataset: Dataset, run_dir: Path, workers: int, tables: Any = "replicated"
-) -> tuple[TrainConfig, dict[str, Any]]:
-    config = small_run(dataset, run_dir)
-    config = dataclasses.replace(
-        config,
-        model=ModelConfig(dtype="float64", tables=tables),
-        method=InverseGradientConfig(dual_learning_rate=1e-3, test_share=0.3),
-        run=dataclasses.replace(
-            config.run, workers=workers, batch_size=GLOBAL_BATCH // workers, checkpoint_every_steps=None, max_rounds=2
-        ),
-    )
-    # Replicas are compared bit by bit at each checkpoint, and the run fails where they differ.
-    return config, launch(config)
 
 
 def arrays(config: TrainConfig) -> dict[str, np.ndarray]:
@@ -51,16 +32,25 @@ def arrays(config: TrainConfig) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def alone(private_ray: None, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return trained(dataset, tmp_path_factory.mktemp("alone") / "run", 1)
+    config = exact_run(dataset, tmp_path_factory.mktemp("alone") / "run", workers=1)
+    return config, launch(config)
 
 
-@pytest.mark.parametrize(
-    ("workers", "tables"), [(2, "replicated"), pytest.param(4, "sharded", marks=pytest.mark.cluster)]
-)
-def test_workers_share_one_global_batch_one_decision_and_one_result(
-    alone: Any, dataset: Dataset, tmp_path: Path, workers: int, tables: str
+@pytest.mark.cluster
+def test_four_workers_with_their_shares_of_the_tables_come_to_the_same(
+    alone: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
-    config, result = trained(dataset, tmp_path / "run", workers, tables)
+    config = exact_run(dataset, tmp_path / "run", workers=4, tables="sharded")
+    assert_same(alone, (config, launch(config)))
+
+
+def test_two_workers_share_one_global_batch_one_decision_and_one_result(alone: Any, undisturbed: Any) -> None:
+    assert_same(alone, undisturbed)
+
+
+def assert_same(alone: Any, together: Any) -> None:
+    """Replicas have been compared bit by bit at each checkpoint, where a run fails if they differ."""
+    config, result = together
     mine, theirs = arrays(alone[0]), arrays(config)
     assert mine["decisions.counts"].sum() > 0
     assert (mine["decisions.counts"] > 0).sum() >= 2  # else equal decisions would say little
