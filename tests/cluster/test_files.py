@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
 KUBERAY = sorted((FOLDER / "kuberay").glob("*.yaml"))
 RAY_UP = sorted((FOLDER / "ray_up").glob("*.yaml"))
-PAGES = [*KUBERAY, *RAY_UP, FOLDER / "README.md", FOLDER / "Dockerfile", ROOT / "README.md"]
+READMES = ["README.md", "cluster/README.md", "jobs/README.md", "distributed_il/data/prepare/README.md"]
+PAGES = [*KUBERAY, *RAY_UP, FOLDER / "Dockerfile", *(ROOT / page for page in READMES)]
 OURS = re.compile(r"(?:python -m distributed_il|distributed-il)\s+(?=[a-z])")
 LOCAL = re.compile(r"python -m cluster\.local\s+(?=[a-z])")
 RAY = re.compile(r"(?<![\w/-])ray (?=(?:start|stop|up|down|dashboard|status|job|get-auth-token)\b)")
@@ -216,6 +217,12 @@ def test_the_image_takes_pinned_versions_copies_what_exists_and_is_not_root() ->
     users = [rest for word, rest in instructions if word == "USER"]
     assert users == ["ray"]
     assert PINNED["ray"] in {cluster.values[0]["rayVersion"] for cluster in ray_clusters()}
+
+
+@pytest.mark.parametrize("page", [*READMES, "benchmarks/README.md"])
+def test_links_lead_to_files(page: str) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text())
+    assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []
 
 
 def test_the_page_names_files_that_exist() -> None:
