@@ -23,7 +23,7 @@ from distributed_il.core.progress import StageProgress
 from distributed_il.data.dataset import Dataset, DatasetWriter, Manifest, SourceFile
 from distributed_il.data.prepare.build.assign_splits import assign_splits
 from distributed_il.data.prepare.build.deduplicate import deduplicate
-from distributed_il.data.prepare.build.gather import gather
+from distributed_il.data.prepare.build.gather import Gathered, gather
 from distributed_il.data.prepare.build.k_core import k_core
 from distributed_il.data.prepare.build.options import UNASSIGNED, BuildOptions, Policies
 from distributed_il.data.prepare.build.side_features import SideFeatures, code_features
@@ -73,17 +73,7 @@ def build_dataset(
         UserError: A policy forbids what the rows hold, a split has no rows, the output is taken, the disk is full.
     """
     counts: Counter[str] = Counter()
-    with (
-        explain_full_disk(output),
-        DatasetWriter(
-            output,
-            name=options.name,
-            rule=options.rule,
-            seed=options.seed,
-            lanes=options.lanes,
-            row_group_rows=options.row_group_rows,
-        ) as writer,
-    ):
+    with explain_full_disk(output), _writer(output, options) as writer:
         gathered = gather(chunks, writer.scratch, options, num_rows=num_rows, progress=progress)
         counts["rows_read"] = gathered.rows - gathered.parent_rows
         if options.parent is not None:
@@ -93,11 +83,7 @@ def build_dataset(
         splitter = make_splitter(gathered, rows[UNASSIGNED], options, test_is_given=gathered.test_is_given)
         split_rows = assign_splits(gathered, rows, splitter, writer, options, counts, progress=progress)
         write_shuffled(split_rows, writer, options, counts, progress=progress)
-        for side in features:
-            vocabulary = gathered.users if side.entity == "users" else gathered.items
-            coded = code_features(side, vocabulary, options.parent)
-            writer.write_features(side.entity, coded.codes, coded.values)
-            counts.update(coded.counts)
+        _write_features(features, gathered, options, writer, counts)
         counts.update(late_counts())
         return writer.finish(
             users=gathered.users,
@@ -110,3 +96,29 @@ def build_dataset(
             id_rule=options.id_rule,
             times=split_rows.times,
         )
+
+
+def _writer(output: str, options: BuildOptions) -> DatasetWriter:
+    return DatasetWriter(
+        output,
+        name=options.name,
+        rule=options.rule,
+        seed=options.seed,
+        lanes=options.lanes,
+        row_group_rows=options.row_group_rows,
+    )
+
+
+def _write_features(
+    features: Iterable[SideFeatures],
+    gathered: Gathered,
+    options: BuildOptions,
+    writer: DatasetWriter,
+    counts: Counter[str],
+) -> None:
+    """Writes the codes of the side features of users and items, and counts whose they are."""
+    for side in features:
+        vocabulary = gathered.users if side.entity == "users" else gathered.items
+        coded = code_features(side, vocabulary, options.parent)
+        writer.write_features(side.entity, coded.codes, coded.values)
+        counts.update(coded.counts)
