@@ -2,7 +2,9 @@
 
 Damages small logs of every format, as they are, compressed, and as Parquet, reads them by the package and line by line
 by a slow reader of its own, and compares: a clear error or counted rejects are due, and no row but those that whole
-lines say. Any other exception counts as a fault, and so does a process that dies.
+lines say. Folders of part files are read by patterns, their times in every way of writing them: those files have to be
+read that Python's own `glob` finds, in the order of their moments, or refused where times are of two kinds. Any other
+exception counts as a fault, and so does a process that dies.
 
     python -m benchmarks.fuzz_prepare --inputs 20000
 """
@@ -25,6 +27,7 @@ from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
 from benchmarks.fuzzing.damage import damage
 from benchmarks.fuzzing.damaged_logs import Case, parquet_bytes, parquet_problem, problem, read_with_package
+from benchmarks.fuzzing.part_folders import folder_problem
 from benchmarks.fuzzing.small_logs import LOGS
 
 _BATCH = 500
@@ -41,6 +44,8 @@ class Plan:
     """Share of them whose archive is damaged, not their text."""
     parquet: float = 0.1
     """Share of them that are Parquet."""
+    folders: float = 0.2
+    """Share that are folders of part files instead, with times and a pattern."""
     seed: int = 0
     """Decides all damage."""
 
@@ -67,7 +72,11 @@ def try_batch(plan: Plan, first: int, count: int) -> tuple[Counter[str], list[st
             rng = np.random.default_rng([plan.seed, number])
             draw = rng.random()
             try:
-                if draw < plan.parquet:
+                if draw >= 1 - plan.folders:
+                    kind = "folder"
+                    with tempfile.TemporaryDirectory() as folder:
+                        fault = folder_problem(rng, Path(folder))
+                elif draw < plan.parquet:
                     kind = "parquet"
                     fault = parquet_problem(damage(whole, rng, b","), rows, directory)
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzzing.damage import damage
 from benchmarks.fuzzing.damaged_logs import Case, parquet_bytes, parquet_problem, problem, read_with_package
+from benchmarks.fuzzing.part_folders import folder_problem
 from benchmarks.fuzzing.slow_reader import read_slowly
 from benchmarks.fuzzing.small_logs import LOGS, Log
 
@@ -49,6 +51,15 @@ def test_strange_fields(log: Log, place: int, line: int, field: str, share: floa
     lines[line] = log.delimiter.join(fields)
     data = "\n".join([log.header] * bool(log.header) + lines).encode()
     assert problem(Case(log, data, max_reject_share=share), tmp_path) == ""
+
+
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_folders_of_part_files(seed: int, tmp_path: Path) -> None:
+    folder = tmp_path / str(seed)
+    folder.mkdir(exist_ok=True)
+    assert folder_problem(np.random.default_rng(seed), folder) == ""
+    shutil.rmtree(folder)
 
 
 @FEW

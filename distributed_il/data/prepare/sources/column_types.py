@@ -210,14 +210,15 @@ def _binary(numbers: pa.Array) -> pa.Array:
 
 
 def _holds_dates(column: pa.Array) -> bool:
-    """Returns whether the first text that is a number or a date is a date."""
+    """Returns whether the first text that is a finite number or a date is a date."""
     if not is_text(column.type):
         return False
     for row in range(len(column)):
         one = column.slice(row, 1)
         if any(_parsed(one, pa.timestamp(unit)) is not None for unit in ("us", "ns")):
             return True
-        if _parsed(one, pa.float64()) is not None:
+        number = _parsed(one, pa.float64())
+        if number is not None and pc.is_finite(number[0]).as_py():
             return False
     return False
 

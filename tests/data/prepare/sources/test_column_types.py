@@ -14,6 +14,7 @@ from distributed_il.data.prepare.sources.column_types import (
     read_labels,
     read_preferences,
     read_ratings,
+    read_times,
 )
 
 
@@ -36,6 +37,16 @@ def test_labels(column: pa.Array, expected: list[int | None]) -> None:
 @pytest.mark.parametrize("column", [pa.array([1, 2, 3, 5], pa.int8()), pa.array(["1", "2.0", "2.5", "5"])])
 def test_ratings_above_the_threshold_are_positive(column: pa.Array) -> None:
     assert read_ratings(column, 2.0).to_pylist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("first", ["nan", "inf", "-inf", "yesterday", ""])
+def test_what_is_no_time_does_not_say_of_what_kind_the_others_are(first: str) -> None:
+    """`nan` is a number to Arrow, so that the dates behind it were none."""
+    for other in ("2024-06-12 01:59:04", "1717200000"):
+        with pytest.raises(BadValueError) as caught:
+            read_times(pa.array([first, other, other]))
+        assert caught.value.all_rows is not None
+        assert caught.value.all_rows().tolist() == [0]
 
 
 def test_preferences_are_numbers() -> None:
