@@ -147,8 +147,6 @@ def _job(plan: Plan) -> dict[str, Figure]:
         asked=pa.array(range(plan.users)),
         top=plan.top,
         choice=Choice((seen,)),
-        min_score=0.0,
-        fields=pa.table({}),
         made_from={"result": "recommend"},
     )
     with tempfile.TemporaryDirectory() as output:

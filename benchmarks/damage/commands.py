@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.damage.scene import DATA, MORE, RUN, STOPPED, features_of, train
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare
+from distributed_il.inference.choice import Choice
 from distributed_il.inference.config import EvaluateConfig, ExportConfig
 from distributed_il.inference.evaluate import evaluate
 from distributed_il.inference.export import export
@@ -53,7 +54,7 @@ def _recommend(root: Path, _: Path) -> str:
     users, items = IdLookup("user", run.dataset.vocabulary("users")), IdLookup("item", run.dataset.vocabulary("items"))
     seen = (run.dataset.observed(), run.dataset.logged())
     pairs = tuple(index for index in seen if index is not None)
-    return _made(Recommendations(model, users, items, users.ids, 5, pairs, {}))
+    return _made(Recommendations(model, users, items, users.ids, 5, Choice(pairs), {}))
 
 
 def _export(root: Path, out: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,9 @@ class Recommendations:
     asked: pa.Array  # external ids of the users whose items are wanted
     top: int
     choice: Choice  # which items, to whom
-    min_score: float  # least ŷ
-    fields: pa.Table  # what is told of each item of the dataset, in columns
     made_from: Mapping[str, Any]  # everything that decides the result, as plain values
+    min_score: float = 0.0  # least ŷ
+    fields: pa.Table = field(default_factory=lambda: pa.table({}))  # what is told of each item of the dataset
 
     @property
     def schema(self) -> pa.Schema:

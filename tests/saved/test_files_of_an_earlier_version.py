@@ -20,6 +20,7 @@ from local_runs import local_trainer
 from distributed_il.cli.train import read as read_train_config
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare
+from distributed_il.inference.choice import Choice
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate
 from distributed_il.inference.id_lookup import IdLookup
@@ -63,7 +64,7 @@ def test_a_model_recommends(run: str) -> None:
         items=IdLookup("item", dataset.vocabulary("items")),
         asked=pa.array(users),
         top=5,
-        seen=(dataset.observed(), logged),
+        choice=Choice((dataset.observed(), logged)),
         made_from={},
     )
     found = [row for table, _ in work.tables(0) for row in table.to_pylist()]
