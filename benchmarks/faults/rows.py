@@ -78,6 +78,16 @@ def node_killed(run: Run) -> float:
     return fault
 
 
+def node_killed_while_the_run_is_checked(run: Run) -> float:
+    """A node loses power as it is asked whether it sees the run's directory, and another one comes."""
+    run.start()
+    wait_until(lambda: run.checked, "the run is not checked")
+    fault = time.time()
+    run.stage.cluster.kill_node(run.stage.workers()[-1])
+    run.stage.cluster.add_node()
+    return fault
+
+
 def partition(run: Run) -> float:
     """A node can't be reached for a while; where the head gives it up, another one comes."""
     run.start()
@@ -181,6 +191,11 @@ ROWS = {
             node_killed,
             settings={"run_min_workers": "1"},
             elastic=True,
+        ),
+        Fault(
+            "node_killed_while_the_run_is_checked",
+            "a node killed while the run is being checked, another one added",
+            node_killed_while_the_run_is_checked,
         ),
         Fault("partition", f"a node cut off for {PARTITION_S:.0f} s", partition, needs_rights=True),
         Fault("driver_killed", "SIGKILL of the driver, job sent again", driver_killed_and_job_sent_again),

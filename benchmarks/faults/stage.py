@@ -22,6 +22,7 @@ from cluster.local.namespaces import have_rights
 from cluster.local.node import descendants
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
+from distributed_il.training.run_claim import CLAIM_FILE
 
 NODES = 2
 DISK_BYTES = 96 << 20
@@ -214,6 +215,11 @@ class Run:
     def finished(self) -> bool:
         """Whether it has written its results."""
         return (self.dir / "metrics.json").exists()
+
+    @property
+    def checked(self) -> bool:
+        """Whether its driver, which has its directory, asks the nodes if they see a file there."""
+        return (self.dir / CLAIM_FILE).exists() and any(self.dir.glob(".probe-*"))
 
     def ended(self) -> int:
         """Waits for the end of a driver that `start` started; returns its exit status."""
