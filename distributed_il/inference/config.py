@@ -114,10 +114,15 @@ class RecommendConfig(ResultConfig):
     users: str | None = None
     """External user ids: Parquet or delimited text, as a file, a directory or a pattern; by default all users of the
     dataset."""
+    histories: str | None = None
+    """What users have watched, instead of `users`: files with columns of users and items, and of labels if they have
+    them, 1, 0 or empty. Each user is folded in from these rows alone, without training."""
     user_column: str = "user_id"
     """Column of user ids in these files and in those of `exclude`."""
     item_column: str = "item_id"
-    """Column of item ids in the files below."""
+    """Column of item ids in these files and those below."""
+    label_column: str = "label"
+    """Column of labels in `histories`."""
     candidates: str | None = None
     """Items that may be recommended, files as of `users`; by default all."""
     exclude: str | None = None
@@ -140,6 +145,8 @@ class RecommendConfig(ResultConfig):
         ResultConfig.__post_init__(self)
         if self.top < 1:
             raise UserError(f"top is {self.top}; it must be at least 1")
+        if self.users and self.histories:
+            raise UserError("give either users, ids of the dataset, or histories, of users who are folded in")
         if not 0 <= self.min_score <= 1:
             raise UserError(f"min_score is {self.min_score}; it is a probability, from 0 to 1")
         if bool(self.item_file) != bool(self.item_fields):

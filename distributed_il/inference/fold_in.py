@@ -15,6 +15,7 @@ from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.exposure import Neighbours, UserFolder
 from distributed_il.evaluation.output import Output
 from distributed_il.inference.model import ServedModel, load_served_model
+from distributed_il.inference.trained_run import TrainedRun
 from distributed_il.methods.losses import log_loss
 from distributed_il.methods.ordinal_loss import ordinal_log_loss
 from distributed_il.models.embedding.factored import MAPS, RowFactors
@@ -157,7 +158,15 @@ class UserFoldIn:
 
 def load_fold_in(run_dir: str, checkpoint: Name, data: str | None, *, allow_code: bool = False) -> UserFoldIn:
     """Reads from a checkpoint what folds users in; takes and raises what `load_served_model` does."""
-    model, run = load_served_model(run_dir, checkpoint, data, allow_code=allow_code)
+    return fold_in_of(*load_served_model(run_dir, checkpoint, data, allow_code=allow_code))
+
+
+def fold_in_of(model: ServedModel, run: TrainedRun) -> UserFoldIn:
+    """Returns what folds users in to a model of a run.
+
+    Raises:
+        UserError: A file is damaged.
+    """
     factors, stored = run.factors(), run.dataset.factors(factors_named_by(run.manifest))
     half_width = Output.from_dict(run.manifest.get("output")).half_width
     if factors is None or stored is None:

@@ -33,14 +33,15 @@ class PairFiles:
     pieces: tuple[tuple[RawPieces, Part], ...]  # of all files, in order: each a part of a file
 
 
-def find_pairs(source: str, columns: Sequence[str], perhaps: str | None = None) -> PairFiles:
+def find_pairs(source: str, columns: Sequence[str], first: str | None = None, last: str | None = None) -> PairFiles:
     """Looks at the files, and checks that each has the columns.
 
     Args:
         source: A file, a directory of files or a pattern, as a path or a pyarrow URI: Parquet, or text with a header,
             its fields parted by commas, or by tabs where its name ends in .tsv, .txt or .inter; text may be compressed.
         columns: Names of the columns to read.
-        perhaps: One more, in front of them, if the first file has it.
+        first: One more, in front of them, if the first file has it.
+        last: Likewise, behind them.
 
     Raises:
         UserError: There is no such file, it can't be read, or a column is missing or not of plain values.
@@ -50,9 +51,10 @@ def find_pairs(source: str, columns: Sequence[str], perhaps: str | None = None) 
     for info in infos:
         kind = "parquet" if format_of_name(info.path) == "parquet" else "csv"
         file = RawPieces(fs, RawFile("all", info.path, info.path, kind), None)
-        if perhaps in file.columns() and not pieces:
-            columns = (perhaps, *columns)
-        _require_columns(info.path, file.columns(), columns)
+        found = file.columns()
+        if not pieces:
+            columns = [*_those_of(found, first), *columns, *_those_of(found, last)]
+        _require_columns(info.path, found, columns)
         file.require_plain(columns)
         pieces += [(file, part) for part in file.parts(PIECE_ROWS, PIECE_BYTES)]
     if not pieces:
@@ -85,6 +87,10 @@ def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
 def _holds_pairs(path: str) -> bool:
     hidden = posixpath.basename(path).startswith(("_", "."))
     return not hidden and format_of_name(path) in ("parquet", "csv", "recbole")
+
+
+def _those_of(found: list[str], name: str | None) -> list[str]:
+    return [name] if name in found else []
 
 
 def _require_columns(path: str, found: list[str], columns: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from distributed_il.evaluation.fallbacks import FALLBACKS
+from distributed_il.evaluation.fallbacks import FALLBACKS, MODEL
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_sources import PairSource
@@ -61,9 +61,9 @@ class PairResults:
         return [*(inverse_dual_weights(logits) if self.weights else ()), self.model.probabilities(logits)]
 
 
-def fallback_column(fallback: np.ndarray[Any, np.dtype[np.int8]]) -> pa.Array:
-    """Returns places in `FALLBACKS` as a column `answered_by`."""
-    return pa.DictionaryArray.from_arrays(pa.array(fallback), pa.array(FALLBACKS))
+def fallback_column(fallback: np.ndarray[Any, np.dtype[np.int8]], known: str = FALLBACKS[MODEL]) -> pa.Array:
+    """Returns places in `FALLBACKS` as a column `answered_by`; `known` is what stands for the model."""
+    return pa.DictionaryArray.from_arrays(pa.array(fallback), pa.array([known, *FALLBACKS[1:]]))
 
 
 def count_fallbacks(fallback: np.ndarray[Any, np.dtype[np.int8]]) -> dict[str, int]:

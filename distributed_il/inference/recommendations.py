@@ -36,6 +36,7 @@ class Recommendations:
     made_from: Mapping[str, Any]  # everything that decides the result, as plain values
     min_score: float = 0.0  # least ŷ
     fields: pa.Table = field(default_factory=lambda: pa.table({}))  # what is told of each item of the dataset
+    answered_by: str = "model"  # who answers for those that the model knows
 
     @property
     def schema(self) -> pa.Schema:
@@ -58,16 +59,17 @@ class Recommendations:
         own = self.asked.slice(part * USERS_PER_PART, USERS_PER_PART)
         for start in range(0, len(own), USERS_AT_ONCE):
             users = own.slice(start, USERS_AT_ONCE)
-            yield self._table(users, self.users.rows(users))
+            yield self.table(users, self.users.rows(users))
 
-    def _table(self, users: pa.Array, user_ids: NDArray[np.int64]) -> CountedTable:
+    def table(self, users: pa.Array, user_ids: NDArray[np.int64]) -> CountedTable:
+        """Returns the items of some users, by external and by dense ids, and what they add to the counts."""
         best = top_items(self.model, user_ids, top=self.top, choice=self.choice)
         scores = self.model.probabilities(best.logits)
         places, ranks = ((best.logits > -np.inf) & (scores >= self.min_score)).numpy().nonzero()
         items = best.item_ids[places, ranks].numpy()
         fallback = self.model.known.fallbacks(user_ids[places], items)
         columns = [users.take(pa.array(places)), pa.array((ranks + 1).astype(np.int32)), self.items.external(items)]
-        columns += [pa.array(scores[places, ranks].numpy()), fallback_column(fallback)]
+        columns += [pa.array(scores[places, ranks].numpy()), fallback_column(fallback, self.answered_by)]
         columns += self.fields.take(pa.array(items)).columns
         return pa.table(columns, schema=self.schema), count_fallbacks(fallback)
 

@@ -8,21 +8,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.own_code import code_path, find_own_code
 from distributed_il.core.progress import StageProgress
-from distributed_il.inference.choice import Choice, read_fields, read_items, read_pairs
 from distributed_il.inference.config import AnnotateConfig, PairsConfig, RecommendConfig, ScoreConfig, SimilarConfig
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_files import find_pairs
 from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import GivenPairs, PairSource, SplitPairs
-from distributed_il.inference.recommendations import Recommendations, read_asked
+from distributed_il.inference.recommendation_work import recommendations_of
+from distributed_il.inference.recommendations import read_asked
 from distributed_il.inference.result_parts import ResultParts, Work
 from distributed_il.inference.similar import Similarities
 from distributed_il.runtime.ray_data import quiet_execution
@@ -105,44 +104,7 @@ def annotate(config: AnnotateConfig, on_progress: StageProgress) -> dict[str, in
 
 def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, int]:
     """Writes the K best items of users; returns and raises as `score`."""
-    # Whether the files are there shows before the model is read.
-    files = find_pairs(config.users, (config.user_column,)) if config.users else None
-    item, fields = config.item_column, config.item_fields
-    candidates = find_pairs(config.candidates, (item,)) if config.candidates else None
-    excluded = find_pairs(config.exclude, (item,), perhaps=config.user_column) if config.exclude else None
-    told = find_pairs(config.item_file, (item, *fields)) if config.item_file else None
-    model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
-    users = IdLookup("user", run.dataset.vocabulary("users"))
-    items = IdLookup("item", run.dataset.vocabulary("items"))
-    indexes = [run.dataset.observed(), run.dataset.logged()] if config.seen == "leave_out" else []
-    allowed = read_items(candidates, items) if candidates else None
-    if excluded and len(excluded.columns) == 1:
-        forbidden = read_items(excluded, items)
-        allowed = ~forbidden if allowed is None else allowed & ~forbidden
-    elif excluded:
-        indexes.append(read_pairs(excluded, users, items))
-    filters = {"candidates": candidates, "exclude": excluded, "item_file": told}
-    work = Recommendations(
-        model=model,
-        users=users,
-        items=items,
-        asked=read_asked(files, users) if files else users.ids,
-        top=config.top,
-        choice=Choice(tuple(index for index in indexes if index is not None), allowed, config.cold),
-        min_score=config.min_score,
-        fields=read_fields(told, items) if told else pa.table({}),
-        made_from={
-            "result": "recommend",
-            **run.identity(),
-            "users": [list(file) for file in files.files] if files else "all",
-            "columns": list(files.columns) if files else [],
-            "top": config.top,
-            "seen": config.seen,
-            "cold": config.cold,
-            "min_score": config.min_score,
-            **{name: [read.columns, read.files] for name, read in filters.items() if read is not None},
-        },
-    )
+    work = recommendations_of(config)
     return run_work(work, config.output, workers=config.workers, on_progress=on_progress)
 
 

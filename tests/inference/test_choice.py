@@ -31,7 +31,7 @@ def test_items_of_a_file_are_found_and_unknown_ones_passed_over(tmp_path: Path) 
 )
 def test_a_column_of_users_is_read_where_there_is_one(header: str, columns: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text(f"{header}\nc,a\nx,a\na,y\nb,c\n")
-    files = find_pairs(str(tmp_path / "pairs.csv"), ["item_id"], perhaps="user_id")
+    files = find_pairs(str(tmp_path / "pairs.csv"), ["item_id"], first="user_id")
     assert files.columns == columns
     if len(columns) == 2:
         pairs = read_pairs(files, USERS, ITEMS)
