@@ -37,9 +37,9 @@ demo: $(VENV)/installed
 	$(BIN)/distributed-il simulate --config jobs/demo_simulate.yaml --output $(DEMO)/data
 	$(BIN)/distributed-il train --config jobs/demo.yaml --data.path $(DEMO)/data --run.dir $(DEMO)/run
 
-# Three processes: the tests on Ray, one after another, which mostly wait, beside two with all others.
+# Four processes: the tests on Ray, one after another, which mostly wait, beside three with all others.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 3 $(TESTS)
+	$(BIN)/python -m pytest -n 4 $(TESTS)
 
 test-cluster: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m cluster $(TESTS)
