@@ -125,9 +125,14 @@ BACKBONES = {"gmf": gmf, "neumf": neumf, "bias_mf": bias_mf, "mlp": mlp, "deepfm
 def main(words: Sequence[str]) -> None:
     """Prints a line for each pair: user, item, score, and `model` or its fallback."""
     model = NumpyModel(Path(__file__).with_name("model.npz"))
-    users, items = (np.array(words[start::2]).astype(ids.dtype) for start, ids in enumerate(model.ids))
+    users, items = (_given(words[start::2], ids) for start, ids in enumerate(model.ids))
     for user, item, score, fallback in zip(users, items, *model.score(users, items), strict=True):
         print(user, item, f"{score:.6f}", FALLBACKS[fallback], sep="\t")
+
+
+def _given(words: Sequence[str], ids: Array) -> Array:
+    # As text they keep their own width: cut to that of the ids, u10 would be u1.
+    return np.array(words, dtype=np.str_ if ids.dtype.kind == "U" else ids.dtype)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -106,3 +107,26 @@ def test_a_file_that_scores_otherwise_is_not_published(
     assert main(["export", f"--run_dir={tmp_path / 'run'}", f"--output={tmp_path / 'export'}"]) == 1
     assert "logits differ from the checkpoint's by more than" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("export")] == []
+
+
+def test_a_longer_word_is_none_of_the_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was cut to the width of the ids, and u10 answered for by u1."""
+    arrays: dict[str, Any] = {
+        "backbone": "gmf",
+        **{"users": np.ones((2, 1)), "items": np.ones((2, 1))},
+        **{"user_ids": np.array(["u1", "u2"]), "item_ids": np.array(["a", "b"])},
+        **{"user_trained": np.ones(2, np.bool_), "item_trained": np.ones(2, np.bool_)},
+        **{"item_prior": np.zeros(2), "overall_prior": 0.0, "calibration": np.array([1.0, 0.0])},
+        **{"tower.predict.weight": np.ones((1, 1)), "tower.predict.bias": np.zeros(1)},
+    }
+    np.savez(tmp_path / "model.npz", **arrays)
+    monkeypatch.setattr(numpy_model, "__file__", str(tmp_path / "score.py"))
+    numpy_model.main(["u1", "a", "u10", "a", "u1", "ab"])
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(line[0], line[1], line[3]) for line in lines] == [
+        ("u1", "a", "model"),
+        ("u10", "a", "item_mean"),
+        ("u1", "ab", "overall_mean"),
+    ]
