@@ -11,6 +11,9 @@ Cold = Literal["leave_out", "last", "prior"]
 """What becomes of items that the model does not know where items are ranked: they are left out, or come behind all
 others, or stand where the mean over all training rows would."""
 
+RESULT_COLUMNS = ("user_id", "rank", "item_id", "score", "answered_by")
+"""Columns of recommendations, beside those of an item file."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointConfig:
@@ -151,3 +154,11 @@ class RecommendConfig(ResultConfig):
             raise UserError(f"min_score is {self.min_score}; it is a probability, from 0 to 1")
         if bool(self.item_file) != bool(self.item_fields):
             raise UserError("give item_file and item_fields together: the file, and which of its columns")
+        taken = [*RESULT_COLUMNS, self.item_column]
+        for name in self.item_fields:
+            if name in taken:
+                raise UserError(
+                    f"item_fields names {name}, which the result has already; leave it away, or rename that column of "
+                    f"{self.item_file}"
+                )
+            taken.append(name)

@@ -40,27 +40,30 @@ def find_pairs(source: str, columns: Sequence[str], first: str | None = None, la
         source: A file, a directory of files or a pattern, as a path or a pyarrow URI: Parquet, or text with a header,
             its fields parted by commas, or by tabs where its name ends in .tsv, .txt or .inter; text may be compressed.
         columns: Names of the columns to read.
-        first: One more, in front of them, if the first file has it.
+        first: One more, in front of them, if a file has it; then all have to.
         last: Likewise, behind them.
 
     Raises:
         UserError: There is no such file, it can't be read, or a column is missing or not of plain values.
     """
     fs, infos = _found(source)
+    files = [_opened(fs, info.path) for info in infos]
+    names = [file.columns() for file in files]
+    there = [name for found in names for name in found]
+    columns = [*_those_of(there, first), *columns, *_those_of(there, last)]
     pieces: list[tuple[RawPieces, Part]] = []
-    for info in infos:
-        kind = "parquet" if format_of_name(info.path) == "parquet" else "csv"
-        file = RawPieces(fs, RawFile("all", info.path, info.path, kind), None)
-        found = file.columns()
-        if not pieces:
-            columns = [*_those_of(found, first), *columns, *_those_of(found, last)]
+    for info, file, found in zip(infos, files, names, strict=True):
         _require_columns(info.path, found, columns)
         file.require_plain(columns)
         pieces += [(file, part) for part in file.parts(PIECE_ROWS, PIECE_BYTES)]
     if not pieces:
         raise UserError(f"{source} holds no rows; give a file with rows")
-    files = tuple((info.path, info.size, int(info.mtime_ns or 0)) for info in infos)
-    return PairFiles(tuple(columns), files, tuple(pieces))
+    told = tuple((info.path, info.size, int(info.mtime_ns or 0)) for info in infos)
+    return PairFiles(tuple(columns), told, tuple(pieces))
+
+
+def _opened(fs: pafs.FileSystem, path: str) -> RawPieces:
+    return RawPieces(fs, RawFile("all", path, path, "parquet" if format_of_name(path) == "parquet" else "csv"), None)
 
 
 def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
@@ -98,5 +101,5 @@ def _require_columns(path: str, found: list[str], columns: Sequence[str]) -> Non
         if found.count(name) != 1:
             state = "has no column" if name not in found else f"has {found.count(name)} columns called"
             raise UserError(
-                f"{path} {state} {name!r}, only {', '.join(found)}; name the columns by user_column and item_column"
+                f"{path} {state} {name!r}, only {', '.join(found)}; correct it, or name its columns by the options"
             )

@@ -38,6 +38,21 @@ def test_a_column_of_users_is_read_where_there_is_one(header: str, columns: tupl
         assert (pairs.indptr.tolist(), pairs.items.tolist()) == ([0, 1, 1, 2], [2, 1])
 
 
+def test_a_column_of_users_stands_in_all_files_or_in_none(tmp_path: Path) -> None:
+    """Of the first file alone it was asked, so that pairs of the second became items that nobody may get."""
+    pairs = pa.table({"user_id": ["a"], "item_id": ["b"]})
+    pq.write_table(pairs[:0], tmp_path / "0.parquet")
+    pq.write_table(pairs, tmp_path / "1.parquet")
+    files = find_pairs(str(tmp_path), ["item_id"], first="user_id")
+    assert files.columns == ("user_id", "item_id")
+    assert read_pairs(files, USERS, ITEMS).indptr.tolist() == [0, 1, 1, 1]
+    for name in ("0.parquet", "2.parquet"):
+        pq.write_table(pairs.select(["item_id"]), tmp_path / name)
+        with pytest.raises(UserError, match=f"{name} has no column 'user_id', only item_id"):
+            find_pairs(str(tmp_path), ["item_id"], first="user_id")
+        pq.write_table(pairs, tmp_path / name)
+
+
 def test_fields_come_in_the_order_of_the_items(tmp_path: Path) -> None:
     table = pa.table({"year": [1, 2, 3], "item_id": ["c", "x", "a"], "title": ["C", "X", "A"]})
     pq.write_table(table, tmp_path / "items.parquet")
@@ -58,6 +73,9 @@ def test_nothing_told_is_a_table_without_columns() -> None:
         ({"min_score": 1.5}, "min_score is 1.5; it is a probability"),
         ({"item_file": "items.csv"}, "give item_file and item_fields together"),
         ({"item_fields": ["title"]}, "give item_file and item_fields together"),
+        ({"item_file": "x.csv", "item_fields": ["score"]}, "item_fields names score, which the result has already"),
+        ({"item_file": "x.csv", "item_fields": ["vid"], "item_column": "vid"}, "item_fields names vid, which"),
+        ({"item_file": "x.csv", "item_fields": ["a", "a"]}, "item_fields names a, which"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options: dict[str, object], words: str) -> None:

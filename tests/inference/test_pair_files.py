@@ -113,7 +113,11 @@ def test_a_missing_id_is_told_by_its_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("pairs.csv", "user,item_id\n1,2\n", "has no column 'user_id', only user, item_id; name the columns"),
+        (
+            "pairs.csv",
+            "user,item_id\n1,2\n",
+            "has no column 'user_id', only user, item_id; correct it, or name",
+        ),
         ("pairs.csv", "user_id,item_id,item_id\n", "has 2 columns called 'item_id'"),
         ("pairs.csv", "", "is empty; give a file with rows"),
         ("pairs.parquet", "PAR1", "can't be read"),
