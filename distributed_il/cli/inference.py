@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from distributed_il.inference.config import EvaluateConfig, ExportConfig, ResultConfig
 
 _CONFIGS = "distributed_il.inference.config"
-_FALLBACK = "Where user or item has no labelled training row, the item's mean answers, or the overall one."
+_FALLBACK = "Where the model does not know user or item, the item's mean answers, or the overall one."
 
 
 def _evaluate(config: EvaluateConfig) -> None:
@@ -71,7 +71,7 @@ ANNOTATE = ConfigCommand(
 RECOMMEND = ConfigCommand(
     "recommend",
     "Finds the best items of all or given users, exactly, by a trained model: Parquet of user, rank, item, ŷ and "
-    "`answered_by`, in external ids. A user without labelled training rows gets the items of the highest means.",
+    "`answered_by`, in external ids. A user whom the model does not know gets the items of the highest means.",
     f"{_CONFIGS}:RecommendConfig",
     partial(_write_result, "distributed_il.runtime.batch_inference:recommend"),
 )

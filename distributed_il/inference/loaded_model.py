@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import read_run_file
 from distributed_il.data.prepare.sources.column_types import BadValueError
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference import evaluate as evaluation
@@ -23,14 +22,15 @@ from distributed_il.inference.pair_results import fallback_column
 from distributed_il.inference.similar import Similarities
 from distributed_il.inference.top_k import top_items
 from distributed_il.inference.trained_run import TrainedRun
+from distributed_il.training.run_outputs import read_metrics
 
 
 class LoadedModel:
     """A model that was trained, in memory.
 
     Attributes:
-        metrics: What metrics.json holds: `valid`, `test` and `trivial`, each by metric, and `run`; empty before the run
-            is finished.
+        metrics: What metrics.json holds: `valid`, `test` and `trivial`, each by metric, `ranking` and `run`; empty
+            before the run is finished.
         history: The validation metrics of each round.
     """
 
@@ -167,7 +167,7 @@ def load(
         UserError: There is no such model, its dataset is another one, or a file is damaged.
     """
     model, run = load_served_model(run_dir, checkpoint, data, allow_code=allow_code)
-    return LoadedModel(model, run, json.loads(read_run_file(run_dir, "metrics.json") or "{}"))
+    return LoadedModel(model, run, read_metrics(run_dir) or {})
 
 
 def evaluate(run_dir: str, *, split: Literal["valid", "test"] = "test", **settings: Any) -> dict[str, Any]:
@@ -198,6 +198,8 @@ def _read(lookup: IdLookup, column: pa.ChunkedArray | pa.Array, name: str) -> pa
 def _array(values: Any) -> pa.Array | pa.ChunkedArray:
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise UserError(f"{values!r} is one id; give a list of ids, [{values!r}]")
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

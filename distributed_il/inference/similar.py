@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
 from distributed_il.evaluation.top_items import ITEMS_AT_ONCE, USERS_AT_ONCE, TopItems, no_items, with_block
 from distributed_il.inference.id_lookup import IdLookup
@@ -36,7 +37,7 @@ def most_similar(
     Returns:
         Numbers of rows, int64 [q, top], and their cosines, [q, top], best first; −∞ where there are no more.
     """
-    whole = torch.nn.functional.normalize(torch.from_numpy(np.asarray(table)), dim=1)
+    whole = normalize(torch.from_numpy(np.asarray(table)), dim=1)
     top = min(top, len(whole) - 1)
     found = [TopItems(torch.zeros((0, top), dtype=torch.int64), whole.new_zeros((0, top)))]
     for start in range(0, rows.size, USERS_AT_ONCE):
@@ -50,7 +51,9 @@ def most_similar(
             best = with_block(best, cosines, first, top)
         strange = torch.from_numpy(~known)[own] | (own < 0)
         best.logits[strange] = -torch.inf
-        found.append(best)
+        # Where fewer than `top` are known, lists are shorter.
+        short = (0, top - best.logits.shape[1])
+        found.append(TopItems(pad(best.item_ids, short), pad(best.logits, short, value=-torch.inf)))
     return torch.cat([best.item_ids for best in found]), torch.cat([best.logits for best in found])
 
 

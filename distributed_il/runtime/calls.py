@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 import typing
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ import pyarrow.parquet as pq
 
 from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
-from distributed_il.core.files import read_run_file
 from distributed_il.core.method_config import method_class
 from distributed_il.core.typed import check_type
 from distributed_il.data.dataset import Dataset
@@ -23,6 +21,7 @@ from distributed_il.data.prepare import PrepareConfig
 from distributed_il.data.prepare import prepare as build
 from distributed_il.inference.frames import to_arrow
 from distributed_il.training.feedback import default_method
+from distributed_il.training.run_outputs import read_metrics
 
 if TYPE_CHECKING:
     from distributed_il.runtime.sweep.outcome import Outcome
@@ -92,7 +91,7 @@ def train(config: TrainConfig | Mapping[str, Any] | None = None, **settings: Any
 
     made = _for_the_data(config_of(config, settings), config, settings)
     metrics = launch(made)
-    history = json.loads(read_run_file(made.run.dir, "metrics.json") or "{}").get("history", [])
+    history = (read_metrics(made.run.dir) or {}).get("history", [])
     return Run(made.run.dir, {name: value for name, value in metrics.items() if name != "history"}, history)
 
 

@@ -95,7 +95,7 @@ def start_warm(path: str, config: TrainConfig, dataset: Dataset, learner: Learne
 def _check_grown(dataset: Dataset, manifest: Mapping[str, Any], entity: Entity, there: int, here: int) -> None:
     cure = (
         "row k of a table belongs to the k-th id, so they would be mixed up; make the dataset with `distributed-il "
-        "prepare --append`, or train without run.start_from (--from)"
+        "prepare --append_to`, or train without run.start_from (--from)"
     )
     if here < there:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from saved_runs import save_run
 
 import distributed_il as dil
+from distributed_il.core.documents import signed
 from distributed_il.data.dataset import Dataset
 from distributed_il.inference import similar
 from distributed_il.inference.similar import most_similar
@@ -122,6 +124,15 @@ def test_cosines_by_hand() -> None:
     assert cosines.tolist() == [[0.0, 0.0], [-np.inf] * 2, [-np.inf] * 2]
 
 
+def test_fewer_known_ones_than_wanted_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of rows found lists of their own lengths, which did not fit together."""
+    monkeypatch.setattr(similar, "USERS_AT_ONCE", 2)
+    table, known = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]]), np.array([True, False, False, True])
+    numbers, cosines = most_similar(table, known, np.array([1, 2, 0, 3]), top=3)
+    assert cosines.tolist() == [[-np.inf] * 3] * 2 + [[1.0, -np.inf, -np.inf]] * 2
+    assert numbers[2:, 0].tolist() == [3, 0]
+
+
 def test_blocks_of_any_size_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     table = np.random.default_rng(0).integers(-2, 3, (40, 3)).astype(np.float64)
     asked, known = np.arange(40), np.ones(40, np.bool_)
@@ -146,6 +157,9 @@ def test_blocks_of_any_size_find_the_same(monkeypatch: pytest.MonkeyPatch) -> No
         ),
         (lambda model: model.recommend(["u1"], k=0), "k is 0; it must be at least 1"),
         (lambda model: model.recommend(["u1", 3]), "ids must be all text or all whole numbers"),
+        (lambda model: model.recommend("u1"), "'u1' is one id; give a list of ids, ['u1']"),
+        (lambda model: model.similar(7), "7 is one id; give a list"),
+        (lambda model: model.recommend(["u1"], candidates="item 2"), "'item 2' is one id"),
         (lambda model: model.similar(["item x"]), "item 'item x' is none of the dataset's"),
     ],
 )
@@ -161,3 +175,15 @@ def test_a_run_is_measured_again(prepared: Any) -> None:
     assert 0 <= measured["valid"]["auc"] <= 1
     model = dil.load(str(prepared[1]))
     assert (model.metrics, model.history) == ({}, [])  # this run has a checkpoint and was never finished
+
+
+def test_metrics_that_are_not_what_was_written_are_refused(prepared: Any) -> None:
+    found = {"valid": {"auc": 0.5}, "test": {}, "trivial": {}, "run": {"throughput": {"rows_per_s": 1.0}}}
+    place = prepared[1] / "metrics.json"
+    place.write_text(json.dumps(signed({**found, "history": [{"round": 1}]})))
+    model = dil.load(str(prepared[1]))
+    assert (model.metrics, model.history) == (found, [{"round": 1}])
+    for text, words in ((place.read_text().replace("0.5", "0.9"), "is not what was written"), ("{", "is not JSON")):
+        place.write_text(text)
+        with pytest.raises(dil.UserError, match=words):
+            dil.load(str(prepared[1]))
