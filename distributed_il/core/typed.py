@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal, Union
 
 from distributed_il.core.errors import UserError
@@ -26,6 +28,20 @@ def check_type(name: str, value: object, hint: Any) -> None:
     """
     if not _fits(value, hint):
         raise UserError(f"{name} is {value!r}; it must be {_words(hint)}")
+
+
+def check_fields(kind: type[Any], values: Mapping[str, Any], prefix: str = "") -> None:
+    """Checks names and types of values for the fields of a dataclass; `prefix` comes before names in messages.
+
+    Raises:
+        UserError: One is no field, or of another type.
+    """
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{prefix}{name} is unknown; there are {', '.join(sorted(known))}")
+        check_type(f"{prefix}{name}", value, hints[name])
 
 
 def _fits(value: object, hint: Any) -> bool:

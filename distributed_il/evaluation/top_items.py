@@ -105,7 +105,7 @@ def with_block(best: TopItems, logits: Tensor, start: int, top: int) -> TopItems
     kept = best.logits.shape[1]
     # Each user's candidates side by side, behind the best so far: in ascending order of id, which a stable sort keeps.
     place = kept + torch.arange(rows.numel()) - (counts.cumsum(0) - counts).index_select(0, rows)
-    width = kept + int(counts.max())
+    width = kept + max(counts.tolist(), default=0)
     values, ids = logits.new_full((len(logits), width), -torch.inf), rows.new_zeros((len(logits), width))
     values[:, :kept], ids[:, :kept] = best.logits, best.item_ids
     values[rows, place], ids[rows, place] = logits[rows, columns], columns + start

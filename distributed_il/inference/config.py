@@ -7,6 +7,8 @@ from typing import Literal
 
 from distributed_il.core.errors import UserError
 
+Seen = Literal["leave_out", "keep"]
+"""What becomes of items of a user's training rows and unclear watches where items are recommended."""
 Cold = Literal["leave_out", "last", "prior"]
 """What becomes of items that the model does not know where items are ranked: they are left out, or come behind all
 others, or stand where the mean over all training rows would."""
@@ -138,7 +140,7 @@ class RecommendConfig(ResultConfig):
     """K, the items for each user."""
     min_score: float = 0.0
     """Least ŷ of what is recommended."""
-    seen: Literal["leave_out", "keep"] = "leave_out"
+    seen: Seen = "leave_out"
     """Whether items of the user's training rows and unclear watches are recommended again."""
     cold: Cold = "last"
     """Where items go that the model does not know, without labelled training rows or exposures: not at all, behind all

@@ -10,11 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
+from distributed_il.core.typed import check_fields, check_type
+from distributed_il.data.dataset import Entity
 from distributed_il.data.prepare.sources.column_types import BadValueError
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference import evaluate as evaluation
 from distributed_il.inference.choice import Choice
-from distributed_il.inference.config import Cold, EvaluateConfig
+from distributed_il.inference.config import Cold, EvaluateConfig, Seen
 from distributed_il.inference.frames import like, to_arrow
 from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel, load_served_model
@@ -72,7 +74,7 @@ class LoadedModel:
         users: Any,
         k: int = 10,
         *,
-        seen: Literal["leave_out", "keep"] = "leave_out",
+        seen: Seen = "leave_out",
         cold: Cold = "last",
         candidates: Any = None,
     ) -> Any:
@@ -91,9 +93,11 @@ class LoadedModel:
             table for an Arrow array, else a pandas DataFrame.
 
         Raises:
-            UserError: A value can't be an id, or k is below 1.
+            UserError: A value can't be an id, k is below 1, or another argument is none of those above.
         """
         _require_count(k)
+        check_type("seen", seen, Seen)
+        check_type("cold", cold, Cold)
         dataset = self._run.dataset
         indexes = (dataset.observed(), dataset.logged()) if seen == "leave_out" else ()
         allowed = None
@@ -115,7 +119,7 @@ class LoadedModel:
             parts.append(pa.table(columns))
         return _out(users, pa.concat_tables(parts))
 
-    def similar(self, ids: Any, k: int = 10, *, entity: Literal["items", "users"] = "items") -> Any:
+    def similar(self, ids: Any, k: int = 10, *, entity: Entity = "items") -> Any:
         """Finds the k items most like each given one, or users, by the cosine of the model's rows.
 
         Args:
@@ -128,9 +132,10 @@ class LoadedModel:
             that the model does not know. An Arrow table for an Arrow array, else a pandas DataFrame.
 
         Raises:
-            UserError: The dataset has no such id, or k is below 1.
+            UserError: The dataset has no such id, k is below 1, or `entity` is another one.
         """
         _require_count(k)
+        check_type("entity", entity, Entity)
         lookup, table = (self._users, self._model.users) if entity == "users" else (self._items, self._model.items)
         given = _read(lookup, _array(ids), entity)
         strange = np.flatnonzero(lookup.rows(given) < 0)
@@ -141,12 +146,16 @@ class LoadedModel:
         known = self._model.known.users if entity == "users" else self._model.known.items
         return _out(ids, Similarities(table, known, lookup, given, k, {}).of(given))
 
-    def embeddings(self, entity: Literal["users", "items"] = "items") -> tuple[pa.Array, NDArray[Any]]:
+    def embeddings(self, entity: Entity = "items") -> tuple[pa.Array, NDArray[Any]]:
         """Returns external ids [n] and the model's rows of them [n, dim], exposure factors folded in; to be read alone.
 
         Args:
             entity: Whose.
+
+        Raises:
+            UserError: There are none of such.
         """
+        check_type("entity", entity, Entity)
         if entity == "users":
             return self._users.ids, self._model.users
         return self._items.ids, self._model.items
@@ -182,9 +191,11 @@ def evaluate(run_dir: str, *, split: Literal["valid", "test"] = "test", **settin
         `{split: {…}, "trivial": {…}}` as in metrics.json.
 
     Raises:
-        UserError: There is no such model, or it was trained on other data.
+        UserError: There is no such model or setting, or it was trained on other data.
     """
-    return evaluation.evaluate(EvaluateConfig(run_dir=run_dir, split=split, **settings))
+    values: dict[str, Any] = {"run_dir": run_dir, "split": split, **settings}
+    check_fields(EvaluateConfig, values)
+    return evaluation.evaluate(EvaluateConfig(**values))
 
 
 def _read(lookup: IdLookup, column: pa.ChunkedArray | pa.Array, name: str) -> pa.Array:
@@ -200,6 +211,8 @@ def _array(values: Any) -> pa.Array | pa.ChunkedArray:
         return values
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise UserError(f"{values!r} is one id; give a list of ids, [{values!r}]")
+    if hasattr(values, "columns"):
+        raise UserError("a table is given for ids; give its column of ids")
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -210,6 +223,6 @@ def _out(given: Any, table: pa.Table) -> Any:
     return table if isinstance(given, pa.Array | pa.ChunkedArray) else table.to_pandas()
 
 
-def _require_count(k: int) -> None:
-    if k < 1:
-        raise UserError(f"k is {k}; it must be at least 1")
+def _require_count(k: Any) -> None:
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise UserError(f"k is {k!r}; it must be a whole number, at least 1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from distributed_il.core.config import SECTIONS, TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import method_class
-from distributed_il.core.typed import check_type
+from distributed_il.core.typed import check_fields
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare import PrepareConfig
 from distributed_il.data.prepare import prepare as build
@@ -67,7 +66,7 @@ def prepare(source: Any, output: str, **settings: Any) -> Dataset:
             source = _written(source, place)
             settings.setdefault("name", Path(output).name)
         values: dict[str, Any] = {"source": str(source), "output": output, **settings}
-        _check("", PrepareConfig, values)
+        check_fields(PrepareConfig, values)
         build(PrepareConfig(**values), summary_page=summary_page, read_in_parallel=_read_in_parallel)
     return Dataset.open(output)
 
@@ -156,7 +155,7 @@ def config_of(config: TrainConfig | Mapping[str, Any] | None, settings: Mapping[
         section, name = _place(keyword, kinds)
         sections.setdefault(section, {})[name] = value
     for section, kind in kinds.items():
-        _check(f"{section}.", kind, sections.get(section, {}))
+        check_fields(kind, sections.get(section, {}), f"{section}.")
     return config_from_dict(sections)
 
 
@@ -175,16 +174,6 @@ def _place(keyword: str, kinds: Mapping[str, type[Any]]) -> tuple[str, str]:
 
 def _fields(kind: type[Any]) -> dict[str, Any]:
     return {one.name: one for one in dataclasses.fields(kind)}
-
-
-def _check(prefix: str, kind: type[Any], values: Mapping[str, Any]) -> None:
-    """Checks types; which names there are, the configuration itself checks."""
-    hints = typing.get_type_hints(kind)
-    known = _fields(kind)
-    for name, value in values.items():
-        if name not in known:
-            raise UserError(f"{prefix}{name} is unknown; there are {', '.join(sorted(known))}")
-        check_type(f"{prefix}{name}", value, hints[name])
 
 
 def _written(frame: Any, place: str) -> str:

@@ -93,6 +93,7 @@ def test_the_best_items_are_the_best_of_all_scores(prepared: Any) -> None:
     assert model.recommend(pa.array(["u1"]), k=1).column("item_id")[0].as_py() == best.item_id[0]
     some = [*rest.item_id[3:6], "no item"]
     assert model.recommend(["u1"], k=9, candidates=some, cold="prior").item_id.tolist() == some[:3]
+    assert model.recommend([]).columns.tolist() == best.columns.tolist()
 
 
 def test_similar_items_are_those_of_highest_cosine(prepared: Any) -> None:
@@ -155,10 +156,18 @@ def test_blocks_of_any_size_find_the_same(monkeypatch: pytest.MonkeyPatch) -> No
             lambda model: model.score({"user_id": ["u1", None], "item_id": ["a", "b"]}),
             "user_id, row 1: None is no user",
         ),
-        (lambda model: model.recommend(["u1"], k=0), "k is 0; it must be at least 1"),
+        (lambda model: model.recommend(["u1"], k=0), "k is 0; it must be a whole number, at least 1"),
         (lambda model: model.recommend(["u1", 3]), "ids must be all text or all whole numbers"),
         (lambda model: model.recommend("u1"), "'u1' is one id; give a list of ids, ['u1']"),
         (lambda model: model.similar(7), "7 is one id; give a list"),
+        (lambda model: model.similar(pd.DataFrame({"item_id": ["item 2"]})), "a table is given for ids"),
+        (lambda model: model.similar(["item 2"], k=2.5), "k is 2.5; it must be a whole number"),
+        (lambda model: model.recommend(["u1"], seen="Keep"), "seen is 'Keep'; it must be 'leave_out' or 'keep'"),
+        (lambda model: model.recommend(["u1"], cold="first"), "cold is 'first'; it must be 'leave_out' or"),
+        (lambda model: model.similar(["u1"], entity="user"), "entity is 'user'; it must be"),
+        (lambda model: model.embeddings("user"), "entity is 'user'; it must be"),
+        (lambda _: dil.evaluate("run", split="tset"), "split is 'tset'; it must be 'valid' or 'test'"),
+        (lambda _: dil.evaluate("run", spli="test"), "spli is unknown; there are allow_code, checkpoint, data"),
         (lambda model: model.recommend(["u1"], candidates="item 2"), "'item 2' is one id"),
         (lambda model: model.similar(["item x"]), "item 'item x' is none of the dataset's"),
     ],
