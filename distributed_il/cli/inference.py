@@ -26,9 +26,7 @@ def _evaluate(config: EvaluateConfig) -> None:
     rows = {model: result[config.split], **({"as served": served} if served else {}), **result["trivial"]}
     print(metric_table(config.split, rows))
     if served:
-        print(
-            f"as served: {served['answered_by_prior']:,} rows of users or items that the model does not know by a mean"
-        )
+        print(f"as served: {served['answered_by_prior']:,} rows of users or items that the model does not know take a mean")
     print(f"\n{ranking_table(model, result['ranking'])}")
 
 

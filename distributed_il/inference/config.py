@@ -126,8 +126,8 @@ class RecommendConfig(ResultConfig):
     """Column of user ids in these files and in those of `exclude`."""
     item_column: str = "item_id"
     """Column of item ids in these files and those below."""
-    label_column: str = "label"
-    """Column of labels in `histories`."""
+    label_column: str | None = None
+    """Column of labels in `histories`; null: `label`, if they have one."""
     candidates: str | None = None
     """Items that may be recommended, files as of `users`; by default all."""
     exclude: str | None = None
@@ -152,6 +152,8 @@ class RecommendConfig(ResultConfig):
             raise UserError(f"top is {self.top}; it must be at least 1")
         if self.users and self.histories:
             raise UserError("give either users, ids of the dataset, or histories, of users who are folded in")
+        if self.label_column and not self.histories:
+            raise UserError(f"label_column is {self.label_column}; give histories, the files that it is of, too")
         if not 0 <= self.min_score <= 1:
             raise UserError(f"min_score is {self.min_score}; it is a probability, from 0 to 1")
         if bool(self.item_file) != bool(self.item_fields):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.data.exposure import Neighbours
+from distributed_il.data.prepare.sources.column_types import BadValueError, read_labels
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.fallbacks import KnownIds
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
@@ -27,7 +28,6 @@ from distributed_il.inference.result_parts import CountedTable
 
 FEWEST = 3
 """With fewer items that the model knows a user gets the items' means."""
-_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "": -1}
 _UNCLEAR = -1
 
 
@@ -134,11 +134,12 @@ def read_histories(files: PairFiles, users: IdLookup, items: IdLookup) -> Histor
 
 
 def _labels(column: pa.Array, files: PairFiles) -> NDArray[np.int8]:
-    text = pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
-    places = pc.index_in(text, value_set=pa.array(list(_LABELS)))
-    if places.null_count:
-        value = text.filter(pc.is_null(places))[0].as_py()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        return pc.fill_null(read_labels(column), _UNCLEAR).to_numpy()
+    except BadValueError as error:
         raise UserError(
-            f"{files.files[0][0]}, column {files.columns[-1]}: {value!r} is no label; give 1, 0, or nothing for unclear"
-        )
-    return np.array(list(_LABELS.values()), np.int8)[places.to_numpy()]
+            f"{files.files[0][0]}, column {files.columns[-1]}: {error.value!r} is no label; give 1, 0, or nothing for "
+            "unclear"
+        ) from error

@@ -26,9 +26,7 @@ class _Files:
     def __init__(self, config: RecommendConfig) -> None:
         user, item = config.user_column, config.item_column
         self.users = find_pairs(config.users, [user]) if config.users else None
-        self.histories = (
-            find_pairs(config.histories, [user, item], last=config.label_column) if config.histories else None
-        )
+        self.histories = _find_histories(config) if config.histories else None
         self.candidates = find_pairs(config.candidates, [item]) if config.candidates else None
         self.exclude = find_pairs(config.exclude, [item], first=user) if config.exclude else None
         self.item_file = find_pairs(config.item_file, [item, *config.item_fields]) if config.item_file else None
@@ -47,6 +45,13 @@ class _Files:
         """Returns what tells these files from others."""
         named: dict[str, PairFiles | None] = vars(self)
         return {name: [read.columns, read.files] for name, read in named.items() if read is not None}
+
+
+def _find_histories(config: RecommendConfig) -> PairFiles:
+    columns, label = [config.user_column, config.item_column], config.label_column
+    if label is None:
+        return find_pairs(str(config.histories), columns, last="label")
+    return find_pairs(str(config.histories), [*columns, label])
 
 
 def recommendations_of(config: RecommendConfig) -> Work:

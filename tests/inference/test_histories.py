@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 import torch
 from local_runs import local_trainer
@@ -79,6 +82,15 @@ def test_users_get_the_best_items_of_their_rows(run_dir: str, histories: str) ->
     assert [row["item_id"] for row in kept[:5]] == expected(run_dir, 900, [])
 
 
+def test_labels_are_what_prepare_takes_for_such(run_dir: str, histories: str, tmp_path: Path) -> None:
+    """Truth values and numbers of Parquet as well as text."""
+    whole, table = recommended(run_dir, histories=histories), pacsv.read_csv(histories)
+    for kind in (pa.bool_(), pa.float64(), pa.string()):
+        labels = table["label"].cast(pa.int8()).cast(kind)
+        pq.write_table(table.set_column(2, "label", labels), tmp_path / "table.parquet")
+        assert recommended(run_dir, histories=str(tmp_path / "table.parquet")) == whole
+
+
 def test_a_user_of_too_few_items_gets_the_means(run_dir: str, histories: str) -> None:
     few = recommended(run_dir, histories=histories)[10:]
     assert {(row["user_id"], row["answered_by"]) for row in few} == {(902, "item_mean")}
@@ -92,6 +104,10 @@ def test_what_is_no_history_is_refused(run_dir: str, histories: str, tmp_path: P
     bad.write_text("user_id,item_id,label\n900,3,1\n900,4,maybe\n")
     with pytest.raises(UserError, match=r"bad.csv, column label: 'maybe' is no label; give 1, 0, or nothing"):
         recommended(run_dir, histories=str(bad))
+    with pytest.raises(UserError, match="histories.csv has no column 'liked', only user_id"):
+        recommended(run_dir, histories=histories, label_column="liked")
+    with pytest.raises(UserError, match="label_column is liked; give histories"):
+        recommended(run_dir, label_column="liked")
     with pytest.raises(UserError, match="give either users, ids of the dataset, or histories"):
         recommended(run_dir, histories=histories, users=histories)
     with pytest.raises(UserError, match="excludes items for users of the dataset"):
