@@ -26,7 +26,8 @@ def _evaluate(config: EvaluateConfig) -> None:
     rows = {model: result[config.split], **({"as served": served} if served else {}), **result["trivial"]}
     print(metric_table(config.split, rows))
     if served:
-        print(f"as served: {served['answered_by_prior']:,} rows of users or items that the model does not know take a mean")
+        by_prior = f"{served['answered_by_prior']:,} rows of users or items that the model does not know"
+        print(f"as served: a mean answers {by_prior}")
     print(f"\n{ranking_table(model, result['ranking'])}")
 
 
