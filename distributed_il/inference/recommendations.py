@@ -57,9 +57,9 @@ class Recommendations:
 
     def tables(self, part: int) -> Iterator[CountedTable]:
         own = self.asked.slice(part * USERS_PER_PART, USERS_PER_PART)
+        user_ids = self.users.rows(own)  # once, as finding text takes a look at all ids
         for start in range(0, len(own), USERS_AT_ONCE):
-            users = own.slice(start, USERS_AT_ONCE)
-            yield self.table(users, self.users.rows(users))
+            yield self.table(own.slice(start, USERS_AT_ONCE), user_ids[start : start + USERS_AT_ONCE])
 
     def table(self, users: pa.Array, user_ids: NDArray[np.int64]) -> CountedTable:
         """Returns the items of some users, by external and by dense ids, and what they add to the counts."""

@@ -3,7 +3,7 @@
 from distributed_il.data.exposure.alignment import aligned
 from distributed_il.data.exposure.computation import compute_factors, grown, null_edge
 from distributed_il.data.exposure.exposures import Exposures, Neighbours, transpose
-from distributed_il.data.exposure.factors import CLIP, ExposureFactors, ItemFolder, UserFolder, scaled
+from distributed_il.data.exposure.factors import CLIP, ExposureFactors, ItemFolder, UserFolder
 
 __all__ = [
     "CLIP",
@@ -16,6 +16,5 @@ __all__ = [
     "compute_factors",
     "grown",
     "null_edge",
-    "scaled",
     "transpose",
 ]

@@ -196,21 +196,6 @@ class ItemFolder:
         return (item_factors * self._inverse).astype(item_factors.dtype)
 
 
-def scaled(factors: NDArray[np.floating], scales: Float64, factor_scale: float, clip: float = CLIP) -> Float32:
-    """Factors as a model takes them: clip(z / scale, ± clip) · factor_scale, in that order.
-
-    Args:
-        factors: z [n, k], of users or of items.
-        scales: The side's, float64 [k]; where one is 0 so are the results.
-        factor_scale: What a unit deviation becomes.
-        clip: In deviations.
-
-    Returns:
-        float32 [n, k].
-    """
-    return (np.clip(factors * inverse(scales), -clip, clip) * factor_scale).astype(np.float32)
-
-
 def _turned(factors: Float32, scales: Float64, rotation: Float64 | None) -> Float32:
     """(z / scales) Q; z itself without a rotation."""
     if rotation is None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from exposure_reference import exposures_of, neighbours, planted
 
-from distributed_il.data.exposure import ExposureFactors, compute_factors, grown, scaled
+from distributed_il.data.exposure import ExposureFactors, compute_factors, grown
 
 COUNTS = planted(300, 120, seed=0)
 
@@ -86,15 +86,6 @@ def test_a_basis_gives_no_item_another_vector(factors: ExposureFactors) -> None:
         factors.extended(factors.item_vectors * np.float32(2))
     with pytest.raises(ValueError, match="lose"):
         factors.extended(factors.item_vectors[:50])
-
-
-def test_scaled_divides_then_clips_then_multiplies() -> None:
-    factors = np.array([[1.0, -9.0, 5.0], [0.5, 2.0, 0.0]])
-    scales = np.array([0.5, 2.0, 0.0])
-    # [2, -4.5 → -4, 0 where the scale is 0] and [1, 1, 0], times 0.1.
-    found = scaled(factors, scales, 0.1)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [[0.2, -0.4, 0.0], [0.1, 0.1, 0.0]], rtol=1e-6)
 
 
 def test_shapes_are_checked(factors: ExposureFactors) -> None:
