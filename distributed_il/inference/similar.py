@@ -37,14 +37,15 @@ def most_similar(
     Returns:
         Numbers of rows, int64 [q, top], and their cosines, [q, top], best first; −∞ where there are no more.
     """
-    whole = normalize(torch.from_numpy(np.asarray(table)), dim=1)
-    top = min(top, len(whole) - 1)
-    found = [TopItems(torch.zeros((0, top), dtype=torch.int64), whole.new_zeros((0, top)))]
+    top = min(top, len(table) - 1)
+    found = [TopItems(torch.zeros((0, top), dtype=torch.int64), torch.from_numpy(np.zeros((0, top), table.dtype)))]
     for start in range(0, rows.size, USERS_AT_ONCE):
         own = torch.from_numpy(rows[start : start + USERS_AT_ONCE])
-        best, places = no_items(len(own), whole.dtype), torch.arange(len(own))
-        for first in range(0, len(whole), ITEMS_AT_ONCE):
-            cosines = whole[own] @ whole[first : first + ITEMS_AT_ONCE].T
+        own_rows = _unit(table.take(rows[start : start + USERS_AT_ONCE], axis=0))
+        best, places = no_items(len(own), own_rows.dtype), torch.arange(len(own))
+        for first in range(0, len(table), ITEMS_AT_ONCE):
+            # Block by block: processes share the table, and none has room for another of unit rows.
+            cosines = own_rows @ _unit(table[first : first + ITEMS_AT_ONCE].copy()).T
             cosines[:, torch.from_numpy(~known[first : first + ITEMS_AT_ONCE])] = -torch.inf
             here = (own >= first) & (own < first + cosines.shape[1])
             cosines[places[here], own[here] - first] = -torch.inf
@@ -55,6 +56,10 @@ def most_similar(
         short = (0, top - best.logits.shape[1])
         found.append(TopItems(pad(best.item_ids, short), pad(best.logits, short, value=-torch.inf)))
     return torch.cat([best.item_ids for best in found]), torch.cat([best.logits for best in found])
+
+
+def _unit(rows: NDArray[Any]) -> Tensor:
+    return normalize(torch.from_numpy(rows), dim=1)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
