@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -166,7 +166,7 @@ def test_blocks_of_any_size_find_the_same(monkeypatch: pytest.MonkeyPatch) -> No
         (lambda model: model.recommend(["u1"], cold="first"), "cold is 'first'; it must be 'leave_out' or"),
         (lambda model: model.similar(["u1"], entity="user"), "entity is 'user'; it must be"),
         (lambda model: model.embeddings("user"), "entity is 'user'; it must be"),
-        (lambda _: dil.evaluate("run", split="tset"), "split is 'tset'; it must be 'valid' or 'test'"),
+        (lambda _: dil.evaluate("run", split=cast("Any", "tset")), "split is 'tset'; it must be 'valid' or 'test'"),
         (lambda _: dil.evaluate("run", spli="test"), "spli is unknown; there are allow_code, checkpoint, data"),
         (lambda model: model.recommend(["u1"], candidates="item 2"), "'item 2' is one id"),
         (lambda model: model.similar(["item x"]), "item 'item x' is none of the dataset's"),
