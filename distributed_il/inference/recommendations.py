@@ -65,13 +65,15 @@ class Recommendations:
         """Returns the items of some users, by external and by dense ids, and what they add to the counts."""
         best = top_items(self.model, user_ids, top=self.top, choice=self.choice)
         scores = self.model.probabilities(best.logits)
-        places, ranks = ((best.logits > -np.inf) & (scores >= self.min_score)).numpy().nonzero()
-        items = best.item_ids[places, ranks].numpy()
+        kept = ((best.logits > -np.inf) & (scores >= self.min_score)).numpy()
+        places, columns = kept.nonzero()
+        ranks = kept.cumsum(axis=1)[places, columns].astype(np.int32)
+        items, scores = best.item_ids[places, columns].numpy(), scores[places, columns]
         fallback = self.model.known.fallbacks(user_ids[places], items)
-        columns = [users.take(pa.array(places)), pa.array((ranks + 1).astype(np.int32)), self.items.external(items)]
-        columns += [pa.array(scores[places, ranks].numpy()), fallback_column(fallback, self.answered_by)]
-        columns += self.fields.take(pa.array(items)).columns
-        return pa.table(columns, schema=self.schema), count_fallbacks(fallback)
+        ids = [users.take(pa.array(places)), pa.array(ranks), self.items.external(items)]
+        told = [pa.array(scores.numpy()), fallback_column(fallback, self.answered_by)]
+        fields = self.fields.take(pa.array(items)).columns
+        return pa.table([*ids, *told, *fields], schema=self.schema), count_fallbacks(fallback)
 
 
 def read_asked(files: PairFiles, lookup: IdLookup) -> pa.Array:

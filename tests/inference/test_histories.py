@@ -99,6 +99,18 @@ def test_a_user_of_too_few_items_gets_the_means(run_dir: str, histories: str) ->
     assert [row["item_id"] for row in few] == np.argsort(-means, kind="stable")[:5].tolist()
 
 
+def test_a_least_score_leaves_no_gaps_in_the_ranks(run_dir: str, histories: str) -> None:
+    """Items that the model does not know come last, by the mean of all, which may be above what it makes of others."""
+    every = recommended(run_dir, histories=histories, top=60)
+    least = sorted(float(str(row["score"])) for row in every)[len(every) // 2]
+    kept = recommended(run_dir, histories=histories, top=60, min_score=least)
+    ids = [(row["user_id"], row["item_id"]) for row in every if float(str(row["score"])) >= least]
+    assert [(row["user_id"], row["item_id"]) for row in kept] == ids
+    for user in WATCHED:
+        ranks = [row["rank"] for row in kept if row["user_id"] == user]
+        assert ranks == [*range(1, len(ranks) + 1)]
+
+
 def test_what_is_no_history_is_refused(run_dir: str, histories: str, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text("user_id,item_id,label\n900,3,1\n900,4,maybe\n")
