@@ -176,7 +176,7 @@ def load(
         UserError: There is no such model, its dataset is another one, or a file is damaged.
     """
     model, run = load_served_model(run_dir, checkpoint, data, allow_code=allow_code)
-    return LoadedModel(model, run, read_metrics(run_dir) or {})
+    return LoadedModel(model, run, read_metrics(run_dir, run.manifest) or {})
 
 
 def evaluate(run_dir: str, *, split: Literal["valid", "test"] = "test", **settings: Any) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def read_record(run_dir: str, name: str) -> RunRecord:
     state = RunState() if manifest is None else read_facts(manifest)[0]
     if manifest is None or not state.history:
         raise UserError(f"{run_dir} holds no run that has finished a round; give the run.dir of one that has")
-    results = read_metrics(run_dir)
+    results = read_metrics(run_dir, manifest)
     if results is None and state.finished(RunConfig(**completed(manifest["config"])["run"])):
         _log.warning(
             "%s has trained to its end and holds no metrics.json, so it is measured on valid; `train` there writes it",

@@ -9,12 +9,13 @@ from typing import Any, NotRequired, TypedDict
 
 from distributed_il.core.config import TrainConfig, config_to_dict, config_to_yaml, flat
 from distributed_il.core.documents import Measured, fitted, read_signed, signed
+from distributed_il.core.errors import UserError
 from distributed_il.core.files import plain_values, read_run_file, to_json, write_run_file
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows, ranking_note, ranking_rows
 from distributed_il.evaluation.selection import RANKING
 from distributed_il.training.monitor import Monitor, WeightHistogram
-from distributed_il.training.run_state import RunState
+from distributed_il.training.run_state import RunState, read_facts
 from distributed_il.training.telemetry import Telemetry
 
 _METRICS = "metrics.json"
@@ -128,17 +129,28 @@ class _Metrics(TypedDict):
     history: list[dict[str, Any]]
 
 
-def read_metrics(run_dir: str) -> dict[str, Any] | None:
+def read_metrics(run_dir: str, manifest: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """Reads a finished run's metrics.json; None where the run is not finished.
 
+    Args:
+        run_dir: Directory or pyarrow URI of the run.
+        manifest: Of a checkpoint there; what both tell of the same rounds must agree.
+
     Raises:
-        UserError: A key is missing or mistyped.
+        UserError: A key is missing or mistyped, or it is another run's.
     """
     text, cure = read_run_file(run_dir, _METRICS), "remove it, and `train` with this run.dir writes it again"
     if text is None:
         return None
     place = f"{run_dir}/{_METRICS}"
-    return dict(fitted(read_signed(text, place, cure), _Metrics, place, cure))
+    found = fitted(read_signed(text, place, cure), _Metrics, place, cure)
+    history = read_facts(manifest)[0].history if manifest and manifest["facts"] else []
+    for told, expected in zip(found["history"], history, strict=False):
+        if any(told.get(key) != expected.get(key) for key in ("step", "train_loss")):
+            raise UserError(
+                f"{place} is of another run: its round {expected['round']} is not that of the checkpoints here; {cure}"
+            )
+    return dict(found)
 
 
 def result_table(result: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from distributed_il.cli import main
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, NoneConfig
+from distributed_il.inference.loaded_model import load
 from distributed_il.report.measurement import compare
 from distributed_il.report.records import read_record, short_names
 from distributed_il.report.run_page import ReportConfig, write_report
@@ -168,6 +169,15 @@ def test_a_finished_run_that_has_lost_its_results_is_told(
     assert read_record(str(run), "none").split == "valid"
     (told,) = caplog.messages
     assert f"{run} has trained to its end and holds no metrics.json" in told
+
+
+def test_results_of_another_run_are_refused(place: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(place / "none", tmp_path / "none"))
+    shutil.copy(place / "<b>ig & co" / "metrics.json", run / "metrics.json")
+    with pytest.raises(UserError, match=r"metrics.json is of another run: its round 1 is not that of the checkpoints"):
+        read_record(str(run), "none")
+    with pytest.raises(UserError, match=r"metrics.json is of another run"):
+        load(str(run))
 
 
 def test_the_command_takes_runs_and_flags_in_any_order(
