@@ -230,9 +230,12 @@ class RawReader:
             try:
                 for name, raw in file.choice.columns.items():
                     converted[name] = readers(name)(piece.batch.column(raw))
-                return converted, piece.rows
             except BadValueError as error:
                 piece = self._without(file, piece, file.choice.columns[name], error)
+                continue
+            for entity in ("user", "item"):
+                self._settle(file, entity, converted[entity])
+            return converted, piece.rows
 
     def _without(self, file: _File, piece: Piece, raw: str, error: BadValueError) -> Piece:
         if not self.stats.rejects.allowed or error.all_rows is None:
@@ -247,8 +250,8 @@ class RawReader:
 
     def _readers(self, file: _File) -> Callable[[str], Reader]:
         by_role: dict[str, Reader] = {
-            "user": partial(self._ids, file, "user"),
-            "item": partial(self._ids, file, "item"),
+            "user": partial(read_ids, wanted=self._id_type(file, "user"), typed=file.pieces.typed),
+            "item": partial(read_ids, wanted=self._id_type(file, "item"), typed=file.pieces.typed),
             "label": read_labels,
             "rating": partial(read_ratings, positive_above=self.config.positive_above),
             "play": read_amounts,
@@ -263,17 +266,20 @@ class RawReader:
         wanted = self.id_types[entity]
         return "plain" if wanted == "auto" and file.choice.log.integer_ids else wanted
 
-    def _ids(self, file: _File, entity: str, column: pa.Array) -> pa.Array:
-        wanted = self._id_type(file, entity)
-        ids = read_ids(column, wanted, typed=file.pieces.typed)
-        if wanted == "auto" and len(ids):
-            if pa.types.is_integer(ids.type):
-                self.integers.add(entity)
-            elif entity in self.integers:
-                raise TextIdsError(entity)
-            else:
-                self.id_types[entity] = "text"
-        return ids
+    def _settle(self, file: _File, entity: str, ids: pa.Array) -> None:
+        """Notes what the ids of good rows are: a bad row has no say in how those of others are read.
+
+        Raises:
+            TextIdsError: They are text where those before were integers.
+        """
+        if self._id_type(file, entity) != "auto" or not len(ids):
+            return
+        if pa.types.is_integer(ids.type):
+            self.integers.add(entity)
+        elif entity in self.integers:
+            raise TextIdsError(entity)
+        else:
+            self.id_types[entity] = "text"
 
 
 def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | None = None) -> RawReader:

@@ -49,6 +49,15 @@ def test_they_are_told_and_the_others_kept(tmp_path: Path) -> None:
     assert "6 rows: bad rows, listed in rejects.csv" in summary_text(dataset.manifest)
 
 
+@pytest.mark.parametrize("bad", ["2,40,7", "forty,9,7", "forty,9.5,1e1", "2,4e,7"])
+@pytest.mark.parametrize("ending", ["", ".0"])
+def test_a_bad_row_has_no_say_in_how_the_ids_of_others_are_read(bad: str, ending: str, tmp_path: Path) -> None:
+    good = [f"{u},{i}{ending},{(u + i) % 2}" for u in range(5) for i in range(6)]
+    dataset = run(tmp_path, [*good[:7], bad, *good[7:]], max_reject_share=0.1)
+    kept = {row for split in SPLITS for row in triples_in_order(dataset, split)}
+    assert kept == {(u, i, (u + i) % 2) for u in range(5) for i in range(6)}
+
+
 def test_the_same_from_parquet(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
