@@ -69,7 +69,7 @@ def read_fields(files: PairFiles, items: IdLookup) -> pa.Table:
         The other columns, a row for each item of the dataset; null for one that the file lacks.
 
     Raises:
-        UserError: A file is damaged, holds what is no id, has an item twice, or has columns of several types.
+        UserError: A file is damaged, holds what is no id, has no rows, an item twice, or columns of several types.
     """
     names, tables = list(files.columns[1:]), list[pa.Table]()
     rows = [np.zeros(0, np.int64)]
@@ -77,6 +77,8 @@ def read_fields(files: PairFiles, items: IdLookup) -> pa.Table:
         for ids, *fields in read_ids(files, piece, [items]):
             rows.append(items.rows(ids))
             tables.append(pa.table(fields, names=names))
+    if not tables:
+        raise UserError(f"{files.files[0][0]} holds no rows; give a file with a row for each item")
     dense = np.concatenate(rows)
     known = np.flatnonzero(dense >= 0)
     found, first = np.unique(dense[known], return_index=True)

@@ -63,6 +63,12 @@ def test_fields_come_in_the_order_of_the_items(tmp_path: Path) -> None:
         read_fields(find_pairs(str(tmp_path / "items.parquet"), ["item_id", "title"]), ITEMS)
 
 
+def test_an_item_file_without_rows_is_told(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\n")
+    with pytest.raises(UserError, match=r"items.csv holds no rows; give a file"):
+        read_fields(find_pairs(str(tmp_path / "items.csv"), ["item_id", "title"]), ITEMS)
+
+
 def test_nothing_told_is_a_table_without_columns() -> None:
     assert pa.table({}).take(pa.array(np.array([1, 2]))).columns == []
 
