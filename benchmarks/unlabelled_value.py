@@ -159,7 +159,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--settings", nargs="+", choices=KINDS, help="which (default: all, or with --data none)")
     parser.add_argument("--data", nargs="+", default=[], help="prepared datasets of your own, each a setting")
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="which (default: all)")
-    parser.add_argument("--seeds", type=int, help="repeats of what was chosen (default: 10 or 5, by setting)")
+    parser.add_argument(
+        "--seeds", type=int, help="repeats of what was chosen, at the most (default: 10, 5 or 2, by setting)"
+    )
     parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 12)")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one core each (default: 2)")
     parser.add_argument("--work", type=Path, help="directory of datasets and finished runs (default: a temporary one)")

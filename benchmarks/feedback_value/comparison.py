@@ -40,7 +40,7 @@ class Plan:
     draws: int = 12
     """Settings that each row is chosen from."""
     seeds: int | None = None
-    """Repeats; by default as each setting has it."""
+    """Repeats, at the most as many as each setting has; by default those."""
     max_rounds: int = 60
     patience: int = 3
     jobs: int = 2
@@ -48,7 +48,7 @@ class Plan:
 
     def repeats(self, kind: Kind) -> int:
         """Seeds of a setting."""
-        return self.seeds or kind.seeds
+        return min(self.seeds or kind.seeds, kind.seeds)
 
 
 class Comparison:

@@ -116,4 +116,6 @@ def kind_of(data: str) -> Kind:
         UserError: There is no dataset.
     """
     dataset = Dataset.open(data)
-    return Kind(name=Path(data).name, data=data, dense=dataset.rows("train") > _DENSE_ROWS, masks=False)
+    return Kind(
+        name=Path(data).name, data=data, dense=dataset.rows("train") > _DENSE_ROWS, masks=False, seeds=MANY_SEEDS
+    )
