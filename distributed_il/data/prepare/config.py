@@ -120,10 +120,11 @@ class PrepareConfig:
     rule: Literal["auto", Rule] = "auto"
     """`kuaishou`: 0 where the user hated it; else 1 where they liked, followed, commented, forwarded, or watched it to
     its end or for `long_view_s`; else 0 where they left within `short_play_s`; else unclear. `watch_ratio`: 1 from
-    `high_ratio` up, 0 up to `low_ratio`, else unclear. `rating`: 1 above `positive_above`, else 0. `binary`: labels as
-    they stand. `positive`: each row is a positive. `auto`: that of the format; else `binary` where there are labels (in
-    triples: where no value but 0 and 1 occurs), `rating` where there are ratings, `kuaishou` where there are watch
-    times, `positive` where there is nothing but users, items and times."""
+    `high_ratio` up, 0 up to `low_ratio`, else unclear. `rating`: 1 above `positive_above`, else 0, or where
+    `negative_below` is given, 0 below that, else unclear. `binary`: labels as they stand. `positive`: each row is a
+    positive. `auto`: that of the format; else `binary` where there are labels (in triples: where no value but 0 and 1
+    occurs), `rating` where there are ratings, `kuaishou` where there are watch times, `positive` where there is nothing
+    but users, items and times."""
     short_play_s: float = 3.0
     """Threshold of `kuaishou`: a shorter play that is no complete one is negative."""
     long_view_s: float = 18.0
@@ -134,6 +135,9 @@ class PrepareConfig:
     """Threshold of `watch_ratio`."""
     positive_above: float = 2.0
     """Threshold of `rating`: a rating above it is positive."""
+    negative_below: float | None = None
+    """Threshold of `rating`: a rating below it is negative, and what lies between the two, both of them included, is
+    unclear; null: what is not positive is negative."""
     unbiased: Literal["test", "mix"] = "test"
     """Rows whose item was shown at random or to everybody (KuaiRand's `is_rand`, KuaiRec's small matrix): `test`: they
     alone make the test split, and the others are split into train and valid; `mix`: as all others."""
@@ -186,8 +190,6 @@ class PrepareConfig:
                 f"train_share {self.train_share} and valid_share {self.valid_share} must be above 0 and leave some "
                 "rows for test: their sum must be below 1"
             )
-        if not math.isfinite(self.positive_above):
-            raise UserError(f"positive_above is {self.positive_above}; it must be a finite number")
         given = [name for name in ("train", "valid", "test") if getattr(self, name)]
         if given and len(given) < 3:
             raise UserError(f"only {' and '.join(given)} is given; give train, valid and test, or none of them")
@@ -249,6 +251,7 @@ class PrepareConfig:
             raise UserError(f"{kind}_feature_columns names a column twice: {', '.join(columns)}; name each once")
 
     def _check_thresholds(self) -> None:
+        self._check_ratings()
         if not 0 < self.short_play_s <= self.long_view_s < math.inf:
             raise UserError(
                 f"short_play_s {self.short_play_s} must be above 0 and at most long_view_s {self.long_view_s}"
@@ -257,3 +260,19 @@ class PrepareConfig:
             raise UserError(f"low_ratio {self.low_ratio} must be at least 0 and below high_ratio {self.high_ratio}")
         if not 0 <= self.max_reject_share < 1:
             raise UserError(f"max_reject_share is {self.max_reject_share}; it must be at least 0 and below 1")
+
+    def _check_ratings(self) -> None:
+        above, below = self.positive_above, self.negative_below
+        for name, value in (("positive_above", above), ("negative_below", below)):
+            if value is not None and not math.isfinite(value):
+                raise UserError(f"{name} is {value}; it must be a finite number")
+        if below is None:
+            return
+        if self.rule not in ("auto", "rating"):
+            raise UserError(f"negative_below is given, and rule is {self.rule}; it is a threshold of rule rating alone")
+        if below > above:
+            raise UserError(
+                f"negative_below {below:g} is greater than positive_above {above:g}, so that a rating between them "
+                "would be negative and positive; set positive_above to it or higher, or leave it away: then all that "
+                "is not positive is negative"
+            )

@@ -32,7 +32,7 @@ from distributed_il.data.prepare.dataset_factors import (
     parent_factors,
 )
 from distributed_il.data.prepare.sources.feature_files import open_feature_files
-from distributed_il.data.prepare.sources.feedback import describe
+from distributed_il.data.prepare.sources.feedback import THRESHOLDS, describe
 from distributed_il.data.prepare.sources.files import RawSource, find_files
 from distributed_il.data.prepare.sources.ids import TextIdsError
 from distributed_il.data.prepare.sources.known_logs import known_log
@@ -186,14 +186,14 @@ def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> No
     """Raises if the parent has another rule, columns that the new log lacks, or ids that may have been merged."""
     _require_ids(reader, parent)
     before = parent.manifest.rule
-    settings = describe(reader.rule, reader.config)
-    differing = [name for name in settings if before.get(name) != rule[name]]
+    settings = ("name", *THRESHOLDS[reader.rule])
+    differing = [name for name in settings if before.get(name) != rule.get(name)]
     if differing:
         name = differing[0]
         option = "rule" if name == "name" else name
         raise UserError(
-            f"{parent.path} was prepared with {option} {before.get(name)!r}, not {rule[name]!r}; labels of two kinds "
-            f"do not mix: set {option} to what it was, or prepare both logs anew"
+            f"{parent.path} was prepared with {option} {before.get(name)!r}, not {rule.get(name)!r}; labels of two "
+            f"kinds do not mix: set {option} to what it was, or prepare both logs anew"
         )
     if _has_preference(parent) and not reader.has_preference:
         raise UserError(f"{parent.path} has a column of true preferences, and the new log has none; give it one")

@@ -105,6 +105,37 @@ def test_movielens_100k(tmp_path: Path) -> None:
     assert dataset.manifest.rule["name"] == "rating"
 
 
+def test_a_middle_of_ratings_is_unclear(tmp_path: Path) -> None:
+    rows = [f"{user}\t{item}\t{1 + (user + item) % 5}\t88125094{user}" for user in range(5) for item in range(8)]
+    (tmp_path / "u.data").write_text("\n".join(rows))
+    dataset = run(tmp_path / "u.data", positive_above=4, negative_below=3)
+    meaning = {1: 0, 2: 0, 3: None, 4: None, 5: 1}
+    assert labels(dataset) == {(u, i): meaning[1 + (u + i) % 5] for u in range(5) for i in range(8)}
+    assert sizes(dataset)["unclear"] == 16
+    assert dataset.manifest.rule | {"split": None} == {
+        "name": "rating",
+        "positive_above": 4,
+        "negative_below": 3,
+        "format": ["movielens100k"],
+        "split": None,
+    }
+    with pytest.raises(UserError, match=r"prepared with negative_below 3, not None; .* set negative_below to what"):
+        prepare(
+            PrepareConfig(
+                source=str(tmp_path / "u.data"),
+                output=str(tmp_path / "more"),
+                append_to=dataset.path,
+                positive_above=4,
+            )
+        )
+
+
+def test_an_unclear_middle_is_of_ratings_alone(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,label\n1,2,1\n")
+    with pytest.raises(UserError, match=r"negative_below is given, .* the rule of log\.csv is binary"):
+        run(tmp_path / "log.csv", negative_below=1)
+
+
 def test_triples(tmp_path: Path) -> None:
     root = tmp_path / "ml"
     root.mkdir()

@@ -140,14 +140,20 @@ def _integers(column: pa.Array) -> pa.Array | None:
     return None if numbers is None or numbers.null_count else numbers
 
 
-def read_ratings(column: pa.Array, positive_above: float) -> pa.Array:
-    """Turns ratings, or text that holds such, into labels: 1 above the threshold, else 0; int8 without nulls.
+def read_ratings(column: pa.Array, positive_above: float, negative_below: float | None = None) -> pa.Array:
+    """Turns ratings, or text that holds such, into labels, int8: 1 above the one threshold, 0 below the other.
+
+    What lies between them is null, unclear; without `negative_below` all that is not positive is 0.
 
     Raises:
         BadValueError: A rating is missing or not a finite number.
     """
     ratings = _finite(column, "a rating is a finite number; correct it or remove the row")
-    return pc.greater(ratings, positive_above).cast(pa.int8())
+    positive = pc.greater(ratings, positive_above)
+    if negative_below is not None:
+        clear = pc.or_(positive, pc.less(ratings, negative_below))
+        positive = pc.if_else(clear, positive, pa.scalar(None, pa.bool_()))
+    return positive.cast(pa.int8())
 
 
 def only_binary(column: pa.Array) -> bool:

@@ -65,6 +65,11 @@ def choose_columns(
         for role in ("user", "item"):
             _require(file, found, role)
     rule = _rule(config, pieces, files)
+    if config.negative_below is not None and rule != "rating":
+        raise UserError(
+            f"negative_below is given, a threshold of ratings, and the rule of {next(iter(files)).name} is {rule}; "
+            "leave it away, or set rule to rating and rating_column to the column of ratings"
+        )
     # A log of nothing else is dealt like any other.
     flagged = config.unbiased == "test" and not all(
         shown_at_random(found.log, file.name) for file, found in files.items()

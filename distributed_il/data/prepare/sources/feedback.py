@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 from distributed_il.data.prepare.config import PrepareConfig, Rule
 from distributed_il.data.prepare.simulate.watches import UNCLEAR, kuaishou_labels
 
+THRESHOLDS: dict[Rule, tuple[str, ...]] = {
+    "kuaishou": ("short_play_s", "long_view_s"),
+    "watch_ratio": ("high_ratio", "low_ratio"),
+    "rating": ("positive_above", "negative_below"),
+    "binary": (),
+    "positive": (),
+}
+"""Options that a rule goes by."""
 _MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
 def describe(rule: Rule, config: PrepareConfig) -> dict[str, Any]:
-    """Returns the rule with its thresholds, for the manifest."""
-    thresholds: dict[Rule, tuple[str, ...]] = {
-        "kuaishou": ("short_play_s", "long_view_s"),
-        "watch_ratio": ("high_ratio", "low_ratio"),
-        "rating": ("positive_above",),
-        "binary": (),
-        "positive": (),
-    }
-    return {"name": rule, **{name: getattr(config, name) for name in thresholds[rule]}}
+    """Returns the rule with the thresholds that it has, for the manifest."""
+    thresholds = {name: getattr(config, name) for name in THRESHOLDS[rule]}
+    return {"name": rule, **{name: value for name, value in thresholds.items() if value is not None}}
 
 
 def watch_labels(

@@ -253,7 +253,11 @@ class RawReader:
             "user": partial(read_ids, wanted=self._id_type(file, "user"), typed=file.pieces.typed),
             "item": partial(read_ids, wanted=self._id_type(file, "item"), typed=file.pieces.typed),
             "label": read_labels,
-            "rating": partial(read_ratings, positive_above=self.config.positive_above),
+            "rating": partial(
+                read_ratings,
+                positive_above=self.config.positive_above,
+                negative_below=self.config.negative_below,
+            ),
             "play": read_amounts,
             "duration": partial(read_amounts, optional=True),
             "ratio": partial(read_amounts, optional=True),

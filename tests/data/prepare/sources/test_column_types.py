@@ -40,6 +40,12 @@ def test_ratings_above_the_threshold_are_positive(column: pa.Array) -> None:
     assert read_ratings(column, 2.0).to_pylist() == [0, 0, 1, 1]
 
 
+def test_ratings_with_an_unclear_middle() -> None:
+    ratings = pa.array(["4.5", "4", "3.5", "3", "2.9"])
+    assert read_ratings(ratings, 4.0, 3.0).to_pylist() == [1, None, None, None, 0]
+    assert read_ratings(ratings, 3.0, 3.0).to_pylist() == [1, 1, 1, None, 0]
+
+
 @pytest.mark.parametrize("first", ["nan", "inf", "-inf", "yesterday", ""])
 def test_what_is_no_time_does_not_say_of_what_kind_the_others_are(first: str) -> None:
     """`nan` is a number to Arrow, so that the dates behind it were none."""
