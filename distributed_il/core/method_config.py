@@ -12,7 +12,7 @@ from typing import Any, Literal
 from distributed_il.core.errors import UserError, require, require_at_least, require_not_negative, require_positive
 from distributed_il.core.own_code import find_object
 
-Negatives = Literal["auto", "labelled", "sampled"]
+Negatives = Literal["auto", "labelled", "sampled", "sampled_all_positive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,11 @@ class NoneConfig(MethodConfig):
 
     name: Literal["none"] = "none"
     negatives: Negatives = "auto"
-    """Where label 0 comes from: `labelled` rows, this paper's setting; `sampled`: labelled negatives are left out and
-    unlabelled pairs stand in for them, the setting of the WSDM 2021 paper. `auto`: sampled where training has positives
-    only, else labelled."""
+    """Where label 0 comes from. `labelled`: from the rows, this paper's setting. `sampled`: labelled negatives are left
+    out, and sampled pairs stand in for them. `sampled_all_positive`, the setting of the WSDM 2021 paper: every labelled
+    training row is an interaction and thereby a positive, label 0 the noise among them, and sampled pairs are the
+    negatives; logged unclear pairs, interactions without a row, are neither. Valid and test keep their labels. `auto`:
+    sampled where training has positives only, else labelled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,8 @@ from distributed_il.core.errors import UserError
 Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 Source = Literal["sampled", "logged", "both"]
+_UNITED_USERS = 65_536
+"""Users whose pairs are united at a time."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,6 +45,20 @@ class PairIndex:
     def degrees(self, user_ids: Int64) -> Int64:
         """Returns the number of items of each of these users, int64 [B]."""
         return self.indptr.take(user_ids + 1) - self.indptr.take(user_ids)
+
+    def union(self, other: PairIndex) -> PairIndex:
+        """Returns, in memory, the pairs that are in either index; both are of the same users."""
+        if other.num_users != self.num_users:
+            raise ValueError(f"the indexes have {self.num_users} and {other.num_users} users")
+        parts: list[PairIndex] = []
+        for first in range(0, self.num_users, _UNITED_USERS):  # not all pairs at once, which takes 24 bytes for each
+            users = np.arange(first, min(first + _UNITED_USERS, self.num_users))
+            own = [np.repeat(users - first, index.degrees(users)) for index in (self, other)]
+            items = [index.items[index.indptr[first] : index.indptr[users[-1] + 1]] for index in (self, other)]
+            parts.append(PairIndex.from_pairs(np.concatenate(own), np.concatenate(items), users.size))
+        degrees = [np.diff(part.indptr) for part in parts]
+        indptr = np.concatenate([[0], *degrees]).cumsum(dtype=np.int64)
+        return PairIndex(indptr, np.concatenate([part.items for part in parts]) if parts else self.items)
 
     @classmethod
     def from_pairs(cls, user_ids: Int64, item_ids: Int64, num_users: int) -> PairIndex:

@@ -51,7 +51,9 @@ class Supervised:
 
     def __init__(self, config: SupervisedConfig) -> None:
         self.config = config
-        self.sampled_negatives = getattr(config, "negatives", "labelled") == "sampled"
+        negatives = getattr(config, "negatives", "labelled")
+        self.all_positive = negatives == "sampled_all_positive"
+        self.sampled_negatives = self.all_positive or negatives == "sampled"
         self.has_unlabelled_term = isinstance(config, NegativeSamplingConfig | InverseDualConfig)
         self.is_plain = isinstance(config, NoneConfig) and not self.sampled_negatives
         uses_pairs = self.has_unlabelled_term or self.sampled_negatives
@@ -79,13 +81,17 @@ class Supervised:
         return loss, StepReport(losses.detach().sum(), losses.numel(), unlabelled_logits=watched)
 
     def _examples(self, batch: Batch, logits: Tensor, collectives: Collectives) -> _Examples:
-        """Selects the labelled term's examples: labelled rows, or positives with sampled negatives (WSDM 2021)."""
+        """Selects the labelled term's examples: labelled rows, or positives with sampled negatives.
+
+        In the setting of WSDM 2021 every row is a positive; else labelled negatives are left out beside sampled ones.
+        """
         size, pairs = batch.labels.numel(), batch.unlabelled
         if not self.sampled_negatives or pairs is None:
             return _Examples(logits[:size], batch.labels, batch.row_numbers, batch.global_count, batch.capacity)
-        rate, positive = pairs.rate, batch.labels == 1
+        of_rows = torch.ones_like(batch.labels) if self.all_positive else batch.labels
+        rate, positive = pairs.rate, of_rows == 1
         used = torch.cat([positive, positive.repeat_interleave(rate) & (pairs.weight > 0)])
-        labels = torch.cat([batch.labels, torch.zeros_like(pairs.weight)])
+        labels = torch.cat([of_rows, torch.zeros_like(pairs.weight)])
         draws = torch.arange(pairs.weight.numel(), device=positive.device) % rate
         keys = batch.row_numbers * (rate + 1)
         keys = torch.cat([keys, keys.repeat_interleave(rate) + 1 + draws])

@@ -11,22 +11,21 @@ from distributed_il.core.method_config import (
     InverseGradientConfig,
     NegativeSamplingConfig,
     NoneConfig,
-    ReweightedConfig,
-    TruncatedConfig,
 )
 from distributed_il.data.dataset import Dataset
+from distributed_il.training.pair_sampler import SAMPLING, has_all_positive
 
-_SAMPLING = (NoneConfig, TruncatedConfig, ReweightedConfig)
 _CURE = "set method.name to none, t_ce, r_ce or ns, which take sampled pairs for negatives"
 
 
 def resolve_feedback(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     """Returns a run's configuration with `method.negatives` and `run.select_by` as what `auto` means on a dataset."""
     alone, method, run = dataset.manifest.positives_only, config.method, config.run
-    if isinstance(method, _SAMPLING) and method.negatives == "auto":
+    if isinstance(method, SAMPLING) and method.negatives == "auto":
         method = dataclasses.replace(method, negatives="sampled" if alone else "labelled")
     if run.select_by == "auto":
-        run = dataclasses.replace(run, select_by="ndcg@20" if alone else "calibrated_logloss")
+        ranks = alone or has_all_positive(config)
+        run = dataclasses.replace(run, select_by="ndcg@20" if ranks else "calibrated_logloss")
     return dataclasses.replace(config, method=method, run=run)
 
 
@@ -46,7 +45,8 @@ def check_feedback(config: TrainConfig, dataset: Dataset) -> None:
     """Refuses to learn from rows of one class by a method that would have no other; `config` is resolved.
 
     Raises:
-        UserError: Training has no positives; or it has nothing else, and the method finds no negatives of its own.
+        UserError: Training has no positives; or it has nothing else, and the method finds no negatives of its own; or
+            interactions would be positives and, drawn from the log, negatives.
     """
     train, method = dataset.manifest.splits["train"], config.method
     if train.rows and not train.positives:
@@ -54,22 +54,32 @@ def check_feedback(config: TrainConfig, dataset: Dataset) -> None:
             f"{dataset.path}: all {train.rows:,} training rows are negatives, from which nothing can be learned; "
             "prepare it with a rule that tells which are positives"
         )
+    if has_all_positive(config) and config.unlabelled.source != "sampled":
+        raise UserError(
+            "method.negatives is sampled_all_positive, which takes no interaction for a negative, but "
+            f"unlabelled.source is {config.unlabelled.source}, which draws logged ones; set it to sampled"
+        )
     if not dataset.manifest.positives_only:
         return
     found = f"all {train.rows:,} training rows of {dataset.path} are positives"
     if isinstance(method, InverseDualConfig | InverseGradientConfig):
         raise UserError(f"method.name {method.name} needs clear negatives, but {found}; {_CURE}")
-    if isinstance(method, _SAMPLING) and method.negatives == "labelled":
+    if isinstance(method, SAMPLING) and method.negatives == "labelled":
         raise UserError(f"method.negatives is labelled, but {found}; set method.negatives to sampled")
     if isinstance(method, NegativeSamplingConfig) and method.target == 1:
         raise UserError(f"method.target is 1, the label of a positive, but {found}; give a target below 1")
 
 
 def about_feedback(config: TrainConfig, dataset: Dataset) -> str | None:
-    """Says how a run learns from positives alone; None where there are negatives. `config` is resolved."""
-    if not dataset.manifest.positives_only:
+    """Says how a run learns from positives alone; None where it has labelled negatives. `config` is resolved."""
+    train, method = dataset.manifest.splits["train"], config.method
+    if dataset.manifest.positives_only:
+        found = "the training rows are positives only"
+    elif has_all_positive(config):
+        noise = train.rows - train.positives
+        found = f"all {train.rows:,} training rows are taken for positives, {noise:,} labelled 0 among them"
+    else:
         return None
-    method = config.method
-    sampled = isinstance(method, (*_SAMPLING, NegativeSamplingConfig))
+    sampled = isinstance(method, (*SAMPLING, NegativeSamplingConfig))
     how = f"method {method.name}" + (" with sampled negatives" if sampled else "")
-    return f"the training rows are positives only: {how}, the best round by {config.run.select_by}"
+    return f"{found}: {how}, the best round by {config.run.select_by}"

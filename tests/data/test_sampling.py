@@ -55,6 +55,16 @@ def test_index_sorts_and_drops_repetitions() -> None:
     assert index.degrees(np.array([0, 1, 2, 3])).tolist() == [2, 0, 2, 0]
 
 
+def test_the_union_of_two_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for users_at_a_time in (2, 65_536):
+        monkeypatch.setattr("distributed_il.data.sampling._UNITED_USERS", users_at_a_time)
+        united = index_of(OBSERVED).union(index_of(LOGGED))
+        assert united.indptr.tolist() == [0, 2, 8, 10, 15, 17]
+        assert united.items.tolist() == [1, 4, *range(6), 0, 5, 0, 1, 2, 4, 5, 2, 3]
+    with pytest.raises(ValueError, match="5 and 1 users"):
+        united.union(index_of([[]]))
+
+
 def test_index_may_be_empty() -> None:
     index = PairIndex.from_pairs(np.array([], dtype=np.int64), np.array([], dtype=np.int64), num_users=2)
     assert index.indptr.tolist() == [0, 0, 0]

@@ -30,6 +30,7 @@ USERS, ITEMS = 20, 25
 METHODS: dict[str, MethodConfig] = {
     "none": NoneConfig(),
     "none, sampled negatives": NoneConfig(negatives="sampled"),
+    "none, all positive": NoneConfig(negatives="sampled_all_positive"),
     "ns": NegativeSamplingConfig(),
     "t_ce": TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=3),
     "t_ce, local": TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=3, ranking="local"),

@@ -115,7 +115,7 @@ def t_ce_loss(model: WholeModel, batch: Batch, step: int) -> torch.Tensor:
 
 
 def sampled_none_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
-    """WSDM 2021: positives, and their pairs as negatives; labelled negatives are left out."""
+    """Positives, and their pairs as negatives; labelled negatives are left out."""
     positive = batch.labels == 1
     pairs = pairs_of(batch)
     used = positive.repeat_interleave(pairs.rate) & (pairs.weight > 0)
@@ -123,9 +123,29 @@ def sampled_none_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
     return torch.cat([positives, negatives]).mean()
 
 
+def all_positive_none_loss(model: WholeModel, batch: Batch, _: int) -> torch.Tensor:
+    """The setting of WSDM 2021: all rows are positives, also those labelled 0, and their pairs negatives."""
+    pairs = pairs_of(batch)
+    positives = F.softplus(-model(batch.user_ids, batch.item_ids))
+    return torch.cat([positives, F.softplus(pair_logits(model, batch))[pairs.weight > 0]]).mean()
+
+
+def all_positive_t_ce_loss(model: WholeModel, batch: Batch, step: int) -> torch.Tensor:
+    """Without the ⌊rate · B⌋ positives of largest loss; there are enough of them, and no two are equal."""
+    positives = F.softplus(-model(batch.user_ids, batch.item_ids))
+    negatives = F.softplus(pair_logits(model, batch))[pairs_of(batch).weight > 0]
+    dropped = int(0.3 * min(1.0, step / 20) * (positives.numel() + negatives.numel()) + 1e-9)
+    return torch.cat([positives.sort().values[: positives.numel() - dropped], negatives]).mean()
+
+
 CASES: dict[str, tuple[MethodConfig, DenseLoss]] = {
     "none": (NoneConfig(), none_loss),
     "none, sampled negatives": (NoneConfig(negatives="sampled"), sampled_none_loss),
+    "none, all positive": (NoneConfig(negatives="sampled_all_positive"), all_positive_none_loss),
+    "t_ce, all positive": (
+        TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=20, negatives="sampled_all_positive"),
+        all_positive_t_ce_loss,
+    ),
     "ns": (NegativeSamplingConfig(unlabelled_weight=0.5), ns_loss),
     "ns, lukewarm": (NegativeSamplingConfig(unlabelled_weight=0.5, target=0.5), lukewarm_loss),
     "t_ce": (TruncatedConfig(max_drop_rate=0.3, num_gradual_steps=20), t_ce_loss),
@@ -234,6 +254,8 @@ def test_only_methods_of_unlabelled_pairs_ask_for_them() -> None:
     assert asked == {
         "none": False,
         "none, sampled negatives": True,
+        "none, all positive": True,
+        "t_ce, all positive": True,
         "ns": True,
         "ns, lukewarm": True,
         "t_ce": False,

@@ -71,6 +71,7 @@ CASES = {
     "t_ce": Case(T_CE),
     "t_ce, sampled negatives": Case(dataclasses.replace(T_CE, negatives="sampled")),
     "r_ce": Case(ReweightedConfig(exponent=0.3)),
+    "t_ce, all positive": Case(dataclasses.replace(T_CE, negatives="sampled_all_positive")),
     "r_ce, sampled negatives": Case(ReweightedConfig(exponent=0.3, negatives="sampled")),
     "idl": Case(InverseDualConfig(unlabelled_weight=0.5)),
     "idl, neumf": Case(InverseDualConfig(), "neumf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ import numpy as np
 import pytest
 import torch
 from local_runs import local_trainer
+from numpy.typing import NDArray
 from small_datasets import random_rows, write_dataset
 
-from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from distributed_il.core.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+    UnlabelledConfig,
+)
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import (
     InverseDualConfig,
@@ -25,6 +34,7 @@ from distributed_il.core.method_config import (
 )
 from distributed_il.data.dataset import Dataset
 from distributed_il.training.feedback import about_feedback, check_feedback, default_method, resolve_feedback
+from distributed_il.training.pair_sampler import pair_sampler
 
 USERS, ITEMS = 40, 30
 
@@ -90,6 +100,40 @@ def test_one_class_is_never_learned_from_in_silence(
     with pytest.raises(UserError, match=message):
         check_feedback(config, datasets[label])
     check_feedback(config_of(datasets[None], method), datasets[None])
+
+
+def test_where_all_are_positives_the_labels_0_are_told_and_rounds_are_ranked(
+    datasets: dict[int | None, Dataset],
+) -> None:
+    method = TruncatedConfig(negatives="sampled_all_positive")
+    told = {None: r"all 900 training rows are taken for positives, \d+ labelled 0 among them", 1: ".*positives only"}
+    for label, found in told.items():
+        config = resolve_feedback(config_of(datasets[label], method), datasets[label])
+        check_feedback(config, datasets[label])
+        assert (config.method, config.run.select_by) == (method, "ndcg@20")
+        about = f"{found}: method t_ce with sampled negatives, the best round by ndcg@20"
+        assert re.fullmatch(about, str(about_feedback(config, datasets[label])))
+
+
+def test_where_all_are_positives_no_interaction_is_a_negative(tmp_path: Path) -> None:
+    """Of five items user 0 has rows of items 0 and 4 and a logged pair of item 2, which `sampled` would draw."""
+    users, items, labels = np.zeros(2, np.int32), np.array([0, 4], np.int32), np.array([1, 0], np.int8)
+    train: dict[str, NDArray[Any]] = {"user_id": users, "item_id": items, "label": labels}
+    unclear: dict[str, NDArray[Any]] = {"user_id": users[:1], "item_id": np.array([2], np.int32)}
+    rows = {"train": train, "valid": train, "test": train, "unclear": unclear}
+    dataset = write_dataset(tmp_path / "logged", rows, num_users=1, num_items=5)
+    for method, drawn in (
+        (NoneConfig(negatives="sampled_all_positive"), {1, 3}),
+        (NoneConfig(negatives="sampled"), {1, 2, 3}),
+    ):
+        config = config_of(dataset, method)
+        pairs = pair_sampler(config, dataset).draw(np.zeros(100, np.int64), np.arange(100), round=0)
+        assert set(pairs.item_ids.tolist()) == drawn
+        check_feedback(config, dataset)
+    config = config_of(dataset, NoneConfig(negatives="sampled_all_positive"))
+    config = dataclasses.replace(config, unlabelled=UnlabelledConfig(source="both"))
+    with pytest.raises(UserError, match="sampled_all_positive, .* unlabelled.source is both, .*; set it to sampled"):
+        check_feedback(config, dataset)
 
 
 @pytest.mark.parametrize("method", [NoneConfig(), TruncatedConfig(), ReweightedConfig(), NegativeSamplingConfig()])
