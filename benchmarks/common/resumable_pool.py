@@ -19,6 +19,7 @@ from tqdm import tqdm
 from benchmarks.common.training_task import TrainingTask, carry_out
 from distributed_il.core.files import to_json, write_run_file
 from distributed_il.core.process import process_environment
+from distributed_il.evaluation.selection import Selection
 
 GUESSED_SECONDS = {"gmf": 30.0, "neumf": 90.0}
 
@@ -124,10 +125,10 @@ class ResumablePool:
         start = f"{time.strftime('%H:%M:%S')} [{self._place()}] {task.name}: "
         if "failed" in result:
             return start + result["failed"]
-        run, loss = result["run"], result["valid"]["logloss"]
+        run, selection = result["run"], Selection(task.select_by)
         return (
-            start + f"best round {run['best_round']} of {run['rounds']}, validation log loss {loss:.4f}, "
-            f"{result['seconds']:.0f} s"
+            start + f"best round {run['best_round']} of {run['rounds']}, validation {selection.name} "
+            f"{selection.value(result['valid']):.4f}, {result['seconds']:.0f} s"
         )
 
     def _note(self, text: str) -> None:

@@ -65,7 +65,11 @@ class SplitRanking:
             What `measure_ranking` returns; `users_with_positives`, those in the split, chosen or not; and where not all
             items are candidates, `sampled_candidates`, how many are drawn for each user.
         """
-        found = self._measured(ModelScores(learner, self._dataset))
+        return self.of_scores(ModelScores(learner, self._dataset))
+
+    def of_scores(self, scores: ItemScores) -> dict[str, Any]:
+        """Measures what ranks items by other scores, as `of` does; all ranks call it together."""
+        found: dict[str, Any] = self._measured(scores)
         found["users_with_positives"] = self._users.with_positives
         return found if self._sampled is None else {**found, "sampled_candidates": self._sampled}
 
