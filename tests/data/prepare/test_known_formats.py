@@ -105,6 +105,47 @@ def test_movielens_100k(tmp_path: Path) -> None:
     assert dataset.manifest.rule["name"] == "rating"
 
 
+def movielens_latest(root: Path) -> Path:
+    root.mkdir()
+    rows = [
+        f"{user},{item},{0.5 + (user + item) % 10 / 2},9649{user:02}{item:04}"
+        for user in range(1, 6)
+        for item in range(1, 11)
+    ]
+    (root / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rows]) + "\n")
+    (root / "movies.csv").write_text('movieId,title,genres\n1,"American President, The (1995)",Comedy|Drama\n')
+    (root / "tags.csv").write_text("userId,movieId,tag,timestamp\n2,60756,funny,1445714994\n")
+    (root / "links.csv").write_text("movieId,imdbId,tmdbId\n1,0114709,862\n")
+    (root / "README.txt").write_text("Summary\n=======\n")
+    return root
+
+
+def test_movielens_latest_20m_25m(tmp_path: Path) -> None:
+    root = movielens_latest(tmp_path / "ml-latest-small")
+    dataset = run(root, split="time")
+    assert labels(dataset) == {(u, i): int(0.5 + (u + i) % 10 / 2 > 2) for u in range(1, 6) for i in range(1, 11)}
+    assert dataset.manifest.id_type == {"user": "int64", "item": "int64"}
+    assert [file.path for file in dataset.manifest.source] == ["ratings.csv"]
+    assert "format" not in dataset.manifest.rule  # the dataset is what naming the columns makes
+    named = PrepareConfig(
+        source=str(root / "ratings.csv"),
+        output=str(tmp_path / "named"),
+        user_column="userId",
+        item_column="movieId",
+        name="ml-latest-small",
+        split="time",
+        lanes=2,
+    )
+    assert prepare(named).fingerprint == dataset.fingerprint
+
+
+def test_amazon_2023(tmp_path: Path) -> None:
+    rows = [f"AE{user}AXR,B00{item},{1 + (user + item) % 5}.0,168847{user}" for user in range(5) for item in range(4)]
+    path = tmp_path / "All_Beauty.csv.gz"
+    path.write_bytes(gzip.compress("\n".join(["user_id,parent_asin,rating,timestamp", *rows]).encode()))
+    assert labels(run(path)) == {(f"AE{u}AXR", f"B00{i}"): int(1 + (u + i) % 5 > 2) for u in range(5) for i in range(4)}
+
+
 def test_a_middle_of_ratings_is_unclear(tmp_path: Path) -> None:
     rows = [f"{user}\t{item}\t{1 + (user + item) % 5}\t88125094{user}" for user in range(5) for item in range(8)]
     (tmp_path / "u.data").write_text("\n".join(rows))
@@ -298,6 +339,14 @@ def test_recbole(tmp_path: Path) -> None:
     (root / "ml-100k.inter").write_text("\n".join([header, *rows]))
     (root / "ml-100k.item").write_text("item_id:token\tclass:token_seq\n1\tDrama\n")
     assert labels(run(root)) == {(u, f"i{i}"): int(1 + (u + i) % 5 > 2) for u in range(5) for i in range(4)}
+
+
+def test_recbole_without_a_value_is_positives_only(tmp_path: Path) -> None:
+    rows = [f"{user}\ti{item}\t88125094{user}" for user in range(5) for item in range(4)]
+    (tmp_path / "gowalla.inter").write_text("\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows]))
+    dataset = run(tmp_path / "gowalla.inter")
+    assert labels(dataset) == {(u, f"i{i}"): 1 for u in range(5) for i in range(4)}
+    assert dataset.manifest.rule["name"] == "positive"
 
 
 OWN = "viewer,clip,secs,length,up,down"

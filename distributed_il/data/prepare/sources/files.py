@@ -14,7 +14,13 @@ from distributed_il.core.files import sha256_of
 from distributed_il.data.dataset import SPLITS, SourceFile, filesystem
 from distributed_il.data.prepare.build.options import ALL
 from distributed_il.data.prepare.config import FileFormat, Format, PrepareConfig
-from distributed_il.data.prepare.sources.known_logs import known_log, log_of_name, plain_name, shown_at_random
+from distributed_il.data.prepare.sources.known_logs import (
+    LOG_BESIDE,
+    known_log,
+    log_of_name,
+    plain_name,
+    shown_at_random,
+)
 
 _SUFFIXES: dict[str, FileFormat] = {
     ".rating": "triples",
@@ -190,7 +196,7 @@ def _guessed(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
                 f"{config.source} must hold exactly one X.train.rating, one X.valid.rating and one X.test.negative, "
                 f"or name the files by the options train, valid and test; {_shown(present)}"
             )
-    known = _known(config, present)
+    known = _known(config, present) or _beside_another(config, present)
     if known:
         return {ALL: known}
     readable = [name for name in top if _readable(name, config.format)]
@@ -219,6 +225,14 @@ def _known(config: PrepareConfig, present: list[str]) -> list[str]:
     if known_log(found).apart and len(names) > 1:
         raise UserError(f"{config.source} holds several logs, {' and '.join(names)}; name one of them as source")
     return names
+
+
+def _beside_another(config: PrepareConfig, present: list[str]) -> list[str]:
+    """Lists the files that another beside them tells to be the log, wherever below the source they lie."""
+    if config.format not in ("auto", "csv"):
+        return []
+    folders = {(posixpath.dirname(name), plain_name(name)) for name in present}
+    return [name for name in present if (posixpath.dirname(name), LOG_BESIDE.get(plain_name(name))) in folders]
 
 
 def _unclear(config: PrepareConfig, present: list[str]) -> UserError:

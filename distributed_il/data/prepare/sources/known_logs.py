@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distributed_il.data.prepare.config import FileFormat, Rule
 
@@ -172,6 +172,13 @@ ANY_LOG = KnownLog(
     integer_ids=False,
 )
 """A log of the user's own, where no column is named otherwise."""
+_HEADERS = tuple(
+    replace(ANY_LOG, fields=replace(ANY_LOG.fields, user=user, item=item))
+    for user, item in (("userId", "movieId"), ("user_id", "parent_asin"))
+)
+"""MovieLens since 2015 and Amazon 2023, which are read like anybody's but for what they call users and items."""
+LOG_BESIDE = {"ratings.csv": "movies.csv"}
+"""Files that are the only log of their folder where another lies beside them: MovieLens 20M, 25M, 32M and latest."""
 
 
 def compression_of(name: str) -> str | None:
@@ -200,9 +207,12 @@ def log_of_name(name: str) -> KnownLog | None:
 
 
 def log_of_header(columns: Sequence[str]) -> KnownLog | None:
-    """Returns the log whose columns are among these; only logs with watch times are recognised so."""
+    """Returns the log whose columns are among these: of those with watch times all, of ratings users and items."""
     logs = (log for log in KNOWN_LOGS if log.layout is None and log.rule is not None)
-    return next((log for log in logs if set(log.fields.named()) <= set(columns)), None)
+    whole = next((log for log in logs if set(log.fields.named()) <= set(columns)), None)
+    usual = {ANY_LOG.fields.user, ANY_LOG.fields.item}.intersection(columns)
+    by_names = {frozenset((log.fields.user, log.fields.item)): log for log in _HEADERS}
+    return whole or next((log for names, log in by_names.items() if usual < names <= set(columns)), None)
 
 
 def shown_at_random(log: KnownLog, name: str) -> bool:
