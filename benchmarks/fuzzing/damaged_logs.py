@@ -24,7 +24,7 @@ from benchmarks.fuzzing.small_logs import Log, Row
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.files import find_files
-from distributed_il.data.prepare.sources.reader import open_source
+from distributed_il.data.prepare.sources.opening import open_source
 
 
 def read_with_package(directory: Path, file: str, **options: Any) -> tuple[Found, tuple[bool, bool]]:

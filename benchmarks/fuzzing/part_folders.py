@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.files import find_files
-from distributed_il.data.prepare.sources.reader import open_source
+from distributed_il.data.prepare.sources.opening import open_source
 
 _START, _DAY = 1_717_200_000, 86_400
 _FOLDERS = ("", "", "", "a/", "a/", "a/b/", ".git/", "a/.b/", "c d/")

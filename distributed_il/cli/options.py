@@ -139,7 +139,7 @@ def _parser(command: str, about: str, sections: Sections, names: Mapping[str, st
 
 def _text(setting: Setting, kinds: Mapping[str, Any]) -> str:
     if setting.value is None:
-        if _kind(setting.key, kinds) is bool:
+        if _kind(setting.key, kinds) in (bool, bool | None):
             return "true"
         raise UserError(f"{setting.place} needs a value: {_describe(_kind(setting.key, kinds))}")
     return setting.value

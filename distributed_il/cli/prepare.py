@@ -20,7 +20,13 @@ def _prepare(config: PrepareConfig) -> None:
     from distributed_il.report.dataset_page import summary_page
 
     with ProgressLine() as line:
-        manifest = prepare(config, line.update_stage, summary_page=summary_page, read_in_parallel=_read_in_parallel)
+        manifest = prepare(
+            config,
+            line.update_stage,
+            summary_page=summary_page,
+            read_in_parallel=_read_in_parallel,
+            say=line.note,
+        )
     if not config.factors_only:
         print(summary_text(manifest))
     summary = read_summary(config.output)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow.fs as pafs
 
 from distributed_il.core.errors import UserError
+from distributed_il.data.prepare.sources.file_pieces import open_pieces
 from distributed_il.data.prepare.sources.files import (
     RawFile,
     find_place,
@@ -17,6 +18,7 @@ from distributed_il.data.prepare.sources.files import (
     require_file_or_directory,
 )
 from distributed_il.data.prepare.sources.pieces import Part, RawPieces
+from distributed_il.data.prepare.sources.text_options import TextOptions
 
 PIECE_ROWS = 262_144
 """Rows of a piece of Parquet, at least, but for the last one of a file."""
@@ -63,7 +65,8 @@ def find_pairs(source: str, columns: Sequence[str], first: str | None = None, la
 
 
 def _opened(fs: pafs.FileSystem, path: str) -> RawPieces:
-    return RawPieces(fs, RawFile("all", path, path, "parquet" if format_of_name(path) == "parquet" else "csv"), None)
+    kind = "parquet" if format_of_name(path) == "parquet" else "csv"
+    return open_pieces(fs, RawFile("all", path, path, kind), TextOptions(no_header=False))
 
 
 def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -97,7 +98,16 @@ class PrepareConfig:
     preference_column: str = "preference"
     """Column of true preferences, kept beside the rows where every file has it, and never read by training."""
     delimiter: str | None = None
-    """What separates the fields of a CSV file; by default a tab in .tsv, .inter and .txt files, else a comma."""
+    """What separates the fields of a CSV file, one character or several (`::`), or `\\t`; by default a tab in .tsv,
+    .inter and .txt files, else a comma, or where that does not occur, what the first lines tell."""
+    no_header: bool | None = None
+    """Whether a CSV file has no line that names its columns; by default its first line tells. Without `columns` they
+    are told by position: user, item, rating or label (label where there is nothing but 0 and 1), timestamp."""
+    columns: list[str] | None = None
+    """Names of the columns of a CSV file without a header, in their order; user, item and time are those that the
+    options name, as they do the others."""
+    encoding: str | None = None
+    """How CSV files are encoded, such as latin-1; UTF-8 by default."""
     id_type: Literal["auto", "integer", "string"] = "auto"
     """How ids are read. `auto`: text is integers only where each one of the column is written as that integer (or each
     as 7.0), and a text column of Parquet is text; words like NA and NULL are missing ids. `integer`: by value, so that
@@ -197,8 +207,7 @@ class PrepareConfig:
         for name in ("min_user_rows", "min_item_rows", "workers"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise UserError(f"delimiter is {self.delimiter!r}; it must be one character")
+        self._check_text()
         require_seed("seed", self.seed)
         columns = [self.user_column or "user_id", self.item_column or "item_id"]
         columns += [self.label_column or "label", self.rating_column or "rating"]
@@ -232,6 +241,19 @@ class PrepareConfig:
                     f"factors_only computes the factors of a dataset that is there; leave {field.name} away, or leave "
                     "factors_only away to prepare a new one"
                 )
+
+    def _check_text(self) -> None:
+        if self.delimiter is not None and (not self.delimiter or set(self.delimiter) & set('\r\n"')):
+            raise UserError(f"delimiter is {self.delimiter!r}; it must be one or several characters within a line")
+        if self.columns is not None and self.no_header is False:
+            raise UserError("columns names those of files without a header, and no_header is false; give one of them")
+        twice = sorted({name for name in self.columns or () if (self.columns or []).count(name) > 1})
+        if twice:
+            raise UserError(f"columns names {twice[0]!r} twice; give each column a name of its own")
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError as error:
+            raise UserError(f"encoding is {self.encoding!r}; it must be one such as latin-1 or utf-16") from error
 
     def _check_append(self) -> None:
         if self.append_to is not None and max(self.min_user_rows, self.min_item_rows) > 1:

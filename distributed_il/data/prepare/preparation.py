@@ -36,7 +36,8 @@ from distributed_il.data.prepare.sources.feedback import THRESHOLDS, describe
 from distributed_il.data.prepare.sources.files import RawSource, find_files
 from distributed_il.data.prepare.sources.ids import TextIdsError
 from distributed_il.data.prepare.sources.known_logs import known_log
-from distributed_il.data.prepare.sources.reader import RawReader, open_source
+from distributed_il.data.prepare.sources.opening import open_source
+from distributed_il.data.prepare.sources.reader import RawReader
 from distributed_il.data.prepare.sources.rejects import REJECTS_NAME
 from distributed_il.data.prepare.summary import dataset_summary
 
@@ -50,6 +51,7 @@ def prepare(
     *,
     summary_page: SummaryPage | None = None,
     read_in_parallel: ParallelReader | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Prepares raw feedback for training, or with `factors_only` computes the factors of a dataset that is there.
 
@@ -58,6 +60,7 @@ def prepare(
         progress: Told the stage, and how many of its rows are done of how many in all (0 if unknown).
         summary_page: Draws the page beside the dataset; None for a dataset without one.
         read_in_parallel: Reads several files at a time where `config.workers` asks for that; None reads them in turn.
+        say: Told, in a line for each, which files are read otherwise than their names tell.
 
     Returns:
         The dataset's manifest.
@@ -71,6 +74,8 @@ def prepare(
     parent = None if config.append_to is None else Dataset.open(config.append_to)
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
+    for note in reader.notes if say else ():
+        say(note)
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)

@@ -229,8 +229,8 @@ def test_bad_text_is_told_by_its_line(text: str, options: dict[str, Any], messag
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("1::2::3", r"ratings\.dat, line 2: 5 fields instead of 7"),
-        ("1:x:2::3::4", r"ratings\.dat, line 2 is not User::Movie::Rating::Timestamp"),
+        ("1::2::3", r"ratings\.dat, line 2: 3 fields instead of 4 \(\'1::2::3\'\)"),
+        ("1:x:2::3::4", r"ratings\.dat, line 2: 3 fields instead of 4"),
         ("1::2::good::4", r"ratings\.dat, line 2, column rating: 'good': a rating is a finite number"),
     ],
 )

@@ -98,48 +98,6 @@ def read_amounts(column: pa.Array, *, optional: bool = False) -> pa.Array:
     return numbers
 
 
-def read_times(column: pa.Array) -> pa.Array:
-    """Converts times, of which only the order matters, to timestamps, int64 or float64 without nulls.
-
-    They are finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`. Timestamps
-    come in nanoseconds where all of these can be told so, else in microseconds.
-
-    Raises:
-        BadValueError: A moment is missing or can't be read.
-    """
-    problem = "a time is a number or a date such as 2020-07-05 05:27:48; correct it or remove the row"
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        refuse(pc.is_null(column), column, problem)
-        return _moments(column)
-    if _holds_dates(column):
-        refuse(pc.is_null(column), column, problem)
-        moments = _parsed(column, pa.timestamp("ns"))
-        if moments is None:
-            moments = _parsed(column, pa.timestamp("us"))
-        if moments is None:
-            refuse_unreadable(column, partial(_parsed, kind=pa.timestamp("us")), problem)
-        return moments
-    numbers = _integers(column)
-    return _finite(column, problem) if numbers is None else numbers
-
-
-def _moments(column: pa.Array) -> pa.Array:
-    moments = column.cast(pa.timestamp("us"), safe=False)
-    far = pc.greater(pc.abs(moments.cast(pa.int64())), (2**63 - 1) // 1000)
-    return moments if pc.any(far).as_py() else column.cast(pa.timestamp("ns"), safe=False)
-
-
-def _integers(column: pa.Array) -> pa.Array | None:
-    """Returns whole numbers as int64, exactly; None where not all are such, or one is missing."""
-    if is_text(column.type):
-        numbers = parsed_integers(column)
-    elif pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
-        numbers = column.cast(pa.int64())
-    else:
-        return None
-    return None if numbers is None or numbers.null_count else numbers
-
-
 def read_ratings(column: pa.Array, positive_above: float, negative_below: float | None = None) -> pa.Array:
     """Turns ratings, or text that holds such, into labels, int8: 1 above the one threshold, 0 below the other.
 
@@ -148,7 +106,7 @@ def read_ratings(column: pa.Array, positive_above: float, negative_below: float 
     Raises:
         BadValueError: A rating is missing or not a finite number.
     """
-    ratings = _finite(column, "a rating is a finite number; correct it or remove the row")
+    ratings = finite(column, "a rating is a finite number; correct it or remove the row")
     positive = pc.greater(ratings, positive_above)
     if negative_below is not None:
         clear = pc.or_(positive, pc.less(ratings, negative_below))
@@ -158,7 +116,7 @@ def read_ratings(column: pa.Array, positive_above: float, negative_below: float 
 
 def only_binary(column: pa.Array) -> bool:
     """Returns whether no value but 0, 1 and missing occurs."""
-    numbers = _parsed(_without_null_words(column), pa.float64())
+    numbers = parsed(_without_null_words(column), pa.float64())
     return numbers is not None and bool(pc.all(_binary(numbers), min_count=0).as_py())
 
 
@@ -169,10 +127,10 @@ def read_preferences(column: pa.Array) -> pa.Array:
         BadValueError: A value is missing or no number.
     """
     problem = "a preference is a finite number; correct it, or name another preference_column"
-    return _finite(column, problem).cast(pa.float32(), safe=False)
+    return finite(column, problem).cast(pa.float32(), safe=False)
 
 
-def _finite(column: pa.Array, problem: str) -> pa.Array:
+def finite(column: pa.Array, problem: str) -> pa.Array:
     """Reads numbers, float64, none of which is missing, infinite or NaN."""
     numbers = _numbers(column, problem)
     refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), column, problem)
@@ -183,9 +141,9 @@ def _numbers(column: pa.Array, problem: str) -> pa.Array:
     kind = column.type
     if is_text(kind):
         text = _without_null_words(column)
-        numbers = _parsed(text, pa.float64())
+        numbers = parsed(text, pa.float64())
         if numbers is None:
-            refuse_unreadable(text, partial(_parsed, kind=pa.float64()), problem)
+            refuse_unreadable(text, partial(parsed, kind=pa.float64()), problem)
         return numbers
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.float64())
@@ -215,38 +173,23 @@ def _binary(numbers: pa.Array) -> pa.Array:
     return pc.or_(pc.equal(numbers, 0.0), pc.equal(numbers, 1.0))
 
 
-def _holds_dates(column: pa.Array) -> bool:
-    """Returns whether the first text that is a finite number or a date is a date."""
-    if not is_text(column.type):
-        return False
-    # Of many rows without a time most say so alike: each text is looked at once, in the order of the rows.
-    texts = pc.unique(column)
-    for place in range(len(texts)):
-        one = texts.slice(place, 1)
-        if any(_parsed(one, pa.timestamp(unit)) is not None for unit in ("us", "ns")):
-            return True
-        number = _parsed(one, pa.float64())
-        if number is not None and pc.is_finite(number[0]).as_py():
-            return False
-    return False
-
-
-def _parsed(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
+def parsed(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    """Converts text to a type, with or without the blanks around it; None where a value can't be."""
     for prepared in (lambda: column, lambda: pc.ascii_trim_whitespace(column)):
         try:
-            parsed = prepared().cast(kind)
+            found = prepared().cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             continue
         # Arrow takes 0x10 for 16; in a log it is a slip.
         if pa.types.is_integer(kind) and pc.any(pc.match_substring(column, "x", ignore_case=True)).as_py():
             return None
-        return parsed
+        return found
     return None
 
 
 def parsed_integers(column: pa.Array) -> pa.Array | None:
     """Converts text to int64 by its value, 007 and ` 7` to 7; None where a value is no integer."""
-    return _parsed(column, pa.int64())
+    return parsed(column, pa.int64())
 
 
 def refuse_unreadable(column: pa.Array, read: Callable[[pa.Array], pa.Array | None], problem: str) -> NoReturn:

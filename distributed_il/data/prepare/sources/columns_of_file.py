@@ -18,6 +18,7 @@ from distributed_il.data.prepare.sources.known_logs import (
     shown_at_random,
 )
 from distributed_il.data.prepare.sources.pieces import RawPieces
+from distributed_il.data.prepare.sources.text_options import VALUE
 
 _ROLES = ("user", "item", "label", "rating", "play", "duration", "ratio", "time", "hate", "random")
 _VALUES = ("label", "rating", "play", "duration", "ratio")
@@ -39,6 +40,8 @@ class _File:
     log: KnownLog
     fields: Fields
     header: list[str]
+    undecided: bool
+    """Whether its values have to tell whether they are labels or ratings."""
 
     def raw(self, role: str) -> str | None:
         """Returns the raw name of the column with a meaning, if the file has it."""
@@ -60,7 +63,7 @@ def choose_columns(
     Raises:
         UserError: A column is missing or twice there, or no rule fits the columns.
     """
-    files = {file: _recognised(config, file, header) for file, header in headers.items()}
+    files = {file: _recognised(config, file, pieces[file], header) for file, header in headers.items()}
     for file, found in files.items():
         for role in ("user", "item"):
             _require(file, found, role)
@@ -87,15 +90,18 @@ def choose_columns(
     return rule, choices
 
 
-def _recognised(config: PrepareConfig, file: RawFile, header: list[str]) -> _File:
+def _recognised(config: PrepareConfig, file: RawFile, pieces: RawPieces, header: list[str]) -> _File:
     log = known_log(file.format)
     if log is ANY_LOG and config.format == "auto":
         log = log_of_header(header) or log
+    by_position = pieces.has_header is False and VALUE in header
+    if by_position:
+        log = replace(log, fields=replace(log.fields, label=VALUE, rating=VALUE))
     given = {role: getattr(config, f"{role}_column") for role in _ROLES}
     fields = replace(log.fields, **{role: name for role, name in given.items() if name})
     if config.engagement_columns is not None:
         fields = replace(fields, engagement=tuple(config.engagement_columns))
-    return _File(log, fields, header)
+    return _File(log, fields, header, file.format == "triples" or by_position)
 
 
 def _needed(rule: Rule, file: _File) -> tuple[str, ...]:
@@ -137,7 +143,7 @@ def _missing(file: RawFile, found: _File, name: str) -> UserError:
     return UserError(
         f"{file.name} {state} {name!r}, only {', '.join(found.header)}; name the columns by the options user_column, "
         "item_column, label_column and rating_column, and for watches play_column, duration_column, ratio_column and "
-        "time_column"
+        "time_column; if its first line is a row, give --no_header"
     )
 
 
@@ -147,9 +153,9 @@ def _rule(config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], files: Map
     own: set[Rule | None] = {found.log.rule for found in files.values()}
     if len(own) == 1 and (rule := own.pop()) is not None:
         return rule
-    if any(file.format == "triples" for file in files):
+    if any(file.format == "triples" for file in files) or all(found.undecided for found in files.values()):
         binary = all(
-            only_binary(piece.batch.column(0)) for of_file in pieces.values() for piece in of_file.read(["value"])
+            only_binary(piece.batch.column(0)) for of_file in pieces.values() for piece in of_file.read([VALUE])
         )
         return "binary" if binary else "rating"
     wanted: tuple[tuple[Rule, tuple[str, ...]], ...] = (

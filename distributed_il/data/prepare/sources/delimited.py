@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,16 @@ from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
-from distributed_il.data.prepare.sources.known_logs import Layout, compression_of
-from distributed_il.data.prepare.sources.text_lines import SUBSTITUTE, TextStream, line_numbers, lines_within
+from distributed_il.data.prepare.sources.known_logs import Layout
+from distributed_il.data.prepare.sources.pieces import EmptyFileError, Piece, SetAside
+from distributed_il.data.prepare.sources.text_lines import (
+    SEPARATOR,
+    SUBSTITUTE,
+    TextStream,
+    line_numbers,
+    lines_within,
+    open_text,
+)
 
 _BLOCK_BYTES = 2 << 20
 """Bytes that pyarrow reads at a time; it keeps some 40 such blocks ahead."""
@@ -24,31 +32,8 @@ _PIECE_ROWS = 1 << 19
 """Rows, at least, of a piece but the last: numbering ids costs the vocabulary's size for each piece."""
 _SHOWN = 80
 """Characters of a bad line that a message shows."""
-
-SetAside = Callable[[int, str, str], None]
-"""Told of a line that is no row: its number among the data lines, from 0, its text, and what is wrong with it."""
-
-
-class EmptyFileError(UserError):
-    """A file without even a header."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some rows of a raw file."""
-
-    batch: pa.RecordBatch
-    rows: NDArray[np.int64]
-    """int64 [n]: number of each row in what is read, the file or a range of it, from 0; blank lines are not counted."""
-
-    @property
-    def num_rows(self) -> int:
-        """How many."""
-        return self.batch.num_rows
-
-    def where(self, good: NDArray[np.bool_]) -> Piece:
-        """Returns the rows that are good, bool [n]."""
-        return self if good.all() else Piece(self.batch.filter(pa.array(good)), self.rows[good])
+_SHOWN_ERROR = 200
+"""Characters of an error of pyarrow, which may quote a whole line."""
 
 
 @dataclass(slots=True)
@@ -58,6 +43,7 @@ class _Parsing:
     fs: pafs.FileSystem
     path: str
     name: str
+    layout: Layout
     header_lines: int
     set_aside: SetAside | None
     within: tuple[int, int] | None = None
@@ -68,7 +54,7 @@ class _Parsing:
     def open(self) -> Any:
         """Opens the bytes to be parsed."""
         if self.within is None:
-            return self.fs.open_input_stream(self.path, compression=compression_of(self.path))
+            return open_text(self.fs, self.path, self.layout.encoding)
         return io.BytesIO(lines_within(self.fs, self.path, self.within, self.header_lines))
 
     def skip(self, row: Any) -> str:
@@ -78,7 +64,7 @@ class _Parsing:
             return "error"
         number = row.number - 1 - self.header_lines
         self.skipped.append(number)
-        self.set_aside(number, _shown(row.text), _wrong_width(row))
+        self.set_aside(number, self._text(row), _wrong_width(row))
         return "skip"
 
     def numbers(self, first: int, count: int) -> NDArray[np.int64]:
@@ -93,7 +79,8 @@ class _Parsing:
     def place(self, number: int) -> str:
         """Names file and line of a data line."""
         start = self.within[0] if self.within else 0
-        (line,) = line_numbers(self.fs, self.path, [number + 1 + (0 if start else self.header_lines)], start)
+        ordinals = [number + 1 + (0 if start else self.header_lines)]
+        (line,) = line_numbers(self.fs, self.path, ordinals, start, self.layout.encoding)
         return f"{self.name}, line {line}"
 
     def explained(self, error: Exception) -> UserError:
@@ -101,14 +88,19 @@ class _Parsing:
         if self.refused is not None:
             return UserError(
                 f"{self.place(self.refused.number - 1 - self.header_lines)}: {_wrong_width(self.refused)} "
-                f"({_shown(self.refused.text)!r}); correct or remove the line, or give the right format and "
+                f"({self._text(self.refused)!r}); correct or remove the line, or give the right format and "
                 "delimiter"
             )
         if "Empty CSV" in str(error):
             return EmptyFileError(f"{self.name} is empty; give a file with rows")
+        encoding = self.layout.encoding or "UTF-8"
         return UserError(
-            f"{self.name} can't be read as delimited UTF-8 text ({error}); convert it, copy it anew, or give its format"
+            f"{self.name} can't be read as delimited {encoding} text ({str(error)[:_SHOWN_ERROR]}); convert it, copy "
+            "it anew, or give its format, or its encoding, such as latin-1"
         )
+
+    def _text(self, row: Any) -> str:
+        return _shown(row.text.replace(SEPARATOR, self.layout.delimiter))
 
 
 def _wrong_width(row: Any) -> str:
@@ -127,9 +119,9 @@ def column_names(fs: pafs.FileSystem, path: str, name: str, layout: Layout) -> l
     """
     if layout.columns is not None:
         return list(layout.columns)
-    parsing = _Parsing(fs, path, name, 1, lambda number, text, problem: None)
+    parsing = _Parsing(fs, path, name, layout, 1, lambda number, text, problem: None)
     try:
-        reader, stream = _opened(parsing, layout, None)
+        reader, stream = _opened(parsing, None)
         try:
             with reader:
                 return reader.schema.names
@@ -160,10 +152,10 @@ def read_delimited(
         UserError: A line has another number of fields, or is not UTF-8, or a quotation goes over several lines.
     """
     header = begins_with_names(fs, path, layout)
-    parsing = _Parsing(fs, path, name, int(header), set_aside, within)
+    parsing = _Parsing(fs, path, name, layout, int(header), set_aside, within)
     parsed = 0
     try:
-        reader, stream = _opened(parsing, layout, columns, skip_header=header)
+        reader, stream = _opened(parsing, columns, skip_header=header)
         try:
             with reader:
                 for batch in _joined(reader):
@@ -207,17 +199,16 @@ def _checked(piece: Piece, parsing: _Parsing) -> Piece:
             if parsing.set_aside is None:
                 raise UserError(
                     f"{parsing.name} can't be read as delimited UTF-8 text: {parsing.place(number)}, column {name}: "
-                    f"{text!r}; correct it, convert the file, or give its format"
+                    f"{text!r}; correct it, convert the file, or give its format, or its encoding, such as latin-1"
                 )
             parsing.set_aside(number, text, f"column {name} is not UTF-8")
         good &= ~broken
     return piece.where(good)
 
 
-def _opened(
-    parsing: _Parsing, layout: Layout, columns: list[str] | None, *, skip_header: bool = False
-) -> tuple[Any, TextStream]:
-    stream = TextStream(parsing.open())
+def _opened(parsing: _Parsing, columns: list[str] | None, *, skip_header: bool = False) -> tuple[Any, TextStream]:
+    layout = parsing.layout
+    stream = TextStream(parsing.open(), layout.delimiter)
     try:
         reader = pacsv.open_csv(
             pa.PythonFile(stream, mode="r"),
@@ -228,7 +219,7 @@ def _opened(
                 skip_rows=int(skip_header and layout.columns is not None),
             ),
             parse_options=pacsv.ParseOptions(
-                delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=parsing.skip
+                delimiter=stream.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=parsing.skip
             ),
             convert_options=pacsv.ConvertOptions(
                 include_columns=columns or [],
@@ -252,7 +243,7 @@ def begins_with_names(fs: pafs.FileSystem, path: str, layout: Layout) -> bool:
     if layout.columns is None or not layout.may_have_header:
         return layout.columns is None
     try:
-        with fs.open_input_stream(path, compression=compression_of(path)) as stream:
+        with open_text(fs, path, layout.encoding) as stream:
             return stream.read(len(layout.columns[0])).decode(errors="replace").lower() == layout.columns[0]
     except OSError as error:
         raise UserError(f"{path} can't be read ({error}); copy it anew") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -18,11 +18,12 @@ from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
 from distributed_il.data.prepare.build.side_features import SideFeatures
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.column_types import BadValueError, read_categories
-from distributed_il.data.prepare.sources.delimited import Piece
+from distributed_il.data.prepare.sources.file_pieces import open_pieces
 from distributed_il.data.prepare.sources.files import RawFile, fingerprint
 from distributed_il.data.prepare.sources.ids import IdType, read_ids
 from distributed_il.data.prepare.sources.known_logs import is_parquet
-from distributed_il.data.prepare.sources.pieces import RawPieces
+from distributed_il.data.prepare.sources.pieces import Piece, RawPieces
+from distributed_il.data.prepare.sources.text_options import TextOptions
 
 _SIDES: dict[Entity, Literal["user", "item"]] = {"users": "user", "items": "item"}
 
@@ -133,7 +134,7 @@ def _opened(config: PrepareConfig, entity: Entity, log_column: str) -> FeatureFi
     if fs.get_file_info(path).type != pafs.FileType.File:
         raise UserError(f"{given} is no file; give {kind}_features a CSV or Parquet file")
     raw = RawFile("all", given, path, "parquet" if is_parquet(given) else "csv")
-    pieces = RawPieces(fs, raw, config.delimiter)
+    pieces = open_pieces(fs, raw, replace(TextOptions.of(config), no_header=False, columns=None))
     header = pieces.columns()
     own = getattr(config, f"{kind}_features_id")
     id_column = own or (log_column if log_column in header else f"{kind}_id")

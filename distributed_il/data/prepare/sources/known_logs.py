@@ -24,6 +24,8 @@ class Layout:
     """Whether a file read by position may begin with a line that names its columns."""
     quoted: bool = False
     """Whether a field may stand in quotation marks."""
+    encoding: str | None = None
+    """Of the characters; None for UTF-8."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +75,6 @@ class KnownLog:
     """Whether the header names types after a colon."""
 
 
-# MovieLens separates by two colons; with one colon for the separator, every second field is empty.
-MOVIELENS = Layout(":", ("user", "", "item", " ", "rating", "  ", "timestamp"))
 TRIPLES = Layout("\t", ("user", "item", "value"))
 _TENREC = "user_id item_id click follow like share video_category watching_times gender age"
 _TIKTOK = "uid user_city item_id author_id item_city channel finish like music_id did creat_time video_duration"
@@ -85,7 +85,7 @@ KNOWN_LOGS = (
         files=("ratings.dat",),
         fields=Fields(user="user", item="item", rating="rating", time="timestamp"),
         rule="rating",
-        layout=MOVIELENS,
+        layout=Layout("::", ("user", "item", "rating", "timestamp")),
     ),
     KnownLog(
         format="movielens100k",

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.dataset import SPLITS, Manifest
+from distributed_il.data.dataset import SPLITS
 from distributed_il.data.prepare.build.options import ALL
 from distributed_il.data.prepare.config import PrepareConfig, Rule
 from distributed_il.data.prepare.sources.column_types import (
@@ -23,16 +23,15 @@ from distributed_il.data.prepare.sources.column_types import (
     read_labels,
     read_preferences,
     read_ratings,
-    read_times,
 )
-from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choice, choose_columns
-from distributed_il.data.prepare.sources.delimited import EmptyFileError, Piece, SetAside
+from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choice
 from distributed_il.data.prepare.sources.feedback import watch_labels
-from distributed_il.data.prepare.sources.files import RawFile, RawSource, is_alone
+from distributed_il.data.prepare.sources.files import RawFile, is_alone
 from distributed_il.data.prepare.sources.ids import IdType, TextIdsError, read_ids
-from distributed_il.data.prepare.sources.pieces import RawPieces
+from distributed_il.data.prepare.sources.pieces import EmptyFileError, Piece, RawPieces, SetAside
 from distributed_il.data.prepare.sources.read_stats import ReadStats
 from distributed_il.data.prepare.sources.rejects import Lines, Rejects
+from distributed_il.data.prepare.sources.times import read_times
 
 _FILE_SHIFT = 40
 """A row's number is that of its file, shifted so far, and its own in the file."""
@@ -40,7 +39,7 @@ _TEST = SPLITS[2]
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class OpenFile:
     """A raw file and what is read of it."""
 
     file: RawFile
@@ -50,7 +49,7 @@ class _File:
 
 @dataclass(slots=True)
 class RawReader:
-    """The rows of a source; `open_source` makes it."""
+    """The rows of a source; `opening.open_source` makes it."""
 
     config: PrepareConfig
     rule: Rule
@@ -58,7 +57,7 @@ class RawReader:
     """Columns that are not read, by file."""
     num_rows: int
     """Rows in all; 0 where it takes reading the files to know."""
-    _files: list[_File]
+    _files: list[OpenFile]
     _without_header: int
     """Files that are left out because they hold nothing at all."""
     stats: ReadStats
@@ -87,6 +86,11 @@ class RawReader:
     def id_columns(self) -> dict[str, str]:
         """What the first file calls its columns of `user` and `item`."""
         return {name: self._files[0].choice.columns[name] for name in ("user", "item")}
+
+    @property
+    def notes(self) -> list[str]:
+        """Tells, in a line for each file, how it is read where the user's word did not decide."""
+        return [file.pieces.note for file in self._files if file.pieces.note]
 
     @property
     def formats(self) -> list[str]:
@@ -149,7 +153,7 @@ class RawReader:
             found.empty_files += 1
         found.time_units.check()
 
-    def _pieces(self, file: _File) -> Iterator[Piece]:
+    def _pieces(self, file: OpenFile) -> Iterator[Piece]:
         try:
             yield from file.pieces.read([*dict.fromkeys(file.choice.columns.values())], self._set_aside(file))
         except EmptyFileError:
@@ -183,12 +187,12 @@ class RawReader:
         for number in range(self.num_files):
             yield from self.file_tables(number)
 
-    def _set_aside(self, file: _File) -> SetAside | None:
+    def _set_aside(self, file: OpenFile) -> SetAside | None:
         if not self.stats.rejects.allowed:
             return None
         return lambda row, text, problem: self.stats.rejects.add(file.file.name, row, "", text, problem)
 
-    def _tables(self, file: _File, piece: Piece, first: int) -> Iterator[tuple[str, pa.Table]]:
+    def _tables(self, file: OpenFile, piece: Piece, first: int) -> Iterator[tuple[str, pa.Table]]:
         columns, rows = self._converted(file, piece)
         if not rows.size:
             return
@@ -221,7 +225,7 @@ class RawReader:
         engaged = [flag.to_numpy(zero_copy_only=False) for flag in flags]
         return watch_labels(self.rule, columns, np.logical_or.reduce(engaged) if engaged else None, self.config)
 
-    def _converted(self, file: _File, piece: Piece) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
+    def _converted(self, file: OpenFile, piece: Piece) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
         """Converts the columns of a piece and returns its good rows; bad ones are refused or set aside."""
         readers = self._readers(file)
         while True:
@@ -237,7 +241,7 @@ class RawReader:
                 self._settle(file, entity, converted[entity])
             return converted, piece.rows
 
-    def _without(self, file: _File, piece: Piece, raw: str, error: BadValueError) -> Piece:
+    def _without(self, file: OpenFile, piece: Piece, raw: str, error: BadValueError) -> Piece:
         if not self.stats.rejects.allowed or error.all_rows is None:
             raise error.at(file.pieces.place(int(piece.rows[error.row])), raw) from error
         bad = error.all_rows()
@@ -248,7 +252,7 @@ class RawReader:
         good[bad] = False
         return piece.where(good)
 
-    def _readers(self, file: _File) -> Callable[[str], Reader]:
+    def _readers(self, file: OpenFile) -> Callable[[str], Reader]:
         by_role: dict[str, Reader] = {
             "user": partial(read_ids, wanted=self._id_type(file, "user"), typed=file.pieces.typed),
             "item": partial(read_ids, wanted=self._id_type(file, "item"), typed=file.pieces.typed),
@@ -266,11 +270,11 @@ class RawReader:
         }
         return lambda name: by_role.get(name, read_flags)
 
-    def _id_type(self, file: _File, entity: str) -> IdType:
+    def _id_type(self, file: OpenFile, entity: str) -> IdType:
         wanted = self.id_types[entity]
         return "plain" if wanted == "auto" and file.choice.log.integer_ids else wanted
 
-    def _settle(self, file: _File, entity: str, ids: pa.Array) -> None:
+    def _settle(self, file: OpenFile, entity: str, ids: pa.Array) -> None:
         """Notes what the ids of good rows are: a bad row has no say in how those of others are read.
 
         Raises:
@@ -284,44 +288,3 @@ class RawReader:
             raise TextIdsError(entity)
         else:
             self.id_types[entity] = "text"
-
-
-def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | None = None) -> RawReader:
-    """Looks at the columns of all files and returns a reader of their rows; the types of a parent's ids hold.
-
-    Raises:
-        UserError: A column is missing or twice there, or a file can't be read.
-    """
-    pieces = {file: RawPieces(source.filesystem, file, config.delimiter) for file in source.files}
-    headers: dict[RawFile, list[str]] = {}
-    for file, of_file in pieces.items():
-        try:
-            headers[file] = of_file.columns()
-        except EmptyFileError:
-            if is_alone(file, source.files) or (not headers and file is source.files[-1]):
-                raise
-    pieces = {file: pieces[file] for file in headers}
-    rule, choices = choose_columns(config, pieces, headers)
-    left_aside: dict[str, list[str]] = {}
-    for file, header in headers.items():
-        rest = [name for name in header if name not in choices[file].columns.values()]
-        if rest and choices[file].log.layout is None:
-            left_aside[file.name] = rest
-    rows = [of_file.num_rows() for of_file in pieces.values()]
-    files = [_File(file, pieces[file], choices[file]) for file in headers]
-    total = sum(rows) if all(rows) else 0
-    id_types: dict[str, IdType] = dict.fromkeys(("user", "item"), config.id_type)
-    if parent is not None:
-        by = parent.id_rule if config.id_type == "auto" else config.id_type
-        id_types = {name: _of_parent(kind, by) for name, kind in parent.id_type.items()}
-    stats = ReadStats(Rejects(config.max_reject_share))
-    return RawReader(config, rule, left_aside, total, files, len(source.files) - len(files), stats, id_types)
-
-
-def _of_parent(kind: str, rule: str) -> IdType:
-    """Returns how a log's ids are read that go on from a dataset with ids of this type, by the rule of either."""
-    if rule == "string":
-        return "string"
-    if kind == "string":
-        return "text"
-    return "integer" if rule == "integer" else "plain"

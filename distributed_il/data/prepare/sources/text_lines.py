@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.fs as pafs
 from numpy.typing import NDArray
 
@@ -21,6 +22,8 @@ _REST_S = 0.1
 """A thread that reads ahead and has not come back within this time has read enough for now."""
 SUBSTITUTE = "\x1a"
 """ASCII's substitute character, for bytes that are no UTF-8."""
+SEPARATOR = "\x1f"
+"""ASCII's unit separator, for a delimiter of several characters."""
 _SUBSTITUTE_ERRORS = "distributed_il.substitute"
 
 
@@ -69,11 +72,24 @@ class LineCounter:
             self.filled += 1
 
 
-class TextStream(io.RawIOBase):
-    """A stream of text that counts its lines, and replaces bytes that are no UTF-8, one by one, by `SUBSTITUTE`."""
+def open_text(fs: pafs.FileSystem, path: str, encoding: str | None = None) -> Any:
+    """Opens a text, its compression undone, as a stream of UTF-8, which it is where `encoding` is None."""
+    stream = fs.open_input_stream(path, compression=compression_of(path))
+    return stream if encoding is None else pa.transcoding_input_stream(stream, encoding, "utf-8")
 
-    def __init__(self, stream: Any) -> None:
+
+class TextStream(io.RawIOBase):
+    """A stream of text that counts its lines, and replaces bytes that are no UTF-8, one by one, by `SUBSTITUTE`.
+
+    A delimiter of several bytes becomes `SEPARATOR`.
+    """
+
+    def __init__(self, stream: Any, delimiter: str = ",") -> None:
         super().__init__()
+        self._wide = delimiter.encode() if len(delimiter.encode()) > 1 else b""
+        self._begun = b""
+        self.delimiter = SEPARATOR if self._wide else delimiter
+        """What parts the fields in what is read."""
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8")(_SUBSTITUTE_ERRORS)
         self._stopped, self._reading = False, threading.Lock()
@@ -85,6 +101,19 @@ class TextStream(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
+        if not self._wide:
+            return self._text(size)
+        text = self._text(size - len(self._begun) if size >= 0 else size)
+        parted = (self._begun + text).replace(self._wide, SEPARATOR.encode())
+        # The end may be the beginning of a delimiter, which the next bytes end.
+        begun = (
+            next((n for n in range(len(self._wide) - 1, 0, -1) if parted.endswith(self._wide[:n])), 0) if text else 0
+        )
+        self._begun = parted[len(parted) - begun :]
+        parted = parted[: len(parted) - begun]
+        return parted or (self.read(size) if text else b"")
+
+    def _text(self, size: int) -> bytes:
         if self._stopped:
             self._ended.set()
             return b""
@@ -97,7 +126,7 @@ class TextStream(io.RawIOBase):
         if data.isascii() and data and not self._decoder.getstate()[0]:
             return data
         text = self._decoder.decode(data, final=not data).encode()
-        return text or (self.read(size) if data else b"")
+        return text or (self._text(size) if data else b"")
 
     def stop(self) -> None:
         """Ends the stream for a thread of Arrow's that reads ahead, and waits until it knows.
@@ -115,7 +144,9 @@ class TextStream(io.RawIOBase):
         super().close()
 
 
-def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start: int = 0) -> list[int]:
+def line_numbers(
+    fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start: int = 0, encoding: str | None = None
+) -> list[int]:
     """Finds the line numbers, from 1, of lines that are known by their place among those that are not blank.
 
     These `ordinals` count from 1 and ascend; one beyond the end gives the line after the last. Lines count from the
@@ -124,7 +155,7 @@ def line_numbers(fs: pafs.FileSystem, path: str, ordinals: Sequence[int], start:
     wanted = np.asarray(ordinals, dtype=np.int64)
     found = np.zeros(wanted.size, dtype=np.int64)
     counter, done = LineCounter(), 0
-    with fs.open_input_stream(path, compression=compression_of(path)) as stream:
+    with open_text(fs, path, encoding) as stream:
         while start > 0 and (chunk := stream.read(min(start, _CHUNK_BYTES))):
             counter.feed(chunk)
             start -= len(chunk)

@@ -8,15 +8,15 @@ from functools import partial
 import pyarrow as pa
 import pytest
 
-from distributed_il.data.prepare.sources import column_types
+from distributed_il.data.prepare.sources import times
 from distributed_il.data.prepare.sources.column_types import (
     BadValueError,
     only_binary,
     read_labels,
     read_preferences,
     read_ratings,
-    read_times,
 )
+from distributed_il.data.prepare.sources.times import read_times
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,8 @@ def test_what_is_no_time_does_not_say_of_what_kind_the_others_are(first: str) ->
 
 def test_of_many_rows_without_a_time_each_text_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
-    name = "_parsed"
-    parsed = getattr(column_types, name)
-    monkeypatch.setattr(column_types, name, lambda column, kind: tried.append(len(column)) or parsed(column, kind))
+    parsed = times.parsed
+    monkeypatch.setattr(times, "parsed", lambda column, kind: tried.append(len(column)) or parsed(column, kind))
     with pytest.raises(BadValueError) as caught:
         read_times(pa.array(["nan"] * 500 + [""] * 500 + ["2024-06-12"]))
     assert caught.value.row == 0

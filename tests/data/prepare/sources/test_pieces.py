@@ -11,9 +11,11 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from distributed_il.data.prepare.sources import delimited, pieces
+from distributed_il.data.prepare.sources import delimited, parquet_pieces
+from distributed_il.data.prepare.sources.file_pieces import open_pieces
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.pieces import RawPieces
+from distributed_il.data.prepare.sources.text_options import TextOptions
 
 ROWS = 500_000
 
@@ -27,7 +29,7 @@ def table() -> pa.Table:
 def test_parquet_takes_memory_for_a_piece_alone(
     table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "_PIECE_ROWS", 10_000)
+    monkeypatch.setattr(parquet_pieces, "_PIECE_ROWS", 10_000)
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=10_000)
     found = pieces_of(tmp_path / "x.parquet")
     assert found.num_rows() == ROWS
@@ -47,7 +49,7 @@ def test_text_takes_memory_for_a_piece_alone(table: pa.Table, tmp_path: Path, mo
 
 def pieces_of(path: Path) -> RawPieces:
     kind = "parquet" if path.suffix == ".parquet" else "csv"
-    return RawPieces(pafs.LocalFileSystem(), RawFile("all", path.name, str(path), kind), None)
+    return open_pieces(pafs.LocalFileSystem(), RawFile("all", path.name, str(path), kind), TextOptions())
 
 
 def largest_allocation(pieces: RawPieces) -> int:

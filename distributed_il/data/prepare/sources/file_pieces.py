@@ -1,0 +1,34 @@
+"""Opens a raw file by its format, its name, and where these leave it open, its first lines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyarrow.fs as pafs
+
+from distributed_il.data.prepare.sources.delimited_pieces import DelimitedPieces
+from distributed_il.data.prepare.sources.files import RawFile
+from distributed_il.data.prepare.sources.first_lines import look_at
+from distributed_il.data.prepare.sources.known_logs import ANY_LOG, is_parquet, known_log, text_layout
+from distributed_il.data.prepare.sources.parquet_pieces import ParquetPieces
+from distributed_il.data.prepare.sources.pieces import RawPieces
+from distributed_il.data.prepare.sources.text_options import TextOptions
+
+
+def open_pieces(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawPieces:
+    """Opens a file.
+
+    Raises:
+        UserError: It can't be read, or it is not clear what its first line is.
+    """
+    log = known_log(file.format)
+    if file.format == "parquet" or (file.format != "csv" and log.layout is None and is_parquet(file.name)):
+        return ParquetPieces(fs, file)
+    layout = replace(text_layout(log, file.name, options.delimiter), encoding=options.encoding)
+    if log is not ANY_LOG:
+        return DelimitedPieces(fs, file, layout)
+    look = look_at(fs, file, layout, options)
+    assert look.layout is not None
+    pieces = DelimitedPieces(fs, file, look.layout)
+    pieces.has_header, pieces.note = look.has_header, look.note
+    return pieces

@@ -1,0 +1,123 @@
+"""Files as they lie about: each is prepared by the first command one would type, right to the row."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dataset_rows import triples_in_order
+
+from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import SPLITS, Dataset
+from distributed_il.data.prepare import PrepareConfig, prepare
+
+PAIRS = [(user, item) for user in range(1, 6) for item in range(10, 14)]
+
+
+def run(source: Path, said: list[str] | None = None, **options: Any) -> Dataset:
+    output = source.parent / "prepared"
+    options = {"lanes": 2, "factors": 0} | options
+    prepare(PrepareConfig(source=str(source), output=str(output), **options), say=None if said is None else said.append)
+    return Dataset.open(str(output))
+
+
+def rows(dataset: Dataset) -> set[tuple[Any, Any, int]]:
+    found = [row for split in SPLITS for row in triples_in_order(dataset, split)]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def rated(user: int, item: int) -> int:
+    return 1 + (user + item) % 5
+
+
+RATED = {(user, item, int(rated(user, item) > 2)) for user, item in PAIRS}
+POSITIVE = {(user, item, 1) for user, item in PAIRS}
+
+
+def lines(form: str) -> str:
+    return "".join(form.format(u=u, i=i, r=rated(u, i), t=978300000 + u * i) + "\n" for u, i in PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("x.csv", "{u},{i},{r},{t}"),
+        ("x.tsv", "{u}\t{i}\t{r}\t{t}"),
+        ("x.txt", "{u} {i} {r} {t}"),
+        ("x.txt", "{u}\t{i}\t{r}.0"),
+        ("x.csv", "{u};{i};{r}"),
+        ("x.txt", "{u},{i},{r}"),
+        ("x.csv", '"{u}","{i}",{r},2024-05-01 10:00:00'),
+    ],
+)
+def test_ratings_without_a_header(name: str, form: str, tmp_path: Path) -> None:
+    """The first row was lost as a header, once its values had been named as columns."""
+    (tmp_path / name).write_text(lines(form))
+    said: list[str] = []
+    dataset = run(tmp_path / name, said)
+    assert rows(dataset) == RATED
+    assert dataset.manifest.rule["name"] == "rating"
+    (note,) = said
+    assert note.startswith(f"{name}: no header, its first line is a row; columns by position: user_id, item_id, value")
+
+
+@pytest.mark.parametrize("form", ["{u},{i}", "{u} {i}", "u{u},i{i},{t}", "{u}\t{i}\t{t}"])
+def test_positives_without_a_header(form: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(lines(form))
+    form = form.removesuffix("{t}")
+    expected = {(f"u{u}", f"i{i}", 1) for u, i in PAIRS} if "u{u}" in form else POSITIVE
+    assert rows(run(tmp_path / "x.csv")) == expected
+
+
+def test_labels_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("".join(f"{u},{i},{u % 2}\n" for u, i in PAIRS))
+    dataset = run(tmp_path / "x.csv")
+    assert rows(dataset) == {(u, i, u % 2) for u, i in PAIRS}
+    assert dataset.manifest.rule["name"] == "binary"
+
+
+def test_text_alone_is_a_row_where_the_user_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(lines("u{u},i{i}"))
+    with pytest.raises(UserError, match="has no column 'user_id'.* if its first line is a row, give --no_header"):
+        run(tmp_path / "x.csv")
+    assert rows(run(tmp_path / "x.csv", no_header=True)) == {(f"u{u}", f"i{i}", 1) for u, i in PAIRS}
+
+
+def test_columns_in_another_order_are_named(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(lines("{t},{i},x,{u},{r},0"))
+    with pytest.raises(UserError, match=r"a row of 6 fields; .* name all columns in their order, such as --columns="):
+        run(tmp_path / "x.csv")
+    dataset = run(tmp_path / "x.csv", columns=["time", "item", "note", "user", "rating", "rest"], split="time")
+    assert rows(dataset) == RATED
+    assert triples_in_order(dataset, "test")[0][0] in (4, 5)
+
+
+def test_a_row_whose_values_are_named_as_columns_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(lines("{u},{i},{r}"))
+    with pytest.raises(UserError, match=r"its first line \(1,10,2\) looks like a row, .* give --no_header"):
+        run(tmp_path / "x.csv", user_column="1", item_column="10", rating_column="2")
+    dataset = run(tmp_path / "x.csv", user_column="1", item_column="10", rating_column="2", no_header=False)
+    assert rows(dataset) == RATED - {(1, 10, 0)}
+
+
+def test_numbers_as_names_are_the_users_to_tell(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("0,1,2\n" + lines("{u},{i},{r}"))  # as pandas writes a frame without names
+    with pytest.raises(UserError, match=r"its first line \(0,1,2\) may be a row or names"):
+        run(tmp_path / "x.csv")
+    assert rows(run(tmp_path / "x.csv", user_column="0", item_column="1", rating_column="2")) == RATED
+
+
+def test_some_files_with_a_header_and_some_without_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/a.csv").write_text("item_id,user_id,rating\n" + lines("{i},{u},{r}"))
+    (tmp_path / "logs/b.csv").write_text(lines("{i},{u},{r}"))
+    with pytest.raises(UserError, match=r"a\.csv has a header, and the first line of b\.csv is a row"):
+        run(tmp_path / "logs")
+
+
+def test_a_compressed_file_is_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(lines("{u},{i},{r}").encode()))
+    assert rows(run(tmp_path / "x.csv.gz")) == RATED
