@@ -24,6 +24,7 @@ FileFormat = Literal[
     "tiktok",
     "recbole",
     "csv",
+    "adjacency",
     "parquet",
 ]
 """Formats of raw files."""
@@ -53,7 +54,8 @@ class PrepareConfig:
     format: Format = "auto"
     """`triples` (X.train.rating, X.valid.rating, X.test.negative: user, item, value; tab, no header), `movielens`
     (ratings.dat), `movielens100k` (u.data), `kuairec`, `kuairand`, `kuaisar`, `tenrec`, `tiktok` (ICME 2019), `recbole`
-    (X.inter), `csv` (with a header), `parquet`; `auto` goes by the names of the files, and by their headers."""
+    (X.inter), `csv`, `adjacency` (a user and their items in a line), `parquet`; `auto` goes by the names of the files,
+    and by their first lines."""
 
     train: str | None = None
     """Training file, relative to the source, or a pattern such as `train/*.parquet`; give all three splits or none.

@@ -12,6 +12,7 @@ from dataset_rows import triples_in_order
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare
+from distributed_il.data.prepare.sources import text_lines
 
 PAIRS = [(user, item) for user in range(1, 6) for item in range(10, 14)]
 
@@ -121,3 +122,30 @@ def test_some_files_with_a_header_and_some_without_are_refused(tmp_path: Path) -
 def test_a_compressed_file_is_looked_at_too(tmp_path: Path) -> None:
     (tmp_path / "x.csv.gz").write_bytes(gzip.compress(lines("{u},{i},{r}").encode()))
     assert rows(run(tmp_path / "x.csv.gz")) == RATED
+
+
+LISTS = {0: [10, 11, 12], 1: [11], 2: [], 3: [10, 12, 13, 14, 15], 4: [12, 10]}
+LISTED = {(user, item, 1) for user, items in LISTS.items() for item in items}
+
+
+@pytest.mark.parametrize("form", ["{u} {i}", "{u} {i} ", "{u}: {i}", "{u}:{i}", "{u}\t{i}"])
+def test_lists_of_items(form: str, tmp_path: Path) -> None:
+    text = "".join(form.format(u=u, i=" ".join(map(str, items))) + "\n" for u, items in LISTS.items())
+    (tmp_path / "x.txt").write_text(text)
+    said: list[str] = []
+    dataset = run(tmp_path / "x.txt", said)
+    assert rows(dataset) == LISTED
+    assert said == ["x.txt: no header; each line is a user and their items"]
+
+
+def test_lists_of_text(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("ann: tea, milk\r\n\r\nbob: tea\r\ncid: rice,tea")
+    pairs = {("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("cid", "rice"), ("cid", "tea")}
+    assert rows(run(tmp_path / "x.txt", format="adjacency")) == {(*pair, 1) for pair in pairs}
+
+
+def test_a_bad_item_of_a_list_is_told_by_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_lines, "_BLOCK_BYTES", 16)
+    (tmp_path / "x.txt").write_text("1 2 3\n\n2\n3 4\n4 5 6 7\n5 5 x7 8 9\n")
+    with pytest.raises(UserError, match=r"x\.txt, line 6, column item_id: 'x7': it is no integer"):
+        run(tmp_path / "x.txt", format="adjacency", id_type="integer")

@@ -10,6 +10,7 @@ from distributed_il.data.prepare.sources.delimited_pieces import DelimitedPieces
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.first_lines import look_at
 from distributed_il.data.prepare.sources.known_logs import ANY_LOG, is_parquet, known_log, text_layout
+from distributed_il.data.prepare.sources.list_pieces import ListPieces
 from distributed_il.data.prepare.sources.parquet_pieces import ParquetPieces
 from distributed_il.data.prepare.sources.pieces import RawPieces
 from distributed_il.data.prepare.sources.text_options import TextOptions
@@ -25,10 +26,15 @@ def open_pieces(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> Raw
     if file.format == "parquet" or (file.format != "csv" and log.layout is None and is_parquet(file.name)):
         return ParquetPieces(fs, file)
     layout = replace(text_layout(log, file.name, options.delimiter), encoding=options.encoding)
+    names = options.names["user"], options.names["item"]
+    if file.format == "adjacency":
+        return ListPieces(fs, file, options.encoding, names)
     if log is not ANY_LOG:
         return DelimitedPieces(fs, file, layout)
     look = look_at(fs, file, layout, options)
-    assert look.layout is not None
-    pieces = DelimitedPieces(fs, file, look.layout)
+    if look.layout is None:
+        pieces = ListPieces(fs, file, options.encoding, names)
+    else:
+        pieces = DelimitedPieces(fs, file, look.layout)
     pieces.has_header, pieces.note = look.has_header, look.note
     return pieces

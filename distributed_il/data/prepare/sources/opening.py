@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Manifest
@@ -11,6 +12,7 @@ from distributed_il.data.prepare.sources.columns_of_file import choose_columns
 from distributed_il.data.prepare.sources.file_pieces import open_pieces
 from distributed_il.data.prepare.sources.files import RawFile, RawSource, is_alone
 from distributed_il.data.prepare.sources.ids import IdType
+from distributed_il.data.prepare.sources.list_pieces import ListPieces
 from distributed_il.data.prepare.sources.pieces import EmptyFileError, RawPieces
 from distributed_il.data.prepare.sources.read_stats import ReadStats
 from distributed_il.data.prepare.sources.reader import OpenFile, RawReader
@@ -57,6 +59,13 @@ def _opened(config: PrepareConfig, source: RawSource) -> tuple[dict[RawFile, Raw
         else:
             pieces[file] = of_file
     _require_alike(pieces)
+    if any(isinstance(of_file, ListPieces) for of_file in pieces.values()):
+        # Beside lists, integers of one number in each line are lists too.
+        for file, of_file in pieces.items():
+            if of_file.has_header is False:
+                pieces[file] = open_pieces(source.filesystem, replace(file, format="adjacency"), options)
+                headers[file] = pieces[file].columns()
+                pieces[file].note = f"{file.name}: no header; each line is a user and their items"
     return pieces, headers
 
 

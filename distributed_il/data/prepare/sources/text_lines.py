@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from distributed_il.data.prepare.sources.known_logs import compression_of
 
 _LINE_FEED, _RETURN = 10, 13
+_LINE_END = re.compile("\r\n|\r|\n")
 _CHUNK_BYTES = 1 << 20
+_BLOCK_BYTES = 2 << 20
 _CHARACTER_BYTES = 4
 _REST_S = 0.1
 """A thread that reads ahead and has not come back within this time has read enough for now."""
@@ -142,6 +145,20 @@ class TextStream(io.RawIOBase):
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+def line_blocks(fs: pafs.FileSystem, path: str, encoding: str | None = None) -> Iterator[list[str]]:
+    """Reads the lines of a text that are not blank, some at a time; bytes that are no UTF-8 become `SUBSTITUTE`."""
+    with TextStream(open_text(fs, path, encoding)) as stream:
+        rest, first = "", True
+        while data := stream.read(_BLOCK_BYTES):
+            text = data.decode()
+            *lines, rest = _LINE_END.split(rest + (text.removeprefix("\ufeff") if first else text))
+            first = False
+            if lines := [line for line in lines if line]:
+                yield lines
+    if rest:
+        yield [rest]
 
 
 def line_numbers(
