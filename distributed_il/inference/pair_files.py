@@ -15,6 +15,7 @@ from distributed_il.data.prepare.sources.files import (
     find_place,
     fits,
     format_of_name,
+    in_partitions,
     require_file_or_directory,
 )
 from distributed_il.data.prepare.sources.pieces import Part, RawPieces
@@ -76,12 +77,14 @@ def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
         raise UserError(f"{source} does not exist; give a Parquet or CSV file, or a directory of such")
     require_file_or_directory(infos[0], source)
     if infos[0].type == pafs.FileType.Directory:
-        listed = fs.get_file_info(pafs.FileSelector(root, recursive=bool(pattern)))
+        listed = fs.get_file_info(pafs.FileSelector(root, recursive=True))
         files = sorted((info for info in listed if info.type == pafs.FileType.File), key=lambda info: info.path)
         if pattern:
             infos = [info for info in files if fits(posixpath.relpath(info.path, root), pattern)]
         else:
-            infos = [info for info in files if _holds_pairs(info.path)]
+            infos = [
+                info for info in files if in_partitions(posixpath.relpath(info.path, root)) and _holds_pairs(info.path)
+            ]
     if not infos or not all(_holds_pairs(info.path) for info in infos):
         raise UserError(
             f"{source}: the name tells no format; give files that end in .parquet, .pq, .csv, .tsv, .txt or .inter, "

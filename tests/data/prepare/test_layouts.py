@@ -6,6 +6,8 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dataset_rows import triples_in_order
 
@@ -13,6 +15,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.data.prepare.sources import text_lines
+from distributed_il.inference.pair_files import find_pairs
 
 PAIRS = [(user, item) for user in range(1, 6) for item in range(10, 14)]
 
@@ -149,3 +152,42 @@ def test_a_bad_item_of_a_list_is_told_by_its_line(tmp_path: Path, monkeypatch: p
     (tmp_path / "x.txt").write_text("1 2 3\n\n2\n3 4\n4 5 6 7\n5 5 x7 8 9\n")
     with pytest.raises(UserError, match=r"x\.txt, line 6, column item_id: 'x7': it is no integer"):
         run(tmp_path / "x.txt", format="adjacency", id_type="integer")
+
+
+DAYS = {u: f"2024-05-0{u}" for u in range(1, 6)}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_folders_partitioned_by_a_key(kind: str, tmp_path: Path) -> None:
+    for user, day in DAYS.items():
+        folder = tmp_path / "log" / "place=A%20B" / f"day={day}"
+        folder.mkdir(parents=True)
+        items = [item for own, item in PAIRS if own == user]
+        if kind == "parquet":
+            pq.write_table(pa.table({"user_id": [user] * len(items), "item_id": items}), folder / "part-0.parquet")
+        else:
+            (folder / "part-0.csv").write_text("user_id,item_id\n" + "".join(f"{user},{item}\n" for item in items))
+    (tmp_path / "log" / "_SUCCESS").write_text("")
+    dataset = run(tmp_path / "log", time_column="day", split="time")
+    assert rows(dataset) == POSITIVE
+    assert {user for user, _, _ in triples_in_order(dataset, "train")} == {1, 2, 3}
+    assert {user for user, _, _ in triples_in_order(dataset, "test")} == {5}
+    assert "columns_left_aside" not in dataset.manifest.rule
+
+
+def test_a_key_of_folders_may_be_what_is_read(tmp_path: Path) -> None:
+    for label in (0, 1):
+        (tmp_path / f"log/label={label}").mkdir(parents=True)
+        text = "".join(f"{u},{i}\n" for u, i in PAIRS if rated(u, i) % 2 == label)
+        (tmp_path / f"log/label={label}/x.csv").write_text(f"user_id,item_id\n{text}")
+    assert rows(run(tmp_path / "log")) == {(u, i, rated(u, i) % 2) for u, i in PAIRS}
+    files = find_pairs(str(tmp_path / "log"), ["label", "user_id"])
+    found = [piece.batch.to_pydict() for file, part in files.pieces for piece in file.read(["label"], part=part)]
+    assert [set(columns["label"]) for columns in found] == [{"0"}, {"1"}]
+
+
+def test_labels_are_true_and_false_in_any_case(tmp_path: Path) -> None:
+    words = ["True", "FALSE", "true", "False"]
+    text = "".join(f"{u},{i},{words[(u + i) % 4]}\n" for u, i in PAIRS)
+    (tmp_path / "x.csv").write_text(f"user_id,item_id,label\n{text}")
+    assert rows(run(tmp_path / "x.csv")) == {(u, i, 1 - (u + i) % 2) for u, i in PAIRS}

@@ -45,6 +45,8 @@ def run(root: Path, **options: Any) -> Dataset:
         (lambda t: 1000 * t, int, r"a\.csv .* milliseconds \(1717200000000\) and b\.csv .* seconds \(1719792000\)"),
         (lambda t: 10**9 * t, lambda t: 10**6 * t, "nanoseconds .* microseconds"),
         (lambda t: t + 0.5, lambda t: 1000 * t, "seconds .* milliseconds"),
+        (iso, lambda t: f"{iso(t)}Z", r"a\.csv has times that are dates \(.*\) and b\.csv such .* dates with a zone"),
+        (lambda t: f"{iso(t)}+02:00", int, r"dates with a zone \(.*\) and b\.csv such that are seconds"),
     ],
 )
 def test_files_of_two_kinds_are_refused(

@@ -40,13 +40,13 @@ class BadValueError(Exception):
 
 
 def read_labels(column: pa.Array) -> pa.Array:
-    """Converts labels, 0, 1 or null as integers, booleans, floats or text, to int8 with nulls.
+    """Converts labels, 0, 1 or null as integers, booleans, floats or text, true and false too, to int8 with nulls.
 
     Raises:
         BadValueError: Another value.
     """
     problem = "a label is 0, 1 or missing; correct it, or set rule to rating if these are ratings"
-    numbers = _numbers(column, problem)
+    numbers = _numbers(column, problem, truth=True)
     refuse(pc.invert(_binary(numbers)), column, problem)
     return numbers.cast(pa.int8())
 
@@ -74,13 +74,13 @@ def read_categories(column: pa.Array) -> pa.Array:
 
 
 def read_flags(column: pa.Array) -> pa.Array:
-    """Converts flags, 0 or 1 as integers, booleans, floats or text, to bool without nulls.
+    """Converts flags, 0 or 1 as integers, booleans, floats or text, true and false too, to bool without nulls.
 
     Raises:
         BadValueError: Another value, or none.
     """
     problem = "it is 0 or 1; correct it or remove the row"
-    numbers = _numbers(column, problem)
+    numbers = _numbers(column, problem, truth=True)
     refuse(pc.invert(pc.fill_null(_binary(numbers), False)), column, problem)
     return numbers.cast(pa.bool_())
 
@@ -116,7 +116,10 @@ def read_ratings(column: pa.Array, positive_above: float, negative_below: float 
 
 def only_binary(column: pa.Array) -> bool:
     """Returns whether no value but 0, 1 and missing occurs."""
-    numbers = parsed(_without_null_words(column), pa.float64())
+    text = _without_null_words(column)
+    numbers = parsed(text, pa.float64())
+    if numbers is None:
+        numbers = parsed(_without_truth_words(text), pa.float64())
     return numbers is not None and bool(pc.all(_binary(numbers), min_count=0).as_py())
 
 
@@ -137,11 +140,15 @@ def finite(column: pa.Array, problem: str) -> pa.Array:
     return numbers
 
 
-def _numbers(column: pa.Array, problem: str) -> pa.Array:
+def _numbers(column: pa.Array, problem: str, *, truth: bool = False) -> pa.Array:
+    """Reads numbers, float64; with `truth` the words true and false are 1 and 0."""
     kind = column.type
     if is_text(kind):
         text = _without_null_words(column)
         numbers = parsed(text, pa.float64())
+        if numbers is None and truth:
+            text = _without_truth_words(text)
+            numbers = parsed(text, pa.float64())
         if numbers is None:
             refuse_unreadable(text, partial(parsed, kind=pa.float64()), problem)
         return numbers
@@ -166,6 +173,15 @@ def _without_null_words(column: pa.Array) -> pa.Array:
         return column
     missing = pc.is_in(column, pa.array(NULL_WORDS, column.type))
     return pc.if_else(missing, pa.scalar(None, column.type), column)
+
+
+def _without_truth_words(column: pa.Array) -> pa.Array:
+    """Writes true and false of any case as 1 and 0."""
+    if not is_text(column.type):
+        return column
+    for word, digit in (("true", "1"), ("false", "0")):
+        column = pc.if_else(pc.match_substring_regex(column, f"^{word}$", ignore_case=True), digit, column)
+    return column
 
 
 def _binary(numbers: pa.Array) -> pa.Array:

@@ -40,6 +40,8 @@ class _File:
     log: KnownLog
     fields: Fields
     header: list[str]
+    keys: tuple[str, ...]
+    """Columns that are keys of folders."""
     undecided: bool
     """Whether its values have to tell whether they are labels or ratings."""
 
@@ -101,7 +103,7 @@ def _recognised(config: PrepareConfig, file: RawFile, pieces: RawPieces, header:
     fields = replace(log.fields, **{role: name for role, name in given.items() if name})
     if config.engagement_columns is not None:
         fields = replace(fields, engagement=tuple(config.engagement_columns))
-    return _File(log, fields, header, file.format == "triples" or by_position)
+    return _File(log, fields, header, pieces.keys, file.format == "triples" or by_position)
 
 
 def _needed(rule: Rule, file: _File) -> tuple[str, ...]:
@@ -183,6 +185,6 @@ def _names_pairs_alone(config: PrepareConfig, files: Mapping[RawFile, _File]) ->
     if any(getattr(config, f"{role}_column") for role in _VALUES):
         return False
     return all(
-        set(found.header) == {name for role in ("user", "item", "time") if (name := found.raw(role))}
+        set(found.header) - {name for role in ("user", "item", "time") if (name := found.raw(role))} <= set(found.keys)
         for found in files.values()
     )

@@ -12,16 +12,22 @@ from distributed_il.data.prepare.sources.first_lines import look_at
 from distributed_il.data.prepare.sources.known_logs import ANY_LOG, is_parquet, known_log, text_layout
 from distributed_il.data.prepare.sources.list_pieces import ListPieces
 from distributed_il.data.prepare.sources.parquet_pieces import ParquetPieces
+from distributed_il.data.prepare.sources.partitions import PartitionedPieces, keys_of
 from distributed_il.data.prepare.sources.pieces import RawPieces
 from distributed_il.data.prepare.sources.text_options import TextOptions
 
 
 def open_pieces(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawPieces:
-    """Opens a file.
+    """Opens a file, and makes columns of the keys of the folders that it lies in.
 
     Raises:
         UserError: It can't be read, or it is not clear what its first line is.
     """
+    pieces, keys = _by_format(fs, file, options), keys_of(file.name)
+    return PartitionedPieces(pieces, keys) if keys else pieces
+
+
+def _by_format(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawPieces:
     log = known_log(file.format)
     if file.format == "parquet" or (file.format != "csv" and log.layout is None and is_parquet(file.name)):
         return ParquetPieces(fs, file)

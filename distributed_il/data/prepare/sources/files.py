@@ -200,6 +200,8 @@ def _guessed(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
     if known:
         return {ALL: known}
     readable = [name for name in top if _readable(name, config.format)]
+    if not readable:
+        readable = [name for name in present if in_partitions(name) and _readable(name, config.format)]
     named = {split: [name for name in readable if name.split(".")[0] == split] for split in SPLITS}
     if all(len(names) == 1 for names in named.values()):
         return named
@@ -250,6 +252,11 @@ def _readable(name: str, wanted: Format) -> bool:
         return kind is not None
     # A public log under names of its own.
     return wanted not in ("csv", "parquet", "triples") and kind in ("csv", "parquet")
+
+
+def in_partitions(name: str) -> bool:
+    """Returns whether all folders of a path are partitions."""
+    return all(folder.find("=") > 0 for folder in name.split("/")[:-1])
 
 
 def _shown(present: list[str]) -> str:

@@ -30,7 +30,8 @@ def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | Non
     rule, choices = choose_columns(config, pieces, headers)
     left_aside: dict[str, list[str]] = {}
     for file, header in headers.items():
-        rest = [name for name in header if name not in choices[file].columns.values()]
+        passed_over = {*choices[file].columns.values(), *pieces[file].keys}
+        rest = [name for name in header if name not in passed_over]
         if rest and choices[file].log.layout is None:
             left_aside[file.name] = rest
     rows = [of_file.num_rows() for of_file in pieces.values()]

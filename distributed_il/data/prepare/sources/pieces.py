@@ -79,6 +79,8 @@ class RawPieces(ABC):
     """Whether the file says of what type a column is."""
     has_header: bool | None = None
     """Of text that may have one: whether its first line names the columns."""
+    keys: tuple[str, ...] = ()
+    """Columns that are keys of the folders that the file lies in."""
     note: str = ""
     """How it is read, in a line for the user, where it was not their word that decided."""
 

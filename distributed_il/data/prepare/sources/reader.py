@@ -31,7 +31,7 @@ from distributed_il.data.prepare.sources.ids import IdType, TextIdsError, read_i
 from distributed_il.data.prepare.sources.pieces import EmptyFileError, Piece, RawPieces, SetAside
 from distributed_il.data.prepare.sources.read_stats import ReadStats
 from distributed_il.data.prepare.sources.rejects import Lines, Rejects
-from distributed_il.data.prepare.sources.times import read_times
+from distributed_il.data.prepare.sources.times import read_times, without_zone
 
 _FILE_SHIFT = 40
 """A row's number is that of its file, shifted so far, and its own in the file."""
@@ -201,6 +201,7 @@ class RawReader:
             self.stats.watch_times.add(columns["play"], columns.get("duration"), labels, self.config.watch_time_unit)
         if "time" in columns:
             self.stats.time_units.add(file.file.name, columns["time"])
+            columns["time"] = without_zone(columns["time"])
         kept = {name: columns[name] for name in ("user", "item", "time", "preference") if name in columns}
         table = pa.table({**kept, "label": labels, "row": first + rows})
         random = columns.get("random")

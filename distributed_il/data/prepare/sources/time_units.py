@@ -12,7 +12,7 @@ from distributed_il.core.errors import UserError
 _EDGES = (1e8, 1e10, 1e11, 1e13, 1e14, 1e16, 1e17, 1e19)
 """Of 1973 and of 2286, counted from 1970 in each unit; what lies between two units, or below, is some other count."""
 _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
-_DATES, _OTHER = "dates", "other numbers"
+_DATES, _ZONED, _OTHER = "dates", "dates with a zone", "other numbers"
 
 
 class TimeUnits:
@@ -24,7 +24,7 @@ class TimeUnits:
     def add(self, file: str, times: pa.Array) -> None:
         """Counts some times of a file: timestamps, int64 or float64."""
         if pa.types.is_timestamp(times.type):
-            self._add(_DATES, len(times), file, str(times[0]) if len(times) else "")
+            self._add(_ZONED if times.type.tz else _DATES, len(times), file, str(times[0]) if len(times) else "")
             return
         values: Any = times.to_numpy()
         bins = np.searchsorted(_EDGES, values, side="right")
@@ -49,10 +49,14 @@ class TimeUnits:
             self._add(*entry)
 
     def check(self) -> None:
-        """Raises `UserError` if there are dates and numbers, or counts from 1970 in two units and hardly any other."""
+        """Raises `UserError` if there are dates and numbers, or dates with and without a zone.
+
+        Or counts from 1970 in two units and hardly any other.
+        """
         numbers = [kind for kind in (*_UNITS, _OTHER) if kind in self._found]
-        if _DATES in self._found and numbers:
-            raise self._mixed(_DATES, numbers[0])
+        kinds = [kind for kind in (_DATES, _ZONED) if kind in self._found] + numbers[:1]
+        if len(kinds) > 1:
+            raise self._mixed(kinds[0], kinds[1])
         # Counts of another origin, such as from a start, may run through what would be two units.
         units = sorted(self._found.keys() & set(_UNITS), key=lambda kind: -self._found[kind][0])
         others = self._found.get(_OTHER, (0,))[0]

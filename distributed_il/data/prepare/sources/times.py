@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -16,30 +17,43 @@ from distributed_il.data.prepare.sources.column_types import (
     refuse_unreadable,
 )
 
+_PROBLEM = (
+    "a time is a number, or a date: 2020-07-05, 2020/07/05 or 05.07.2020, alone or with 05:27:48, or Sun Jul 05 "
+    "05:27:48 +0000 2020; all with a zone, such as Z or +02:00, or none; correct it or remove the row"
+)
+_TO_ISO = (
+    (r"^\s*(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3"),
+    (r"^\s*(\d{2})\.(\d{2})\.(\d{4})", r"\3-\2-\1"),
+    (r" ?(UTC|GMT)\s*$", "Z"),
+    (r" ([+-]\d{2}:?\d{2})\s*$", r"\1"),
+)
+"""What is rewritten to a date of ISO 8601; with points the day comes first, and with slashes it may not."""
+_WITH_NAMES = "%a %b %d %H:%M:%S %z %Y"
+"""As Twitter and Foursquare write dates."""
+
 
 def read_times(column: pa.Array) -> pa.Array:
     """Converts times, of which only the order matters, to timestamps, int64 or float64 without nulls.
 
     They are finite numbers, timestamps, or text that holds numbers or dates such as `2020-07-05 05:27:48`. Timestamps
-    come in nanoseconds where all of these can be told so, else in microseconds.
+    come in nanoseconds where all of these can be told so, else in microseconds; dates of text that have a zone come
+    with UTC for theirs.
 
     Raises:
         BadValueError: A moment is missing or can't be read.
     """
-    problem = "a time is a number or a date such as 2020-07-05 05:27:48; correct it or remove the row"
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        refuse(pc.is_null(column), column, problem)
+        refuse(pc.is_null(column), column, _PROBLEM)
         return _moments(column)
-    if _holds_dates(column):
-        refuse(pc.is_null(column), column, problem)
-        moments = parsed(column, pa.timestamp("ns"))
+    zone = _zone_of_first_date(column)
+    if zone is not None:
+        refuse(pc.is_null(column), column, _PROBLEM)
+        moments = _dates(column, zone)
         if moments is None:
-            moments = parsed(column, pa.timestamp("us"))
-        if moments is None:
-            refuse_unreadable(column, partial(parsed, kind=pa.timestamp("us")), problem)
+            refuse_unreadable(column, partial(_dates, zone=zone), _PROBLEM)
         return moments
     numbers = _integers(column)
-    return finite(column, problem) if numbers is None else numbers
+    return finite(column, _PROBLEM) if numbers is None else numbers
 
 
 def _moments(column: pa.Array) -> pa.Array:
@@ -59,17 +73,46 @@ def _integers(column: pa.Array) -> pa.Array | None:
     return None if numbers is None or numbers.null_count else numbers
 
 
-def _holds_dates(column: pa.Array) -> bool:
-    """Returns whether the first text that is a finite number or a date is a date."""
+def _zone_of_first_date(column: pa.Array) -> str | None:
+    """Returns the zone, `UTC` or none, of the first text that is a finite number or a date; None if it is no date."""
     if not is_text(column.type):
-        return False
+        return None
     # Of many rows without a time most say so alike: each text is looked at once, in the order of the rows.
     texts = pc.unique(column)
     for place in range(len(texts)):
         one = texts.slice(place, 1)
-        if any(parsed(one, pa.timestamp(unit)) is not None for unit in ("us", "ns")):
-            return True
         number = parsed(one, pa.float64())
         if number is not None and pc.is_finite(number[0]).as_py():
-            return False
-    return False
+            return None
+        for zone in ("", "UTC"):
+            if number is None and _dates(one, zone) is not None:
+                return zone
+    return None
+
+
+def _dates(column: pa.Array, zone: str) -> pa.Array | None:
+    """Reads dates, all of which have a zone, or none where it is empty; None where one can't be read so."""
+    for text in _written(column):
+        for unit in ("ns", "us"):
+            moments = parsed(text, pa.timestamp(unit, zone or None))
+            if moments is not None:
+                return moments
+    try:
+        return pc.strptime(column, _WITH_NAMES, "us") if zone else None
+    except pa.ArrowInvalid:
+        return None
+
+
+def _written(column: pa.Array) -> Iterator[pa.Array]:
+    """Yields the text as it is, and rewritten to ISO 8601."""
+    yield column
+    for pattern, form in _TO_ISO:
+        column = pc.replace_substring_regex(column, pattern, form)
+    yield column
+
+
+def without_zone(times: pa.Array) -> pa.Array:
+    """Returns times as of `read_times`, those with a zone as timestamps without one."""
+    if not pa.types.is_timestamp(times.type) or times.type.tz is None:
+        return times
+    return times.cast(pa.timestamp(times.type.unit))

@@ -156,7 +156,7 @@ def test_times_may_be_dates_and_have_to_be_there(tmp_path: Path) -> None:
     assert pairs(dataset, "test") == {(u, 5) for u in range(3)}
     assert dataset.manifest.rule["split"] == {"name": "last"}
     (tmp_path / "x.csv").write_text("user_id,item_id,label,timestamp\n1,1,1,2024-01-01\n1,2,1,soon\n")
-    with pytest.raises(UserError, match=r"x\.csv, line 3, column timestamp: 'soon': a time is a number or a date"):
+    with pytest.raises(UserError, match=r"x\.csv, line 3, column timestamp: 'soon': a time is a number, or a date"):
         prepare(PrepareConfig(output=str(tmp_path / "more"), **config))  # type: ignore[arg-type]
     (tmp_path / "x.csv").write_text("user_id,item_id,label\n1,1,1\n")
     with pytest.raises(UserError, match="has no column 'timestamp'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 import pyarrow as pa
@@ -113,3 +114,39 @@ def test_a_bad_value_is_found_among_many() -> None:
     with pytest.raises(BadValueError) as caught:
         read_labels(pa.array(values))
     assert caught.value.row == 637
+
+
+NOON = "2024-05-01 12:00:00"
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["2024-05-01T14:00:00+02:00", "2024-05-01T12:00:00Z", "2024-05-01T07:00:00-0500"], [NOON] * 3),
+        (
+            ["2024-05-01 12:00:00 UTC", "2024-05-01 14:00:00 +02:00", "2024-05-01 12:00:00.5Z"],
+            [NOON, NOON, NOON + ".5"],
+        ),
+        (["2024/05/01 12:00:00", "2024-05-01T12:00", "2024/05/01"], [NOON, NOON, "2024-05-01"]),
+        (["01.05.2024 12:00", "31.12.1999"], [NOON, "1999-12-31"]),
+        (["Wed May 01 14:00:00 +0200 2024", "Wed May 01 12:00:00 +0000 2024"], [NOON, NOON]),
+    ],
+)
+def test_dates_as_they_are_written(texts: list[str], expected: list[str]) -> None:
+    found = times.without_zone(read_times(pa.array(texts)))
+    assert found.cast(pa.timestamp("us")).to_pylist() == [datetime.fromisoformat(text) for text in expected]
+
+
+@pytest.mark.parametrize(
+    ("texts", "row"),
+    [
+        ([NOON, f"{NOON}Z"], 1),
+        ([f"{NOON}Z", NOON], 1),
+        (["05/31/2024"], 0),
+        ([NOON, "31.02.2024"], 1),
+    ],
+)
+def test_dates_that_do_not_tell_are_refused(texts: list[str], row: int) -> None:
+    with pytest.raises(BadValueError, match="a date: 2020-07-05, 2020/07/05 or 05.07.2020.*zone") as caught:
+        read_times(pa.array(texts))
+    assert caught.value.row == row
