@@ -2,7 +2,8 @@
 
 One model is trained on everything, one without the training and validation rows of some users, its exposure factors
 computed without them, too. The second one then folds these users in: by what they watched alone, and by their labels as
-well. Both are measured on the test rows of these users. Without Ray, one thread.
+well. Both are measured on the test rows of these users. How many histories a second are folded in is measured with
+random weights and histories of the size of the paper's Micro Video. Without Ray, one thread.
 
     distributed-il prepare --config jobs/ml1m_prepare.yaml --source DIR_OF_THE_FILES --output DATASET
     python -m benchmarks.fold_in --data DATASET
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
 from benchmarks.common.training_task import local_trainer
+from benchmarks.recommend import Plan as RecommendPlan
+from benchmarks.recommend import random_model
 from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset, DatasetWriter
@@ -33,7 +36,8 @@ from distributed_il.data.prepare.build.exposure_factors import add_factors
 from distributed_il.data.prepare.build.training_exposures import training_exposures
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.metrics import compute_metrics
-from distributed_il.inference.fold_in import STEPS, LabelledItems, load_fold_in
+from distributed_il.evaluation.top_items import USERS_AT_ONCE
+from distributed_il.inference.fold_in import STEPS, LabelledItems, UserFoldIn, load_fold_in
 from distributed_il.inference.model import load_served_model
 
 Rows = dict[str, NDArray[Any]]
@@ -159,6 +163,29 @@ def _one(plan: Plan, dataset: Dataset, place: Path, seed: int) -> dict[str, floa
     }
 
 
+def random_histories(number: int, items: int, seed: int) -> LabelledItems:
+    """Histories of 30 to 150 labelled items, popular ones more often."""
+    generator = np.random.default_rng(seed)
+    offsets = np.append(0, np.cumsum(generator.integers(30, 151, number))).astype(np.int64)
+    ids = (items * generator.random(offsets[-1]) ** 2).astype(np.int32)
+    return LabelledItems(Neighbours(offsets, ids), generator.integers(0, 2, ids.size).astype(np.int8))
+
+
+def rates(plan: Plan, histories: int) -> dict[str, list[float]]:
+    """Histories folded in per second of CPU time, by backbone; a repeat is a share of them, as `recommend` takes it."""
+    size, found = RecommendPlan(users=1), dict[str, list[float]]()
+    for backbone in size.dot_products:
+        folding = UserFoldIn(random_model(size, backbone), OptimizerConfig(learning_rate=plan.learning_rate), None)
+        for part in range(histories // USERS_AT_ONCE + 1):  # the first one is not counted
+            labelled = random_histories(USERS_AT_ONCE, size.items, part)
+            started = time.process_time()
+            folding.rows([labelled.items], labelled, steps=plan.steps)
+            seconds = time.process_time() - started
+            if part:
+                found.setdefault(f"{backbone}_histories_per_cpu_s", []).append(USERS_AT_ONCE / seconds)
+    return found
+
+
 def main() -> None:
     """Measures, prints and writes the report."""
     parser = command_line(__doc__)
@@ -169,9 +196,11 @@ def main() -> None:
     plan = Plan(data=arguments.data)
     if arguments.quick:
         plan = replace(plan, seeds=(0,), max_rounds=3)
+    speed = rates(plan, 1_024 if arguments.quick else 8_192)
     found = measure(plan)
     lost = [with_ - in_ for with_, in_ in zip(found["gauc_trained_with_them"], found["gauc_folded_in"], strict=True)]
     figures = {name: Figure(values) for name, values in found.items()}
+    figures |= {name: Figure(values, at_least=1_000.0) for name, values in speed.items()}
     figures["gauc_lost_by_fold_in"] = Figure(lost, at_most=0.005)
     medians = {name: figure.median for name, figure in figures.items()}
     Result(
@@ -181,7 +210,9 @@ def main() -> None:
         answer=f"GAUC of {plan.held_out_share:.0%} of the users: {medians['gauc_folded_in']:.4f} folded in by labels "
         f"and exposures, {medians['gauc_trained_with_them']:.4f} where training was with them, "
         f"{medians['gauc_folded_in_without_labels']:.4f} folded in by exposures alone, "
-        f"{medians['gauc_item_mean']:.4f} by the items' means; medians over {len(plan.seeds)} seeds.",
+        f"{medians['gauc_item_mean']:.4f} by the items' means; medians over {len(plan.seeds)} seeds. "
+        + ", ".join(f"{name.split('_histories')[0]} {np.median(values):,.0f}" for name, values in speed.items())
+        + " histories a second of CPU time.",
         command=f"python -m benchmarks.fold_in --data DATASET{' --quick' if arguments.quick else ''}",
         config={**asdict(plan), "data": Dataset.open(plan.data).manifest.name},
         figures=figures,
@@ -190,6 +221,8 @@ def main() -> None:
             "The model without them has seen none of their training and validation rows, and its exposure factors are "
             "computed without them; it is chosen on the validation rows of the others.",
             "fold_in_s is the time for all of these users together, the factors of every other user included.",
+            f"A rate has a repeat for each {USERS_AT_ONCE} histories of 30 to 150 labelled items, of 131,690, with "
+            "random weights; CPU time, of one thread.",
         ),
     ).publish(arguments.out)
 

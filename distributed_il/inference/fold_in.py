@@ -14,6 +14,7 @@ from torch import Tensor
 from distributed_il.core.config import OptimizerConfig
 from distributed_il.data.exposure import Neighbours, UserFolder
 from distributed_il.evaluation.output import Output
+from distributed_il.inference.linear_fold_in import fold_in_linearly, groups_of_like_length
 from distributed_il.inference.model import ServedModel, load_served_model
 from distributed_il.inference.trained_run import TrainedRun
 from distributed_il.methods.losses import log_loss
@@ -114,9 +115,29 @@ class UserFoldIn:
             raise ValueError(f"labels are of {labelled.items.rows} users, histories of {len(weights)}")
         if ids.size and not 0 <= ids.min() <= ids.max() < num_items:
             raise ValueError(f"labelled items must be in [0, {num_items}), not {ids.min()} to {ids.max()}")
+        if self.model.backbone.linear_in_users:
+            for users, entries, counts in groups_of_like_length(labelled.items.offsets, PAIRS_AT_ONCE):
+                weights[users] += self._rows_of_group(weights[users], labelled, entries, counts, steps)
+            return weights
         for start, stop in _parts(labelled.items):
             weights[start:stop] += self._own_rows(weights[start:stop], labelled, start, stop, steps)
         return weights
+
+    def _rows_of_group(
+        self, fixed: Tensor, labelled: LabelledItems, entries: NDArray[np.int64], counts: NDArray[np.int64], steps: int
+    ) -> Tensor:
+        """Returns w [users, user_dim] of users whose z·A is `fixed`, entries [users, L] of which `counts` count."""
+        own = np.arange(entries.shape[1]) < counts[:, None]
+        return fold_in_linearly(
+            self.model.backbone,
+            torch.from_numpy(self.model.items.take(labelled.items.ids[entries], axis=0)),
+            fixed,
+            torch.from_numpy(labelled.labels[entries]).to(fixed.dtype),
+            torch.from_numpy(own / counts[:, None]).to(fixed.dtype),
+            half_width=self.half_width or 0.0,
+            optimizer=self.optimizer,
+            steps=steps,
+        )
 
     def _own_rows(self, fixed: Tensor, labelled: LabelledItems, start: int, stop: int, steps: int) -> Tensor:
         """Returns w [users, user_dim] of a range of users, whose z·A is `fixed`."""

@@ -21,6 +21,7 @@ from distributed_il.data.prepare.build.exposure_factors import add_factors
 from distributed_il.evaluation.fallbacks import KnownIds, Priors
 from distributed_il.inference import fold_in
 from distributed_il.inference.fold_in import LabelledItems, UserFactors, UserFoldIn, load_fold_in
+from distributed_il.inference.linear_fold_in import groups_of_like_length
 from distributed_il.inference.model import ServedModel
 from distributed_il.models.backbones import load_backbone
 from distributed_il.models.embedding.factored import RowFactors
@@ -144,6 +145,38 @@ def test_users_do_not_depend_on_their_neighbours(backbone: str, monkeypatch: pyt
         torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-6)
     else:
         assert torch.equal(apart, together)
+
+
+@pytest.mark.parametrize(("backbone", "half_width"), [("bias_mf", None), ("gmf", 0.5)])
+def test_users_of_all_lengths_are_solved_alike_by_both_ways(
+    backbone: str, half_width: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rng = served(backbone, "float32"), np.random.default_rng(5)
+    labelled = index([rng.integers(0, ITEMS, size).tolist() for size in (1, 32, 33, 0, 150, 31, 700, 40, 90)])
+    history = LabelledItems(labelled, rng.integers(0, 2, labelled.ids.size).astype(np.int8))
+    folding = UserFoldIn(model, OPTIMIZER, None, half_width)
+    found = folding.rows([labelled], history)
+    for user in range(labelled.rows):
+        own = slice(*labelled.offsets[user : user + 2])
+        alone = LabelledItems(Neighbours(np.array([0, own.stop - own.start]), labelled.ids[own]), history.labels[own])
+        assert torch.equal(folding.rows([alone.items], alone)[0], found[user])  # to the bit
+    monkeypatch.setattr(type(model.backbone), "linear_in_users", False)
+    torch.testing.assert_close(found, folding.rows([labelled], history), rtol=1e-4, atol=1e-5)
+
+
+def test_groups_have_every_user_with_entries_once_and_little_padding() -> None:
+    counts = np.array([0, 3, 40, 64, 65, 1000, 100, 0, 3])
+    offsets = np.append(0, np.cumsum(counts))
+    seen: list[int] = []
+    for users, entries, own in groups_of_like_length(offsets, 128):
+        assert users.size == 2 or entries.size <= 128
+        assert np.array_equal(own, counts[users])
+        for user, row, count in zip(users, entries, own, strict=True):
+            assert row[:count].tolist() == list(range(offsets[user], offsets[user + 1]))
+            assert (row[count:] == offsets[user]).all()
+            assert row.size <= max(1.25 * count, count + 31)
+        seen += np.unique(users).tolist()
+    assert sorted(seen) == np.flatnonzero(counts).tolist()
 
 
 @pytest.fixture(scope="module")

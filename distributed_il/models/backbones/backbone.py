@@ -42,11 +42,14 @@ class Backbone(nn.Module, ABC):
         user_dim: Width of a user row.
         item_dim: Width of an item row.
         takes_features: Whether it makes use of side features.
+        linear_in_users: Whether a logit is a(item) · user row + b(item), which makes folding users in several times
+            faster.
     """
 
     user_dim: int
     item_dim: int
     takes_features: ClassVar[bool] = False
+    linear_in_users: ClassVar[bool] = False
 
     def __init__(self, embedding_dim: int) -> None:
         """Builds the tower for embeddings of size `embedding_dim`, at least 1; a row may hold several."""

@@ -14,6 +14,8 @@ class BiasMF(Backbone):
     A row holds the embedding, and its bias in the last column.
     """
 
+    linear_in_users = True
+
     def __init__(self, embedding_dim: int) -> None:
         super().__init__(embedding_dim)
         self.user_dim = self.item_dim = embedding_dim + 1

@@ -11,6 +11,8 @@ from distributed_il.models.backbones.backbone import Backbone
 class GMF(Backbone):
     """Generalised matrix factorisation: x = hᵀ(p_u ⊙ q_i) + b (He et al., WWW 2017, Eq. 9)."""
 
+    linear_in_users = True
+
     def __init__(self, embedding_dim: int) -> None:
         super().__init__(embedding_dim)
         self.user_dim = self.item_dim = embedding_dim
