@@ -6,6 +6,7 @@ from distributed_il.core.arrow_compute import pc
 
 from distributed_il.runtime.session import ray_session  # isort: skip  # before Ray
 
+import json
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import cast
@@ -16,7 +17,7 @@ import ray.data
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.plain_arrow import open_arrow_stream
-from distributed_il.data.prepare.sources.ids import TextIdsError
+from distributed_il.data.prepare.sources.ids import OtherIdsError
 from distributed_il.data.prepare.sources.reader import RawReader
 from distributed_il.runtime.ray_data import pace_execution, quiet_execution
 
@@ -24,7 +25,7 @@ _BLOCK_BYTES = 32 << 20
 """Bytes that a task collects before it hands them on."""
 _ROW = pa.schema({"kind": pa.string(), "content": pa.large_binary()})
 """What a task delivers: rows by their split, and in the end what it has found, or why it can't go on."""
-_FOUND, _REFUSED, _TEXT_IDS = "found", "refused", "text ids"
+_FOUND, _REFUSED, _OTHER_IDS = "found", "refused", "other ids"
 
 
 def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa.Table]]:
@@ -42,7 +43,7 @@ def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa
 
     Raises:
         UserError: As `RawReader.tables`; of several bad files, any may be told. Or a node does not see a file.
-        TextIdsError: As `RawReader.tables`.
+        OtherIdsError: As `RawReader.tables`.
         RuntimeError: Ray Data delivered more or fewer rows than were read.
     """
     reader.settle_id_types()
@@ -55,8 +56,8 @@ def read_in_parallel(reader: RawReader, workers: int) -> Generator[tuple[str, pa
                 for kind, content in zip(block.column("kind").to_pylist(), block.column("content"), strict=True):
                     if kind == _REFUSED:
                         raise UserError(content.as_py().decode())
-                    if kind == _TEXT_IDS:
-                        raise TextIdsError(content.as_py().decode())
+                    if kind == _OTHER_IDS:
+                        raise OtherIdsError(*json.loads(content.as_py()))
                     if kind == _FOUND:
                         files += 1
                         reader.stats.add_json(content.as_py().decode())
@@ -83,8 +84,8 @@ def _execution(reader: RawReader, workers: int) -> ray.data.Dataset:
                 here.require_here(number)
                 for split, table in here.file_tables(number):
                     yield _row(split, _encoded(table))
-        except TextIdsError as error:
-            yield _row(_TEXT_IDS, pa.py_buffer(error.entity.encode()))
+        except OtherIdsError as error:
+            yield _row(_OTHER_IDS, pa.py_buffer(json.dumps(error.args).encode()))
         except UserError as error:
             yield _row(_REFUSED, pa.py_buffer(str(error).encode()))
         else:

@@ -34,7 +34,7 @@ from distributed_il.data.prepare.dataset_factors import (
 from distributed_il.data.prepare.sources.feature_files import open_feature_files
 from distributed_il.data.prepare.sources.feedback import THRESHOLDS, describe
 from distributed_il.data.prepare.sources.files import RawSource, find_files
-from distributed_il.data.prepare.sources.ids import TextIdsError
+from distributed_il.data.prepare.sources.ids import OtherIdsError
 from distributed_il.data.prepare.sources.known_logs import known_log
 from distributed_il.data.prepare.sources.opening import open_source
 from distributed_il.data.prepare.sources.reader import RawReader
@@ -74,8 +74,9 @@ def prepare(
     parent = None if config.append_to is None else Dataset.open(config.append_to)
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
-    for note in reader.notes if say else ():
-        say(note)
+    if say is not None:
+        for note in reader.notes:
+            say(note)
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)
@@ -83,8 +84,8 @@ def prepare(
     while True:
         try:
             return work.build(reader)
-        except TextIdsError as error:  # once for users and once for items, at the most
-            reader = reader.afresh(text=error.entity)
+        except OtherIdsError as error:  # once for users and once for items, at the most
+            reader = reader.afresh(but=error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class _Preparation:
     read_in_parallel: ParallelReader | None
 
     def build(self, reader: RawReader) -> Manifest:
-        """Builds it; raises `TextIdsError` where ids turn out to be text."""
+        """Builds it; raises `OtherIdsError` where ids are not what they seemed to be."""
         config = self.config
         basis = parent_factors(config, self.parent)
         feature_files = open_feature_files(config, reader.id_columns, self.parent)

@@ -15,6 +15,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
 from distributed_il.data.dataset.manifest import parse_manifest
 from distributed_il.data.prepare import PrepareConfig, prepare
+from distributed_il.data.prepare.sources import delimited
 
 HEADER = "user_id,item_id,label\n"
 
@@ -76,6 +77,22 @@ def test_text_of_parquet_stays_text_and_whole_floats_are_integers(tmp_path: Path
 def test_one_file_of_integers_and_one_that_pandas_wrote_are_alike(tmp_path: Path) -> None:
     dataset = run(tmp_path, {"a.csv": csv(), "b.csv": csv(first=4, form="{}.0")})
     assert dataset.vocabulary("users").to_pylist() == [*range(10)]
+
+
+@pytest.mark.parametrize("piece_rows", [1, 1 << 19])
+def test_where_a_file_is_cut_into_pieces_does_not_matter(
+    piece_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """7.0 and 8 were integers where a cut fell between them, and else text."""
+    monkeypatch.setattr(delimited, "_PIECE_ROWS", piece_rows)
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 64)
+    dataset = run(tmp_path, {"x.csv": csv(form="{}.0") + csv(first=6).removeprefix(HEADER)})
+    assert dataset.manifest.id_type == {"user": "string", "item": "int64"}
+    assert {user for user, _, _ in rows(dataset)} == {*(f"{u}.0" for u in range(6)), *map(str, range(6, 12))}
+    more = {"x.csv": csv(form="{}.0", items=9) + csv(first=6, items=9).removeprefix(HEADER)}
+    run(tmp_path, {"x.csv": csv(users=12)}, "one")
+    after = run(tmp_path, more, "two", append_to=str(tmp_path / "one"), max_reject_share=0.6)
+    assert after.manifest.counts["rejected_rows"] == 54  # 7.0 is a mistake where 8 stands beside it
 
 
 def test_ids_of_side_features_are_read_as_those_of_the_log(tmp_path: Path) -> None:

@@ -191,3 +191,35 @@ def test_labels_are_true_and_false_in_any_case(tmp_path: Path) -> None:
     text = "".join(f"{u},{i},{words[(u + i) % 4]}\n" for u, i in PAIRS)
     (tmp_path / "x.csv").write_text(f"user_id,item_id,label\n{text}")
     assert rows(run(tmp_path / "x.csv")) == {(u, i, 1 - (u + i) % 2) for u, i in PAIRS}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("latin-1", "latin-1"), ("cp1252", "cp1252"), ("utf-16", "utf-16"), (None, "utf-8-sig")]
+)
+def test_text_of_other_encodings(encoding: str | None, written: str, tmp_path: Path) -> None:
+    text = "user_id,item_id,rating\r\n" + lines("Zoë{u},é{i},{r}")
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(text.encode(written)))
+    if encoding == "latin-1":
+        with pytest.raises(UserError, match=r"x\.csv\.gz, line 2, column user_id.*encoding, such as latin-1"):
+            run(tmp_path / "x.csv.gz")
+    assert rows(run(tmp_path / "x.csv.gz", encoding=encoding)) == {(f"Zoë{u}", f"é{i}", y) for u, i, y in RATED}
+
+
+def test_a_bad_value_of_another_encoding_is_told_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes("user_id,item_id,rating\n\nZoë,1,2\nZoë,1,good\n".encode("utf-16"))
+    with pytest.raises(UserError, match=r"x\.csv, line 4, column rating: 'good'"):
+        run(tmp_path / "x.csv", encoding="utf-16")
+
+
+@pytest.mark.parametrize(("typed", "delimiter"), [("::", "::"), ("||", "||"), ("\\t", "\t"), ("§", "§"), (None, "||")])
+def test_delimiters_as_they_are_typed(typed: str | None, delimiter: str, tmp_path: Path) -> None:
+    text = delimiter.join(["user_id", "item_id", "rating"]) + "\n" + lines(delimiter.join(["u{u}", '"{i}"', "{r}"]))
+    (tmp_path / "x.csv").write_text(text + delimiter.join("abcd") + "\n")
+    with pytest.raises(UserError) as caught:
+        run(tmp_path / "x.csv", delimiter=typed)
+    assert f"x.csv, line 22: 4 fields instead of 3 ({delimiter.join('abcd')!r})" in str(caught.value)
+    (tmp_path / "x.csv").write_text(text + delimiter.join(["ann", f'"a{delimiter}b"', "1"]) + "\n")
+    said: list[str] = []
+    expected = {(f"u{u}", str(i), y) for u, i, y in RATED} | {("ann", f"a{delimiter}b", 0)}
+    assert rows(run(tmp_path / "x.csv", said, delimiter=typed)) == expected
+    assert said == ([] if typed else ["x.csv: fields are parted by '||'"])

@@ -159,7 +159,10 @@ def read_delimited(
         try:
             with reader:
                 for batch in _joined(reader):
-                    piece = Piece(batch.select(columns), parsing.numbers(parsed, batch.num_rows))
+                    batch = batch.select(columns)
+                    if layout.quoted and stream.delimiter != layout.delimiter:
+                        batch = _with_delimiters(batch, layout.delimiter)
+                    piece = Piece(batch, parsing.numbers(parsed, batch.num_rows))
                     parsed += batch.num_rows
                     yield _checked(piece, parsing)
         finally:
@@ -172,6 +175,12 @@ def read_delimited(
             f"{name} has {stream.counter.filled - header:,} lines but only {parsed + len(parsing.skipped):,} rows: a "
             "quotation mark is not closed, or a field holds a line break; correct it, and write every row in a line"
         )
+
+
+def _with_delimiters(batch: pa.RecordBatch, delimiter: str) -> pa.RecordBatch:
+    """Returns fields with the delimiters that stood in quotation marks."""
+    columns = [pc.replace_substring(column, SEPARATOR, delimiter) for column in batch.columns]
+    return pa.record_batch(columns, names=batch.schema.names)
 
 
 def _joined(reader: Any) -> Iterator[pa.RecordBatch]:

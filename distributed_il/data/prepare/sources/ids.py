@@ -17,10 +17,11 @@ from distributed_il.data.prepare.sources.column_types import (
     refuse_unreadable,
 )
 
-IdType = Literal["auto", "plain", "text", "integer", "string"]
+IdType = Literal["auto", "plain", "written", "text", "integer", "string"]
 """How ids are read. `auto`: text whose every value is a plain integer becomes integers, other text stays as it is;
-`plain`: integers, and another text is a mistake; `text`: as it stands, where words of a missing value are none;
-`integer`: by their value, so that 007 is 7; `string`: as it stands, whatever it is."""
+`plain`: integers, and another text is a mistake; `written`: as `plain`, and 7.0 is a mistake too; `text`: as it stands,
+where words of a missing value are none; `integer`: by their value, so that 007 is 7; `string`: as it stands, whatever
+it is."""
 _MISSING = "the id is missing; fill it in or remove the row"
 _NO_INTEGER = (
     "it is no integer written plainly, without zeros or blanks before it, as ids are here; correct it, or set id_type, "
@@ -32,13 +33,15 @@ _EXACT = 2**53
 """Floats from here on do not tell integers apart."""
 
 
-class TextIdsError(Exception):
-    """Ids that were integers so far are text, so that all of the source has to be read as text."""
+class OtherIdsError(Exception):
+    """Ids are not what they seemed to be so far, so that all of the source has to be read anew."""
 
-    def __init__(self, entity: str) -> None:
-        super().__init__(entity)
+    def __init__(self, entity: str, id_type: IdType) -> None:
+        super().__init__(entity, id_type)
         self.entity = entity
         """`user` or `item`."""
+        self.id_type: IdType = id_type
+        """How its ids are to be read."""
 
 
 def read_ids(column: pa.Array, wanted: IdType, *, typed: bool = False) -> pa.Array:
@@ -76,6 +79,11 @@ def read_ids(column: pa.Array, wanted: IdType, *, typed: bool = False) -> pa.Arr
     return numbers
 
 
+def written_as_floats(column: pa.Array) -> bool:
+    """Returns whether text, of which `plain_integers` has made integers, is written as floats are, 7.0."""
+    return is_text(column.type) and pc.ends_with(column.slice(0, 1), ".0")[0].as_py()
+
+
 def plain_integers(column: pa.Array) -> pa.Array | None:
     """Converts text to int64 where every value is written as that integer is: 7, not 07, +7, 7.0 or ` 7`.
 
@@ -98,10 +106,10 @@ def _as_written(column: pa.Array) -> pa.Array | None:
 
 
 def _numbers(column: pa.Array, wanted: IdType) -> pa.Array | None:
-    read = parsed_integers if wanted == "integer" else plain_integers
+    read = {"integer": parsed_integers, "written": _as_written}.get(wanted, plain_integers)
     numbers = read(column)
     if numbers is None and wanted != "auto":
-        problem = _NO_INTEGER if wanted == "plain" else "it is no integer; correct it, or set id_type to string"
+        problem = "it is no integer; correct it, or set id_type to string" if wanted == "integer" else _NO_INTEGER
         # Of text in which most is written plainly, what is written as a float is a mistake.
         refuse_unreadable(column, parsed_integers if wanted == "integer" else _as_written, problem)
     return numbers

@@ -1,4 +1,4 @@
-"""Reads folders partitioned as Hive does, `date=2024-01-01/part-0.parquet`, whose keys are columns of what they hold."""
+"""Reads folders partitioned as Hive does, `date=2024-01-01/part-0.parquet`, whose keys are columns of their files."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from distributed_il.data.prepare.sources.column_types import (
 from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choice
 from distributed_il.data.prepare.sources.feedback import watch_labels
 from distributed_il.data.prepare.sources.files import RawFile, is_alone
-from distributed_il.data.prepare.sources.ids import IdType, TextIdsError, read_ids
+from distributed_il.data.prepare.sources.ids import IdType, OtherIdsError, read_ids, written_as_floats
 from distributed_il.data.prepare.sources.pieces import EmptyFileError, Piece, RawPieces, SetAside
 from distributed_il.data.prepare.sources.read_stats import ReadStats
 from distributed_il.data.prepare.sources.rejects import Lines, Rejects
@@ -66,6 +66,8 @@ class RawReader:
     """How ids of users and items are read; what is `auto` becomes `text` with the first piece that is."""
     integers: set[str] = field(default_factory=set[str])
     """`user` and `item`, where `auto` ids of theirs have been integers so far."""
+    float_forms: dict[str, dict[str, bool]] = field(default_factory=dict[str, dict[str, bool]])
+    """By file, whether integers of `user` and `item` have been written as floats are, 7.0."""
 
     @property
     def num_files(self) -> int:
@@ -114,11 +116,12 @@ class RawReader:
                 next(tables, None)
             self.id_types, self.integers = looking.id_types, looking.integers
 
-    def afresh(self, *, text: str = "") -> RawReader:
-        """Returns a reader of the same files, with empty stats; ids of `text`, `user` or `item`, are text to it."""
-        id_types: dict[str, IdType] = {**self.id_types, **({text: "text"} if text else {})}
+    def afresh(self, *, but: OtherIdsError | None = None) -> RawReader:
+        """Returns a reader of the same files, with empty stats, that reads ids as an error says."""
+        id_types: dict[str, IdType] = {**self.id_types, **({but.entity: but.id_type} if but else {})}
         stats = ReadStats(Rejects(self.config.max_reject_share))
-        return replace(self, stats=stats, id_types=id_types, integers=self.integers - {text})
+        integers = self.integers - {but.entity if but else ""}
+        return replace(self, stats=stats, id_types=id_types, integers=integers, float_forms={})
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
         """Reads everything once, as `file_tables`; then raises as `check` does."""
@@ -138,7 +141,7 @@ class RawReader:
 
         Raises:
             UserError: The file can't be read, holds no rows, or holds a bad value, with its line or row.
-            TextIdsError: Ids that were integers so far are text here, so that it takes a reader to which all are.
+            OtherIdsError: Ids are not what they seemed to be so far, so that it takes a reader that knows.
         """
         file = self._files[number]
         found = self.stats
@@ -239,7 +242,7 @@ class RawReader:
                 piece = self._without(file, piece, file.choice.columns[name], error)
                 continue
             for entity in ("user", "item"):
-                self._settle(file, entity, converted[entity])
+                self._settle(file, entity, converted[entity], piece.batch.column(file.choice.columns[entity]))
             return converted, piece.rows
 
     def _without(self, file: OpenFile, piece: Piece, raw: str, error: BadValueError) -> Piece:
@@ -275,17 +278,24 @@ class RawReader:
         wanted = self.id_types[entity]
         return "plain" if wanted == "auto" and file.choice.log.integer_ids else wanted
 
-    def _settle(self, file: OpenFile, entity: str, ids: pa.Array) -> None:
+    def _settle(self, file: OpenFile, entity: str, ids: pa.Array, raw: pa.Array) -> None:
         """Notes what the ids of good rows are: a bad row has no say in how those of others are read.
 
         Raises:
-            TextIdsError: They are text where those before were integers.
+            OtherIdsError: They are text where those before were integers, or written as floats are where those before
+                them in the file were not.
         """
-        if self._id_type(file, entity) != "auto" or not len(ids):
+        wanted = self._id_type(file, entity)
+        if wanted not in ("auto", "plain") or not len(ids):
             return
-        if pa.types.is_integer(ids.type):
-            self.integers.add(entity)
-        elif entity in self.integers:
-            raise TextIdsError(entity)
-        else:
+        if not pa.types.is_integer(ids.type):
+            if entity in self.integers:
+                raise OtherIdsError(entity, "text")
             self.id_types[entity] = "text"
+        elif not file.pieces.typed:
+            # Where a file is cut into pieces must not matter: in one piece, 7.0 beside 8 is no integer.
+            forms = self.float_forms.setdefault(file.file.name, {})
+            if forms.setdefault(entity, written_as_floats(raw)) != written_as_floats(raw):
+                raise OtherIdsError(entity, "text" if wanted == "auto" else "written")
+        if wanted == "auto" and pa.types.is_integer(ids.type):
+            self.integers.add(entity)

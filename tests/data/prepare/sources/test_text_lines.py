@@ -61,3 +61,13 @@ def test_a_stream_that_is_stopped_has_ended_for_whoever_reads_on() -> None:
     reading.join()
     assert len(read) <= 1
     assert stream.read(10) == b""
+
+
+@pytest.mark.parametrize("size", [5, 6, 7, 9, 64])
+def test_a_delimiter_of_several_characters_is_found_wherever_reading_stops(size: int) -> None:
+    text = "a::b:c::::d\n:::é::|\n1::2::"
+    stream = TextStream(io.BytesIO(text.encode()), "::")
+    found = b"".join(iter(lambda: stream.read(size), b"")).decode()
+    assert found == text.replace("::", stream.delimiter)
+    stream.counter.finish()
+    assert stream.counter.filled == 3
