@@ -82,6 +82,18 @@ class SourceFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How the raw files were read, for a log that goes on from the dataset and for pairs to be scored."""
+
+    columns: dict[str, str] = field(default_factory=dict[str, str])
+    """What they call a column, by its meaning, where that is not its usual name."""
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Options of the preparation, where they were not the usual ones."""
+    recalled: tuple[str, ...] = ()
+    """What of it was taken from the dataset that this one goes on from, in words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """Everything that identifies a prepared dataset."""
 
@@ -116,9 +128,10 @@ class Manifest:
     """Side features of `users` and of `items`, for those of them that have some."""
     times: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     """First and last moment of each split, numbers or dates, where the split went by time."""
+    reading: Reading = field(default_factory=Reading)
     schema_version: int = SCHEMA_VERSION
     fingerprint: str = ""
-    """SHA-256 over all of the above but `created`; the files are in it by their own SHA-256."""
+    """SHA-256 over all of the above but `created` and `reading`; the files are in it by their own SHA-256."""
 
     def with_fingerprint(self) -> Manifest:
         """Returns the manifest with its fingerprint filled in."""
@@ -127,7 +140,8 @@ class Manifest:
     def computed_fingerprint(self) -> str:
         """Computes the fingerprint of the content."""
         content = self._content()
-        del content["created"], content["fingerprint"]
+        for name in ("created", "fingerprint", "reading"):
+            content.pop(name, None)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -140,6 +154,9 @@ class Manifest:
         for name in ("parent", "features", "id_rule", "times"):  # as in manifests from before there were such
             if not content[name]:
                 del content[name]
+        content["reading"] = {name: value for name, value in content["reading"].items() if value}
+        if not content["reading"]:
+            del content["reading"]
         return content
 
     @property

@@ -29,6 +29,7 @@ from distributed_il.data.dataset.manifest import (
     Entity,
     FeatureColumn,
     Manifest,
+    Reading,
     SourceFile,
     Split,
     TableFile,
@@ -212,6 +213,7 @@ class DatasetWriter:
         parent: str = "",
         id_rule: str = "",
         times: Mapping[str, tuple[str, str]] | None = None,
+        reading: Reading | None = None,
         documents: Callable[[Dataset], Mapping[str, str]] = lambda dataset: {},
     ) -> Manifest:
         """Writes vocabularies and manifest, lets the dataset appear, and returns the manifest.
@@ -245,6 +247,7 @@ class DatasetWriter:
                 parent=parent,
                 id_rule=id_rule,
                 times=dict(times or {}),
+                reading=reading or Reading(),
                 features={entity: self._features[entity] for entity in sorted(self._features)},
             ).with_fingerprint()
             dataset = Dataset(self.path, self._staging.filesystem, self._staging.building, manifest)

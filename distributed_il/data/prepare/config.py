@@ -46,7 +46,8 @@ class PrepareConfig:
     append_to: str | None = None
     """A prepared dataset (directory or URI) that the new one goes on from: users and items keep their ids, new ones
     come after them; all its rows are in the new one, in the same splits, and new rows are split among themselves. A new
-    labelled row of a pair that it has a label for is set aside."""
+    labelled row of a pair that it has a label for is set aside. Columns, rule and split are those of its log where they
+    are not given."""
     new_ids: bool = False
     """Go on from `append_to` though the log shares hardly any user, or hardly any item, with it."""
     name: str | None = None
@@ -64,10 +65,10 @@ class PrepareConfig:
     """Validation file or pattern."""
     test: str | None = None
     """Test file or pattern."""
-    split: Literal["random", "time", "last"] = "random"
-    """How rows without a split are split. `random`: by shares; `time`: the earliest share to train, the next to
-    valid, the latest to test; `last`: of each user the latest row to test, the one before to valid (users of fewer than
-    three rows stay in train)."""
+    split: Literal["auto", "random", "time", "last"] = "auto"
+    """How rows without a split are split. `auto`: as those of `append_to` were, else at random. `random`: by shares;
+    `time`: the earliest share to train, the next to valid, the latest to test; `last`: of each user the latest row to
+    test, the one before to valid (users of fewer than three rows stay in train)."""
     train_share: float = 0.6
     """Share of the labelled rows that a split at random or by time gives to train."""
     valid_share: float = 0.2
@@ -267,7 +268,7 @@ class PrepareConfig:
 
     def _check_features(self, kind: str) -> None:
         file, columns = getattr(self, f"{kind}_features"), getattr(self, f"{kind}_feature_columns")
-        if file is not None and not columns:
+        if file is not None and not columns and self.append_to is None:
             raise UserError(f"{kind}_features is given; give {kind}_feature_columns, such as '[age, gender]', too")
         if file is None and (columns or getattr(self, f"{kind}_features_id")):
             raise UserError(f"give {kind}_features, the file that {kind}_feature_columns and {kind}_features_id are of")

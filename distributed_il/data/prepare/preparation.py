@@ -18,7 +18,7 @@ from distributed_il.core.documents import signed
 from distributed_il.core.errors import UserError
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.core.progress import StageProgress
-from distributed_il.data.dataset import Dataset, Manifest
+from distributed_il.data.dataset import Dataset, Manifest, Reading
 from distributed_il.data.prepare.build.gather import PARENT_ROW
 from distributed_il.data.prepare.build.options import ALL, BuildOptions, Policies
 from distributed_il.data.prepare.build.pipeline import build_dataset
@@ -31,6 +31,7 @@ from distributed_il.data.prepare.dataset_factors import (
     new_dataset_factors,
     parent_factors,
 )
+from distributed_il.data.prepare.remembered import reading_of, recall
 from distributed_il.data.prepare.sources.feature_files import open_feature_files
 from distributed_il.data.prepare.sources.feedback import THRESHOLDS, describe
 from distributed_il.data.prepare.sources.files import RawSource, find_files
@@ -72,6 +73,7 @@ def prepare(
     if config.factors_only:
         return add_factors_only(config, progress, summary_page=summary_page)
     parent = None if config.append_to is None else Dataset.open(config.append_to)
+    config, recalled = recall(config, parent)
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
     if say is not None:
@@ -80,7 +82,8 @@ def prepare(
     rule = _rule(config, source, reader)
     if parent is not None:
         _require_fit(rule, reader, parent)
-    work = _Preparation(config, source, rule, parent, progress, summary_page, read_in_parallel)
+    reading = reading_of(config, reader.choice, parent, recalled)
+    work = _Preparation(config, source, rule, reading, parent, progress, summary_page, read_in_parallel)
     while True:
         try:
             return work.build(reader)
@@ -95,6 +98,7 @@ class _Preparation:
     config: PrepareConfig
     source: RawSource
     rule: dict[str, Any]
+    reading: Reading
     parent: Dataset | None
     progress: StageProgress
     summary_page: SummaryPage | None
@@ -140,7 +144,8 @@ class _Preparation:
         return BuildOptions(
             name=config.name or (parent.manifest.name if parent else self.source.name),
             rule=self.rule,
-            split=config.split,
+            reading=self.reading,
+            split="random" if config.split == "auto" else config.split,
             shares=(config.train_share, config.valid_share),
             min_user_rows=config.min_user_rows,
             min_item_rows=config.min_item_rows,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from dataset_rows import pairs_in_order, triples_in_order
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.dataset import SPLITS, Dataset
+from distributed_il.data.dataset import SPLITS, Dataset, Reading
 from distributed_il.data.prepare import PrepareConfig, prepare, summary_text
 
 Rows = list[tuple[Any, Any, Any]]
@@ -95,3 +97,69 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"one, train row \d+ and two\.csv, line 2 are about the same pair"):
         user, item, label = triples_in_order(Dataset.open(parent), "train")[0]
         run(tmp_path, "two", [(user, item, label)], append_to=parent, overlap="error")
+
+
+OWN = "who;what;when;stars"
+
+
+def stars(root: Path, name: str, first: int, header: str = OWN) -> str:
+    """Twenty rows of five users, rated 1 to 5, a day apart."""
+    rows = [f"{n % 5};{n};2024-05-{1 + n - first:02};{1 + n % 5}" for n in range(first, first + 20)]
+    (root / name).write_text("\n".join([header, *rows]) + "\n")
+    return str(root / name)
+
+
+COLUMNS = {"user_column": "who", "item_column": "what", "time_column": "when", "rating_column": "stars"}
+
+
+def test_columns_rule_and_split_are_remembered(tmp_path: Path) -> None:
+    first, second, third = (stars(tmp_path, f"{day}.csv", 20 * day) for day in range(3))
+    options = {**COLUMNS, "split": "time", "delimiter": ";", "positive_above": 4, "negative_below": 3, "lanes": 2}
+    prepare(PrepareConfig(source=first, output=str(tmp_path / "one"), **options))
+    plain = {"new_ids": True, "lanes": 2}
+    told = prepare(
+        PrepareConfig(
+            source=second, output=str(tmp_path / "told"), append_to=str(tmp_path / "one"), **{**options, **plain}
+        )
+    )
+    prepare(PrepareConfig(source=second, output=str(tmp_path / "two"), append_to=str(tmp_path / "one"), **plain))
+    two = Dataset.open(str(tmp_path / "two"))
+    assert two.fingerprint == told.fingerprint
+    assert "as then" in summary_text(two.manifest)
+    assert "user who" in summary_text(two.manifest)
+    assert "split time" in summary_text(two.manifest)
+    assert "as then" not in summary_text(told)
+    # and so on from that one; what is given prevails
+    again = {**plain, "append_to": str(tmp_path / "two")}
+    prepare(PrepareConfig(source=third, output=str(tmp_path / "three"), **again))
+    assert Dataset.open(str(tmp_path / "three")).manifest.times["test"][1].startswith("2024-05-20")
+    prepare(PrepareConfig(source=third, output=str(tmp_path / "random"), split="random", **again))
+    assert not Dataset.open(str(tmp_path / "random")).manifest.times
+    with pytest.raises(UserError, match=r"prepared with positive_above 4, not 5"):
+        prepare(PrepareConfig(source=third, output=str(tmp_path / "five"), positive_above=5, **again))
+
+
+def test_a_column_that_is_not_there_is_looked_for_under_its_usual_name(tmp_path: Path) -> None:
+    first = stars(tmp_path, "one.csv", 0)
+    prepare(PrepareConfig(source=first, output=str(tmp_path / "one"), delimiter=";", **COLUMNS))
+    second = stars(tmp_path, "two.csv", 20, "user_id;what;timestamp;stars")
+    config = {"append_to": str(tmp_path / "one"), "new_ids": True, "item_column": "what"}
+    manifest = prepare(PrepareConfig(source=second, output=str(tmp_path / "two"), **config))
+    assert manifest.reading.columns == {"user": "who", "item": "what", "time": "when", "rating": "stars"}
+    assert manifest.reading.recalled == ("columns rating stars", "delimiter ;")
+
+
+def test_what_is_remembered_is_no_part_of_the_fingerprint(tmp_path: Path) -> None:
+    """A dataset of the usual names has the bytes that it had before anything was remembered."""
+    usual = prepare(
+        PrepareConfig(
+            source=stars(tmp_path, "usual.csv", 0, "user_id;item_id;timestamp;rating"),
+            output=str(tmp_path / "usual"),
+            delimiter=";",
+        )
+    )
+    manifest = Dataset.open(str(tmp_path / "usual")).manifest
+    assert manifest == usual
+    assert manifest.reading.options == {"delimiter": ";"}
+    assert replace(manifest, reading=Reading()).computed_fingerprint() == manifest.fingerprint
+    assert "reading" not in json.loads(replace(manifest, reading=Reading()).to_json())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
+from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset, Reading
 
 ALL = "all"
 """The split of rows that are still to be split."""
@@ -54,6 +54,8 @@ class BuildOptions:
     """Rows of a Parquet row group."""
     seed: int = 0
     """Decides the random split and the order of rows."""
+    reading: Reading = field(default_factory=Reading)
+    """How the raw files were read, for the manifest."""
     id_rule: str = ""
     """How external ids were read, for the manifest."""
     new_ids: bool = False

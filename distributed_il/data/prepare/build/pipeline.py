@@ -95,6 +95,7 @@ def build_dataset(
             parent="" if options.parent is None else options.parent.fingerprint,
             id_rule=options.id_rule,
             times=split_rows.times,
+            reading=options.reading,
         )
 
 

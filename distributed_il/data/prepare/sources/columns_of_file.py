@@ -20,7 +20,8 @@ from distributed_il.data.prepare.sources.known_logs import (
 from distributed_il.data.prepare.sources.pieces import RawPieces
 from distributed_il.data.prepare.sources.text_options import VALUE
 
-_ROLES = ("user", "item", "label", "rating", "play", "duration", "ratio", "time", "hate", "random")
+ROLES = ("user", "item", "label", "rating", "play", "duration", "ratio", "time", "hate", "random")
+"""Meanings of columns, but for those of engagement; an option `…_column` names each."""
 _VALUES = ("label", "rating", "play", "duration", "ratio")
 ENGAGEMENT = "engagement-"
 """Columns of engagement are called so, with a number."""
@@ -58,14 +59,24 @@ class _File:
 
 
 def choose_columns(
-    config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], headers: Mapping[RawFile, list[str]]
+    config: PrepareConfig,
+    pieces: Mapping[RawFile, RawPieces],
+    headers: Mapping[RawFile, list[str]],
+    before: Mapping[str, str],
 ) -> tuple[Rule, dict[RawFile, Choice]]:
     """Chooses the rule, and what is read of each file, before any is read.
+
+    Args:
+        config: What the user wants.
+        pieces: The files.
+        headers: Names of the columns of each.
+        before: What the log that this one goes on from called its columns, by meaning; a file that has such a column is
+            read likewise where the user does not name another.
 
     Raises:
         UserError: A column is missing or twice there, or no rule fits the columns.
     """
-    files = {file: _recognised(config, file, pieces[file], header) for file, header in headers.items()}
+    files = {file: _recognised(config, file, pieces[file], header, before) for file, header in headers.items()}
     for file, found in files.items():
         for role in ("user", "item"):
             _require(file, found, role)
@@ -84,7 +95,7 @@ def choose_columns(
     for file, found in files.items():
         columns = {role: _require(file, found, role) for role in ("user", "item", *_needed(rule, found))}
         columns |= _optional(rule, file, found, flagged=flagged and file.split == "all")
-        if config.split != "random" and file.split == "all" and not file.unbiased:
+        if config.split in ("time", "last") and file.split == "all" and not file.unbiased:
             columns["time"] = _require(file, found, "time")
         if preference:
             columns["preference"] = config.preference_column
@@ -92,15 +103,22 @@ def choose_columns(
     return rule, choices
 
 
-def _recognised(config: PrepareConfig, file: RawFile, pieces: RawPieces, header: list[str]) -> _File:
+def _recognised(
+    config: PrepareConfig, file: RawFile, pieces: RawPieces, header: list[str], before: Mapping[str, str]
+) -> _File:
     log = known_log(file.format)
     if log is ANY_LOG and config.format == "auto":
         log = log_of_header(header) or log
     by_position = pieces.has_header is False and VALUE in header
     if by_position:
         log = replace(log, fields=replace(log.fields, label=VALUE, rating=VALUE))
-    given = {role: getattr(config, f"{role}_column") for role in _ROLES}
-    fields = replace(log.fields, **{role: name for role, name in given.items() if name})
+    given = {role: getattr(config, f"{role}_column") for role in ROLES}
+    named = {role: name for role, name in given.items() if name}
+    there = {role: name for role, name in before.items() if name in header and name not in named.values()}
+    fields = replace(log.fields, **{role: name for role, name in there.items() if role in ROLES} | named)
+    engagement = [name for role, name in sorted(there.items()) if role.startswith(ENGAGEMENT)]
+    if engagement:
+        fields = replace(fields, engagement=tuple(engagement))
     if config.engagement_columns is not None:
         fields = replace(fields, engagement=tuple(config.engagement_columns))
     return _File(log, fields, header, pieces.keys, file.format == "triples" or by_position)

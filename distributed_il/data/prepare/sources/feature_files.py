@@ -130,6 +130,8 @@ def _opened(config: PrepareConfig, entity: Entity, log_column: str) -> FeatureFi
     given, columns = getattr(config, f"{kind}_features"), getattr(config, f"{kind}_feature_columns")
     if given is None:
         return None
+    if not columns:
+        raise UserError(f"{kind}_features is given, and {config.append_to} has none; give {kind}_feature_columns, too")
     fs, path = filesystem(given)
     if fs.get_file_info(path).type != pafs.FileType.File:
         raise UserError(f"{given} is no file; give {kind}_features a CSV or Parquet file")

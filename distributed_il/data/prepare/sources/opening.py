@@ -27,7 +27,7 @@ def open_source(config: PrepareConfig, source: RawSource, parent: Manifest | Non
         UserError: A column is missing or twice there, or a file can't be read.
     """
     pieces, headers = _opened(config, source)
-    rule, choices = choose_columns(config, pieces, headers)
+    rule, choices = choose_columns(config, pieces, headers, {} if parent is None else parent.reading.columns)
     left_aside: dict[str, list[str]] = {}
     for file, header in headers.items():
         passed_over = {*choices[file].columns.values(), *pieces[file].keys}

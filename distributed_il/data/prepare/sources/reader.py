@@ -87,7 +87,12 @@ class RawReader:
     @property
     def id_columns(self) -> dict[str, str]:
         """What the first file calls its columns of `user` and `item`."""
-        return {name: self._files[0].choice.columns[name] for name in ("user", "item")}
+        return {name: self.choice.columns[name] for name in ("user", "item")}
+
+    @property
+    def choice(self) -> Choice:
+        """What is read of the first file."""
+        return self._files[0].choice
 
     @property
     def notes(self) -> list[str]:
