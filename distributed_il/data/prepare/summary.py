@@ -179,7 +179,7 @@ def summary_text(manifest: Manifest) -> str:
     if counts.get("parent_rows"):
         lines.append(f"  {'parent':<8}{counts['parent_rows']:>14,} rows of the dataset that this one goes on from")
     if manifest.reading.recalled:
-        lines.append(f"  {'as then':<8}{'':>14} {'; '.join(manifest.reading.recalled)}")
+        lines.append(f"  as then: {'; '.join(manifest.reading.recalled)}")
     for name, reason in SET_ASIDE.items():
         if counts.get(name):
             lines.append(f"  {'aside':<8}{counts[name]:>14,} rows: {reason.format(**manifest.policies)}")

@@ -128,7 +128,7 @@ def test_columns_rule_and_split_are_remembered(tmp_path: Path) -> None:
     assert "as then" in summary_text(two.manifest)
     assert "user who" in summary_text(two.manifest)
     assert "split time" in summary_text(two.manifest)
-    assert "as then" not in summary_text(told)
+    assert told.reading.recalled == ("rule rating",)
     # and so on from that one; what is given prevails
     again = {**plain, "append_to": str(tmp_path / "two")}
     prepare(PrepareConfig(source=third, output=str(tmp_path / "three"), **again))
