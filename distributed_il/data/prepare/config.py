@@ -23,6 +23,8 @@ FileFormat = Literal[
     "tenrec",
     "tiktok",
     "recbole",
+    "mind",
+    "netflix",
     "csv",
     "adjacency",
     "parquet",
@@ -55,8 +57,8 @@ class PrepareConfig:
     format: Format = "auto"
     """`triples` (X.train.rating, X.valid.rating, X.test.negative: user, item, value; tab, no header), `movielens`
     (ratings.dat), `movielens100k` (u.data), `kuairec`, `kuairand`, `kuaisar`, `tenrec`, `tiktok` (ICME 2019), `recbole`
-    (X.inter), `csv`, `adjacency` (a user and their items in a line), `parquet`; `auto` goes by the names of the files,
-    and by their first lines."""
+    (X.inter), `mind` (behaviors.tsv), `netflix` (combined_data_*.txt, mv_*.txt), `csv`, `adjacency` (a user and their
+    items in a line), `parquet`; `auto` goes by the names of the files, and by their first lines."""
 
     train: str | None = None
     """Training file, relative to the source, or a pattern such as `train/*.parquet`; give all three splits or none.

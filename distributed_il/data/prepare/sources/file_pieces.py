@@ -9,8 +9,10 @@ import pyarrow.fs as pafs
 from distributed_il.data.prepare.sources.delimited_pieces import DelimitedPieces
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.first_lines import look_at
+from distributed_il.data.prepare.sources.impression_pieces import ImpressionPieces
 from distributed_il.data.prepare.sources.known_logs import ANY_LOG, is_parquet, known_log, text_layout
 from distributed_il.data.prepare.sources.list_pieces import ListPieces
+from distributed_il.data.prepare.sources.netflix_pieces import NetflixPieces
 from distributed_il.data.prepare.sources.parquet_pieces import ParquetPieces
 from distributed_il.data.prepare.sources.partitions import PartitionedPieces, keys_of
 from distributed_il.data.prepare.sources.pieces import RawPieces
@@ -35,6 +37,10 @@ def _by_format(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawP
     names = options.names["user"], options.names["item"]
     if file.format == "adjacency":
         return ListPieces(fs, file, options.encoding, names)
+    if file.format == "mind":
+        return ImpressionPieces(fs, file, options.encoding)
+    if file.format == "netflix":
+        return NetflixPieces(fs, file, options.encoding)
     if log is not ANY_LOG:
         return DelimitedPieces(fs, file, layout)
     look = look_at(fs, file, layout, options)

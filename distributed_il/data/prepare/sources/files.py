@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from distributed_il.data.prepare.build.options import ALL
 from distributed_il.data.prepare.config import FileFormat, Format, PrepareConfig
 from distributed_il.data.prepare.sources.known_logs import (
     LOG_BESIDE,
+    compression_of,
     known_log,
     log_of_name,
     plain_name,
@@ -32,6 +34,7 @@ _SUFFIXES: dict[str, FileFormat] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+_FIRST_BYTES = 4096
 _TRIPLES = {"train": ".train.rating", "valid": ".valid.rating", "test": ".test.negative"}
 
 
@@ -85,7 +88,8 @@ def find_files(config: PrepareConfig) -> RawSource:
     if info.type == pafs.FileType.File:
         if config.train:
             raise UserError(f"{config.source} is a file; with train, valid and test, give their directory as source")
-        return RawSource(fs, name, (RawFile(ALL, name, root, _format_of(name, config.format)),))
+        file = RawFile(ALL, name, root, _format_of(name, config.format))
+        return RawSource(fs, name, (_as_it_begins(fs, file, config),))
     listing = fs.get_file_info(pafs.FileSelector(root, recursive=True))
     present = sorted(posixpath.relpath(i.path, root) for i in listing if i.type == pafs.FileType.File)
     if pattern:
@@ -93,7 +97,7 @@ def find_files(config: PrepareConfig) -> RawSource:
     else:
         by_split = _given(config, present) if config.train else _guessed(config, present)
     files = tuple(
-        RawFile(split, name, posixpath.join(root, name), _format_of(name, config.format))
+        _as_it_begins(fs, RawFile(split, name, posixpath.join(root, name), _format_of(name, config.format)), config)
         for split, names in by_split.items()
         for name in names
     )
@@ -164,6 +168,19 @@ def _format_of(name: str, wanted: Format) -> FileFormat:
     if found is None:
         raise UserError(f"{name}: the name does not tell the format; give format, such as csv or parquet")
     return found
+
+
+def _as_it_begins(fs: pafs.FileSystem, file: RawFile, config: PrepareConfig) -> RawFile:
+    """Returns the file, with the format that its ending tells if it is no more than the namesake of a public log's."""
+    log = known_log(file.format)
+    if config.format != "auto" or not log.first_line:
+        return file
+    try:
+        with fs.open_input_stream(file.path, compression=compression_of(file.name)) as stream:
+            begin = stream.read(_FIRST_BYTES).decode(errors="replace").removeprefix("\ufeff")
+    except OSError as error:
+        raise UserError(f"{file.path} can't be read ({error}); copy it anew") from error
+    return file if re.match(log.first_line, begin) else replace(file, format=format_of_name(file.name) or "csv")
 
 
 def format_of_name(name: str) -> FileFormat | None:

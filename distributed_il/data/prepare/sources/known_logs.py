@@ -73,6 +73,8 @@ class KnownLog:
     """Whether ids are integers, so that another value is a mistake."""
     typed_header: bool = False
     """Whether the header names types after a colon."""
+    first_line: str = ""
+    """Pattern that the first line fits, where others may have files of such a name, too."""
 
 
 TRIPLES = Layout("\t", ("user", "item", "value"))
@@ -147,6 +149,23 @@ KNOWN_LOGS = (
         fields=Fields(label="label", rating="rating", time="timestamp"),
         integer_ids=False,
         typed_header=True,
+    ),
+    KnownLog(
+        format="mind",
+        files=("behaviors.tsv",),
+        fields=Fields(label="label", time="time"),
+        rule="binary",
+        layout=Layout("\t", ("impression_id", "user_id", "time", "history", "impressions")),
+        integer_ids=False,
+        first_line=r"[^\t]+\t[^\t]+\t\d+/\d+/\d+ [\d:]+ [AP]M\t",
+    ),
+    KnownLog(
+        format="netflix",
+        files=("combined_data_*.txt", "mv_*.txt"),
+        fields=Fields(item="movie_id", rating="rating", time="date"),
+        rule="rating",
+        layout=Layout(",", ("user_id", "rating", "date")),
+        first_line=r"\d+:\s",
     ),
 )
 """In the order in which they are looked for."""
