@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from distributed_il.cli.given import Given, collect
 from distributed_il.cli.options import Sections, read_options
@@ -34,29 +37,43 @@ def run(argv: Sequence[str]) -> None:
         UserError: See `distributed_il.runtime.launch.launch`.
     """
     config = for_the_data(read(argv), argv, "train")
-    from distributed_il.runtime.launch import launch
+    from distributed_il.runtime.opening import open_run
 
-    result = launch(config)
+    began = time.monotonic()
+    open_run(config)
+    from distributed_il.runtime.early_start import start_run
+
+    result = start_run(config)
     model = f"{config.model.backbone} {config.method.name}"
-    print(metric_table("test", {model: result["test"], **result["trivial"]}))
+    print(f"{_ending(config, result['run'])}; {datetime.timedelta(seconds=round(time.monotonic() - began))} in all\n")
+    print(metric_table("test", {model: result["test"], f"{model}, on valid": result["valid"], **result["trivial"]}))
     print(f"\n{ranking_table(model, result['ranking'])}")
     print(f"\nRun:         {config.run.dir} (metrics.json, config.yaml, checkpoints)")
-    print(f"TensorBoard: {_tensorboard()} --logdir {shlex.quote(f'{config.run.dir}/tensorboard')}")
+    print(f"TensorBoard: {_program('tensorboard')} --logdir {shlex.quote(f'{config.run.dir}/tensorboard')}")
     print(f"What pays:   {_choosing(config)}")
+
+
+def _ending(config: TrainConfig, run: Mapping[str, Any]) -> str:
+    """Says why a run has ended, and which round it is measured at."""
+    rounds, best = run["rounds"], run["best_round"]
+    if rounds >= config.run.max_rounds:
+        return f"run.max_rounds ({rounds}) reached; the best round was {best}"
+    return f"stopped after round {rounds}: none of the last {rounds - best} was better than round {best}"
 
 
 def _choosing(config: TrainConfig) -> str:
     """Returns the command that finds out which method pays on the same data."""
     run_dir = f"{config.run.dir.rstrip('/')}-choice"
     settings = {"sweep.space": CHOOSE_SPACE, "data.path": config.data.path, "run.dir": run_dir}
-    return " ".join(["distributed-il sweep", *(f"--{key}={shlex.quote(value)}" for key, value in settings.items())])
+    options = [f"--{key}={shlex.quote(value)}" for key, value in settings.items()]
+    return " ".join([_program("distributed-il"), "sweep", *options])
 
 
-def _tensorboard() -> str:
-    """Returns the command as it can be typed here: by its name only where this environment is active."""
-    program = Path(sys.executable).with_name("tensorboard")
-    if shutil.which("tensorboard") == str(program) or not program.exists():
-        return "tensorboard"
+def _program(name: str) -> str:
+    """Returns a program as it can be typed here: by its name only where this environment is active."""
+    program = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(program) or not program.exists():
+        return name
     return os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)
 
 

@@ -46,18 +46,18 @@ class Progress:
     best: float | None
 
     def line(self) -> str:
-        """Returns the line that people read."""
+        """Returns the line that people read, what matters most first: a terminal may cut it."""
         parts = [f"round {self.round}/{self.max_rounds} {self.phase} {self.step / max(self.steps, 1):4.0%}"]
-        parts.append(f"{_short(self.rows_per_s)} rows/s")
+        if math.isfinite(self.eta_s):
+            parts.append(f"{int(self.eta_s) // 60}:{int(self.eta_s) % 60:02d} left")
         if math.isfinite(self.loss):
             parts.append(f"loss {self.loss:.4f}")
+        parts.append(f"{short_number(self.rows_per_s)} rows/s")
+        if self.best is not None:
+            parts.append(f"best valid {self.best:.4f}")
         if self.decisions is not None:
             direct, skip, inverse = self.decisions
             parts.append(f"direct {direct:.0%} skip {skip:.0%} inverse {inverse:.0%}")
-        if self.best is not None:
-            parts.append(f"best valid {self.best:.4f}")
-        if math.isfinite(self.eta_s):
-            parts.append(f"{int(self.eta_s) // 60}:{int(self.eta_s) % 60:02d} left")
         return "  ".join(parts)
 
 
@@ -68,7 +68,6 @@ class ProgressLine:
         """Shows nothing yet; writes to standard error by default."""
         self._stream: TextIO = sys.stderr if stream is None else stream
         self._bar: Any = None
-        self._round = 0
         self._told = -math.inf
 
     def __enter__(self) -> ProgressLine:
@@ -79,14 +78,19 @@ class ProgressLine:
             self._bar.close()
 
     def update(self, progress: Progress) -> None:
-        """Shows where a run is; elsewhere than on a terminal as a plain line now and then. The last line stays."""
+        """Shows where a run is, in a line that goes away; elsewhere than on a terminal as a plain one now and then."""
         if self._stream.isatty():
-            self._moving(total=0, bar_format="{desc}").set_description_str(progress.line())
+            self._moving(total=0, bar_format="{desc}", leave=False).set_description_str(progress.line())
             return
         now = time.monotonic()
-        if progress.round != self._round or now - self._told >= PLAIN_EVERY_S:
-            self._round, self._told = progress.round, now
+        if now - self._told >= PLAIN_EVERY_S:
+            self._told = now
             print(progress.line(), file=self._stream, flush=True)
+
+    def wait(self, what: str, seconds: float) -> None:
+        """Shows, on a terminal, what is being waited for, and since when."""
+        if self._stream.isatty():
+            self._moving(total=0, bar_format="{desc}", leave=False).set_description_str(f"{what}, {seconds:.0f} s")
 
     def update_stage(self, stage: str, done: int, total: int) -> None:
         """Shows how far a stage is, on a terminal only; the line goes away in the end. A `StageProgress`."""
@@ -100,6 +104,7 @@ class ProgressLine:
         """Prints a line that stays, above the moving one."""
         tqdm.write(text, file=self._stream)
         self._stream.flush()
+        self._told = time.monotonic()
 
     def _moving(self, **options: Any) -> Any:
         if self._bar is None:
@@ -107,7 +112,8 @@ class ProgressLine:
         return self._bar
 
 
-def _short(number: float) -> str:
+def short_number(number: float) -> str:
+    """Returns a number with one decimal and its thousands as a letter, such as 12.3k."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f}{letter}"

@@ -18,7 +18,8 @@ from distributed_il.inference.trained_run import TrainedRun, open_run
 from distributed_il.models.backbones import Backbone, load_backbone
 from distributed_il.models.embedding.factored import MAPS, RowFactors
 from distributed_il.training.checkpoint_names import Name
-from distributed_il.training.checkpoint_shards import SavedTable, TableName, read_tensors, read_weights
+from distributed_il.training.checkpoint_parts import TableName
+from distributed_il.training.checkpoint_shards import SavedTable, read_tensors, read_weights
 from distributed_il.training.side_features import features_for
 
 CHUNK_PAIRS = 16_384

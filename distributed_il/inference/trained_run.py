@@ -21,7 +21,8 @@ from distributed_il.models.embedding.factored import Factors
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.checkpoint_manifest import tell_unverified
 from distributed_il.training.checkpoint_names import Name
-from distributed_il.training.checkpoint_shards import SavedTable, TableName
+from distributed_il.training.checkpoint_parts import TableName
+from distributed_il.training.checkpoint_shards import SavedTable
 from distributed_il.training.exposure_factors import factors_for, factors_named_by
 
 

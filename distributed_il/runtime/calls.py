@@ -86,10 +86,13 @@ def train(config: TrainConfig | Mapping[str, Any] | None = None, **settings: Any
     Raises:
         UserError: A setting is unknown or wrong, or something else that the user can cure.
     """
-    from distributed_il.runtime.launch import launch
+    from distributed_il.runtime.opening import open_run
 
     made = _for_the_data(config_of(config, settings), config, settings)
-    metrics = launch(made)
+    open_run(made)
+    from distributed_il.runtime.early_start import start_run
+
+    metrics = start_run(made)
     history = (read_metrics(made.run.dir) or {}).get("history", [])
     return Run(made.run.dir, {name: value for name, value in metrics.items() if name != "history"}, history)
 

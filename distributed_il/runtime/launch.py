@@ -6,7 +6,6 @@ from distributed_il.runtime.session import ray_session  # isort: skip  # before 
 
 import dataclasses
 import math
-import os
 import signal
 import threading
 import time
@@ -23,7 +22,10 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.process import process_environment
 from distributed_il.core.progress import ProgressLine
 from distributed_il.runtime.capacity import wait_for_capacity, worker_resources
-from distributed_il.runtime.preflight import check_cluster, check_run, possible_workers
+from distributed_il.runtime.data_checks import possible_workers
+from distributed_il.runtime.lean_ray import on_private_ray
+from distributed_il.runtime.paths import with_absolute_paths
+from distributed_il.runtime.preflight import check_cluster, check_run
 from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import StandingGroup, SupervisedTrainer
 from distributed_il.runtime.worker import train_loop
@@ -58,14 +60,14 @@ def launch(config: TrainConfig) -> dict[str, Any]:
     with (
         claim_run(config.run.dir, take_over=config.run.take_over) as claim,
         ProgressLine() as line,
-        ray_session(cpus=cpus) as private,
+        ray_session(cpus=cpus),
         _signals() as received,
     ):
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, take_over=False))  # once, not again
         if about is not None:
             line.note(about)
         # No node will ever join a private Ray.
-        limit_s = 0.0 if private else config.run.wait_for_workers_s
+        limit_s = 0.0 if on_private_ray() else config.run.wait_for_workers_s
         wait_for_capacity(
             config.run, workers=counts[0], limit_s=limit_s, note=line.note, stopped=lambda: bool(received)
         )
@@ -73,8 +75,11 @@ def launch(config: TrainConfig) -> dict[str, Any]:
             raise _interruption(received)
         check_cluster(config, dataset)
         channel = RunChannel()
-        training = _fit_in_thread(make_trainer(config, counts, channel, claim, dataset.fingerprint))
+        trainer = make_trainer(config, counts, channel, claim, dataset.fingerprint)
+        training = _fit_in_thread(trainer)
         _follow(training, channel, line, received)
+        if not training.done():
+            trainer.leave()
         result = _result(training, channel)
         if result is not None:
             return result
@@ -150,22 +155,6 @@ def _interruption(received: list[int]) -> BaseException:
     return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])
 
 
-def with_absolute_paths(config: TrainConfig) -> TrainConfig:
-    """Returns the run with absolute paths, which mean the same in every process."""
-    start = config.run.start_from
-    return dataclasses.replace(
-        config,
-        data=dataclasses.replace(config.data, path=_absolute(config.data.path)),
-        run=dataclasses.replace(
-            config.run, dir=_absolute(config.run.dir), start_from=None if start is None else _absolute(start)
-        ),
-    )
-
-
-def _absolute(path: str) -> str:
-    return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
-
-
 def _fit_in_thread(trainer: SupervisedTrainer) -> Future[Any]:
     """Runs `fit` in a thread of its own: there Ray leaves signals to the main thread, which has the console."""
     done: Future[Any] = Future()
@@ -182,13 +171,16 @@ def _fit_in_thread(trainer: SupervisedTrainer) -> Future[Any]:
 
 def _follow(training: Future[Any], channel: RunChannel, line: ProgressLine, received: list[int]) -> None:
     """Shows what comes over the channel until training ends, or has to be abandoned."""
-    stop_by = math.inf
+    stop_by, began, under_way = math.inf, time.monotonic(), False
     while not training.done():
+        if not under_way:
+            line.wait("workers are starting", time.monotonic() - began)
         _wait(training)
         update = channel.update()
         for note in update.notes:
             line.note(note)
         if update.progress is not None:
+            under_way = True
             line.update(update.progress)
         if received and math.isinf(stop_by):
             stop_by = time.monotonic() + GRACE_S

@@ -14,19 +14,18 @@ from pyarrow import fs as pafs
 from ray._private.state import state as cluster_state
 from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 
-from distributed_il.core.config import RunConfig, TrainConfig
+from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
 from distributed_il.core.method_config import OrdinalConfig
-from distributed_il.data.dataset import SPLITS, Dataset
-from distributed_il.data.lanes import worker_counts
-from distributed_il.evaluation.selection import Selection, check_selection
+from distributed_il.data.dataset import Dataset
 from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
+from distributed_il.runtime.data_checks import check_data
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.checkpoint_manifest import tell_unverified
 from distributed_il.training.exposure_factors import resolve_factors
-from distributed_il.training.feedback import check_feedback, resolve_feedback
+from distributed_il.training.feedback import resolve_feedback
 from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.resume import check_same_run
 from distributed_il.training.run_claim import CLAIM_FILE
@@ -54,12 +53,8 @@ def check_run(config: TrainConfig) -> Dataset:
     """
     find_backbone(config.model)
     make_method(config.method)
-    dataset = Dataset.open(config.data.path)
-    _check_workers(config.run.workers, dataset)
+    dataset = check_data(config)
     config = resolve_feedback(config, dataset)
-    check_feedback(config, dataset)
-    check_selection(Selection(config.run.select_by), dataset)
-    _check_min_workers(config.run, dataset)
     if isinstance(config.method, OrdinalConfig):
         pair_sampler(config, dataset)
     _check_run_dir(config)
@@ -157,42 +152,6 @@ def _problem(answer: Any) -> str | None:
     except RayError as error:
         last = str(error).strip().splitlines()[-1]
         return f"run.dir and data.path could not be checked ({last}); all nodes need the same packages and storage"
-
-
-def _check_workers(workers: int, dataset: Dataset) -> None:
-    lanes = dataset.lanes
-    if lanes % workers:
-        fitting = [count for count in range(1, lanes + 1) if lanes % count == 0]
-        nearest = [max(count for count in fitting if count < workers)]
-        nearest += [count for count in fitting if count > workers][:1]
-        raise UserError(
-            f"run.workers is {workers}, which does not divide the dataset's {lanes} lanes; the nearest that do are "
-            f"{' and '.join(map(str, nearest))}"
-        )
-    for split in SPLITS:
-        if dataset.rows(split) < workers:
-            raise UserError(
-                f"{dataset.path}: split {split} has {dataset.rows(split)} rows, fewer than run.workers ({workers}); "
-                "take fewer workers, or prepare more data"
-            )
-
-
-def _check_min_workers(run: RunConfig, dataset: Dataset) -> None:
-    if run.min_workers in (None, run.workers) or run.min_workers in possible_workers(run, dataset):
-        return
-    fitting = worker_counts(dataset.lanes, run.global_batch_size, at_least=1, at_most=run.workers)
-    raise UserError(
-        f"run.min_workers is {run.min_workers}, which does not divide both the dataset's {dataset.lanes} lanes and the "
-        f"global batch of {run.global_batch_size} rows (run.workers × run.batch_size); these do: "
-        f"{', '.join(map(str, fitting))}"
-    )
-
-
-def possible_workers(run: RunConfig, dataset: Dataset) -> list[int]:
-    """Returns the numbers of workers that a run may have, ascending."""
-    if run.min_workers is None:
-        return [run.workers]
-    return worker_counts(dataset.lanes, run.global_batch_size, at_least=run.min_workers, at_most=run.workers)
 
 
 def _check_run_dir(config: TrainConfig) -> None:

@@ -17,6 +17,7 @@ from ray.job_config import JobConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.own_code import CODE_PATH, code_path
 from distributed_il.runtime.address import check_address
+from distributed_il.runtime.lean_ray import lean_data, lean_node
 from distributed_il.runtime.private_ray import private_ray
 
 _STORE_BYTES = 512 << 20
@@ -55,7 +56,9 @@ def ray_session(*, cpus: int, shared_bytes: int = 0) -> Generator[bool]:
             if private:
                 ended.enter_context(environment(PRIVATE | _code_variables()))
                 place = ended.enter_context(private_ray())
-                _start_private(place, max(cpus, os.cpu_count() or 1), shared_bytes)
+                ended.enter_context(lean_data())
+                with lean_node():
+                    _start_private(place, max(cpus, os.cpu_count() or 1), shared_bytes)
             else:
                 _join(address)
             ended.callback(ray.shutdown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import ray.train
@@ -13,6 +14,7 @@ from distributed_il.core.config import config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.shared_memory import join_ranks
 from distributed_il.data.dataset import Dataset
+from distributed_il.runtime.lean_ray import lean_data, on_private_ray
 from distributed_il.runtime.preflight import find_difference
 from distributed_il.runtime.ray_data import RayBlockReader
 from distributed_il.runtime.run_channel import RunChannel
@@ -42,7 +44,8 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """
     channel: RunChannel = arguments["channel"]
     try:
-        result = _train(arguments["config"], channel, arguments["claim"], arguments["dataset"])
+        with lean_data() if on_private_ray() else nullcontext():
+            result = _train(arguments["config"], channel, arguments["claim"], arguments["dataset"])
     except Stopped:
         return  # all ranks stop at the same step, so none is left waiting
     except UserError as error:

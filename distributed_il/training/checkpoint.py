@@ -32,10 +32,10 @@ from distributed_il.core.files import filesystem, read_whole, write_atomically
 from distributed_il.core.inside import require_inside
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint_manifest import CURE, OWN_HASH, check_files, check_manifest
-from distributed_il.training.checkpoint_names import DIRECTORY, CheckpointNames, Name, read_names
+from distributed_il.training.checkpoint_names import DIRECTORY, NAMES_FILE, CheckpointNames, Name, read_names
+from distributed_il.training.checkpoint_parts import TablePart
 from distributed_il.training.checkpoint_shards import (
     SavedTable,
-    TablePart,
     file_name,
     read_table,
     read_tensors,
@@ -44,7 +44,6 @@ from distributed_il.training.checkpoint_shards import (
 )
 
 FORMAT_VERSION = 3
-NAMES_FILE = "names.json"
 _OLD_NAME_FILE = "last.json"
 
 

@@ -11,7 +11,7 @@ from distributed_il.core.config import SECTIONS, completed
 from distributed_il.core.documents import Count, Size, Within, fitted
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Entity
-from distributed_il.training.checkpoint_shards import TableName, TablePart
+from distributed_il.training.checkpoint_parts import TableName, TablePart
 
 OWN_HASH = "manifest_sha256"
 """Key of the hash of all other keys."""

@@ -6,10 +6,15 @@ import re
 from collections.abc import Collection
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, cast
 
+from pyarrow import fs as pafs
+
 from distributed_il.core.documents import read_document
 from distributed_il.core.errors import UserError
+from distributed_il.core.files import filesystem, read_whole
 from distributed_il.training.checkpoint_manifest import CURE
 
+NAMES_FILE = "names.json"
+"""In a run's `checkpoints`."""
 DIRECTORY = re.compile(r"[0-9]{6,}-[0-9]{8,}$")
 """Names of the directories of checkpoints."""
 Name = Literal["last", "best"]
@@ -36,6 +41,23 @@ class CheckpointNames(NamedTuple):
     def document(self) -> dict[str, Any]:
         """The content of the file."""
         return {**self.directories, "sha256": self.hashes}
+
+
+def last_checkpoint(run_dir: str) -> tuple[int, int] | None:
+    """Looks up where a run stands: rounds finished and optimiser steps taken; None before its first checkpoint.
+
+    Raises:
+        UserError: The names are damaged.
+    """
+    fs, root = filesystem(run_dir)
+    path = f"{root.rstrip('/')}/checkpoints/{NAMES_FILE}"
+    if fs.get_file_info(path).type == pafs.FileType.NotFound:
+        return None
+    directory = read_names(path, read_whole(fs, path)).directories.get("last")
+    if directory is None:
+        return None
+    rounds, steps = directory.split("-")
+    return int(rounds), int(steps)
 
 
 def read_names(path: str, content: bytes) -> CheckpointNames:

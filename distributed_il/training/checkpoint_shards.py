@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pyarrow import fs as pafs
 from safetensors import SafetensorError
@@ -14,33 +13,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from distributed_il.core.config import OptimizerConfig
-from distributed_il.core.documents import Count, Size
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import write_atomically
 from distributed_il.models.embedding.row_adam import Rows, catch_up
 from distributed_il.models.embedding.table import EmbeddingTable
+from distributed_il.training.checkpoint_parts import TableName, TablePart
 
 PART_BYTES = 2**26
 """Rows of a part have no more bytes than this, unless one row has; it bounds what is held beside the table."""
-TableName = Literal["users", "items"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TablePart:
-    """A file of packed rows [w|m|v] and their `last_step`."""
-
-    file: str  # its name, without the ending
-    table: TableName
-    first: Count  # number of the first row in the whole table
-    stride: Size  # distance of the rows' numbers
-    rows: Size
-    bytes: Count
-    sha256: str = ""  # of the file; empty where an earlier version wrote it
-
-    @property
-    def numbers(self) -> range:
-        """Numbers of the rows in the whole table."""
-        return range(self.first, self.first + self.rows * self.stride, self.stride)
 
 
 class SavedTable(NamedTuple):

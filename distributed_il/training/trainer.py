@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import TrainConfig, config_to_dict, flat
@@ -38,6 +41,7 @@ from distributed_il.training.exposure_factors import (
 from distributed_il.training.feedback import resolve_feedback
 from distributed_il.training.measurement import Measurement
 from distributed_il.training.resume import about_run, check_best, check_same_run
+from distributed_il.training.round_line import round_line
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_outputs import run_facts, write_beginning, write_end, write_weights
 from distributed_il.training.run_state import (
@@ -165,7 +169,7 @@ class Trainer:
         return {"valid": valid, "run": self._facts()}
 
     def _round(self) -> None:
-        state = self.state
+        state, began, trained = self.state, time.perf_counter(), self.telemetry.trained.copy()
         if state.phase == 0 and state.step == 0:
             self.telemetry.start_round()
         while state.phase < len(self.method.phases):
@@ -183,7 +187,20 @@ class Trainer:
         improved = self._validate()
         state.round, state.phase = state.round + 1, 0
         self._checkpoint(("last", "best") if improved else ("last",))
+        self._tell_round(improved, seconds=time.perf_counter() - began, trained=self.telemetry.trained - trained)
         self.hooks.on_round(state.history[-1])
+
+    def _tell_round(self, improved: bool, *, seconds: float, trained: NDArray[np.float64]) -> None:
+        if self.collectives.rank == 0:
+            line = round_line(
+                self.state.history[-1],
+                self.measurement.selection,
+                max_rounds=self.config.run.max_rounds,
+                best=improved,
+                rows_per_s=trained[1] / trained[0] if trained[0] else 0.0,
+                seconds=seconds,
+            )
+            self.hooks.on_note(line)
 
     def _try_branches(self) -> None:
         """Takes the first pass of a round in each of its ways and keeps the best.

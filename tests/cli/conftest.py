@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from distributed_il.core.config import TrainConfig
+from distributed_il.runtime import opening
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +50,17 @@ def ranking() -> dict[str, Any]:
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch, metrics: dict[str, Any], ranking: dict[str, Any]) -> list[TrainConfig]:
-    """Configurations that reached `launch`, which here trains nothing."""
+    """Configurations that reached `start_run`, which here trains nothing."""
     configs: list[TrainConfig] = []
 
     def launch(config: TrainConfig) -> dict[str, Any]:
         configs.append(config)
         trivial = {"item_mean": metrics, "user_item_bias": metrics}
-        return {"valid": metrics, "test": metrics, "trivial": trivial, "ranking": ranking}
+        run = {"rounds": 9, "best_round": 6}
+        return {"valid": metrics, "test": metrics, "trivial": trivial, "ranking": ranking, "run": run}
 
-    module = types.ModuleType("distributed_il.runtime.launch")
-    module.launch = launch  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "distributed_il.runtime.launch", module)
+    module = types.ModuleType("distributed_il.runtime.early_start")
+    module.start_run = launch  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "distributed_il.runtime.early_start", module)
+    monkeypatch.setattr(opening, "open_run", lambda config: None)
     return configs

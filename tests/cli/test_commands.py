@@ -30,7 +30,9 @@ def test_train_shows_the_model_beside_the_trivial_rows(
     out = capsys.readouterr().out
     for words in ("bias mf ig", "item mean", "user item bias", "0.8400", "tensorboard --logdir run/tensorboard"):
         assert words in out
+    assert out.startswith("stopped after round 9: none of the last 3 was better than round 6; 0:00:00 in all\n")
     lines = [line.split() for line in out.splitlines()]
+    assert ["bias", "mf", "ig,", "on", "valid", "0.8400"] in [line[:6] for line in lines]
     assert ["bias", "mf", "ig", "20", *["0.2500"] * 8] in lines
     assert ["popularity", "10", *["–"] * 8] in lines
     assert "900 users, of the 1,234 with positives; 100 left out" in out
@@ -133,7 +135,7 @@ def test_errors_for_people_end_with_code_2(
     def launch(config: TrainConfig) -> None:
         raise UserError("train-00.parquet, row 3: label is 7; it must be 0 or 1")
 
-    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
+    monkeypatch.setattr(sys.modules["distributed_il.runtime.early_start"], "start_run", launch)
     assert main(["train", *NEEDED]) == 2
     assert capsys.readouterr() == ("", "distributed-il: train-00.parquet, row 3: label is 7; it must be 0 or 1\n")
 
@@ -147,7 +149,7 @@ def test_a_run_that_was_stopped_says_so_by_its_code(
     def launch(config: TrainConfig) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["distributed_il.runtime.launch"], "launch", launch)
+    monkeypatch.setattr(sys.modules["distributed_il.runtime.early_start"], "start_run", launch)
     assert main(["train", *NEEDED]) == code
 
 

@@ -49,8 +49,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_full_line_word_for_word() -> None:
     assert FULL.line() == (
-        "round 2/30 inverse  25%  123.5k rows/s  loss 0.5124  direct 50% skip 20% inverse 30%  "
-        "best valid 0.4876  2:05 left"
+        "round 2/30 inverse  25%  2:05 left  loss 0.5124  123.5k rows/s  best valid 0.4876  "
+        "direct 50% skip 20% inverse 30%"
     )
 
 
@@ -75,7 +75,7 @@ def test_rates_are_short(rate: float, words: str) -> None:
 
 @pytest.mark.parametrize(("eta_s", "words"), [(0.0, "0:00 left"), (59.9, "0:59 left"), (3661.0, "61:01 left")])
 def test_time_left(eta_s: float, words: str) -> None:
-    assert dataclasses.replace(FULL, eta_s=eta_s).line().endswith(f"  {words}")
+    assert f"  {words}  " in dataclasses.replace(FULL, eta_s=eta_s).line()
 
 
 def test_a_pass_without_steps() -> None:
@@ -91,12 +91,15 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(clock: Clock) ->
     assert stream.getvalue().splitlines() == [dataclasses.replace(FULL, step=step).line() for step in (1, 3, 5)]
 
 
-def test_a_new_round_is_told_at_once(clock: Clock) -> None:
+def test_elsewhere_a_line_that_stays_is_a_sign_of_life_as_well(clock: Clock) -> None:
     stream = io.StringIO()
     with ProgressLine(stream) as line:
-        for round in (1, 1, 2, 2):
-            line.update(dataclasses.replace(FULL, round=round))
-    assert [text.split(" inverse")[0] for text in stream.getvalue().splitlines()] == ["round 1/30", "round 2/30"]
+        line.note("round 1")
+        line.update(FULL)
+        clock.now += 30.0
+        line.update(FULL)
+        line.wait("workers are starting", 3.0)
+    assert stream.getvalue().splitlines() == ["round 1", FULL.line()]
 
 
 def test_on_a_terminal_one_line_moves() -> None:
@@ -107,10 +110,17 @@ def test_on_a_terminal_one_line_moves() -> None:
     written = stream.getvalue()
     for step in (1, 2, 3):
         assert f"inverse   {step}%" in written
-    # Back to the start of the line each time, and a new line at the end alone.
+    # Back to the start of the line each time, and nothing of it stays.
     assert written.count("\r") >= 3
-    assert written.count("\n") == 1
-    assert written.endswith("\n")
+    assert "\n" not in written
+    assert not written.rpartition("\r")[0].rpartition("\r")[2].strip()
+
+
+def test_on_a_terminal_it_is_told_what_is_being_waited_for() -> None:
+    stream = Terminal()
+    with ProgressLine(stream) as line:
+        line.wait("workers are starting", 2.6)
+    assert "workers are starting, 3 s" in stream.getvalue()
 
 
 def test_plain_text_carries_no_control_characters(clock: Clock) -> None:

@@ -15,7 +15,7 @@ import distributed_il as dil
 from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset
-from distributed_il.runtime import launch
+from distributed_il.runtime import early_start, opening
 from distributed_il.runtime.calls import config_of
 
 PLACES: dict[str, Any] = {"data": "d", "run_dir": "r"}
@@ -70,7 +70,7 @@ def test_a_wrong_keyword_is_named(settings: dict[str, Any], words: str) -> None:
 def test_a_run_has_its_metrics_and_history(
     tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "launch", lambda config: local_trainer(config).run())
+    monkeypatch.setattr(early_start, "start_run", lambda config: local_trainer(config).run())
     run_dir = str(tmp_path / "run")
     run = dil.train(data=tiny_dataset.path, run_dir=run_dir, max_rounds=2, batch_size=8, method="none", factors=0)
     assert run.dir == run_dir
@@ -101,7 +101,8 @@ def test_positives_alone_are_trained_on_by_none_unless_told_otherwise(
     table = pa.table({"user_id": [user for user, _ in pairs], "item_id": [item for _, item in pairs]})
     path = dil.prepare(table, str(tmp_path / "data")).path
     made: list[TrainConfig] = []
-    monkeypatch.setattr(launch, "launch", lambda config: made.append(config) or {})
+    monkeypatch.setattr(early_start, "start_run", lambda config: made.append(config) or {})
+    monkeypatch.setattr(opening, "open_run", lambda config: None)
     for settings in ({}, {"method": "ns"}, {"test_share": 0.2}):
         dil.train(data=path, run_dir=str(tmp_path / "run"), **settings)
     assert [config.method.name for config in made] == ["none", "ns", "ig"]

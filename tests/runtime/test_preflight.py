@@ -17,8 +17,9 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import OrdinalConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.runtime import preflight
+from distributed_il.runtime.data_checks import possible_workers
 from distributed_il.runtime.launch import launch
-from distributed_il.runtime.preflight import check_cluster, check_node, check_run, possible_workers
+from distributed_il.runtime.preflight import check_cluster, check_node, check_run
 from distributed_il.runtime.worker import _train
 from distributed_il.training.run_claim import claim_run
 

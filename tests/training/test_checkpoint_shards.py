@@ -14,7 +14,8 @@ from pyarrow import fs
 from distributed_il.core.errors import UserError
 from distributed_il.models.embedding.table import EmbeddingTable
 from distributed_il.training import checkpoint_shards
-from distributed_il.training.checkpoint_shards import SavedTable, TablePart, common_numbers, read_table, write_parts
+from distributed_il.training.checkpoint_parts import TablePart
+from distributed_il.training.checkpoint_shards import SavedTable, common_numbers, read_table, write_parts
 
 ROWS, DIM = 23, 2
 ROW_BYTES = 3 * DIM * 8 + 4

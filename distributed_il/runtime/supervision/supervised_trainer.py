@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
-import ray
+from ray._private import auto_init_hook
 from ray.train import FailureConfig, Result
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.constants import get_env_vars_to_propagate
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller import TrainController
 
+from distributed_il.runtime.environment import environment
+from distributed_il.runtime.lean_ray import on_private_ray
 from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision.elastic import ElasticPolicy
+from distributed_il.runtime.supervision.lean_train import lean_train
 from distributed_il.runtime.supervision.notice import SigtermNotice
 from distributed_il.runtime.supervision.restarts import RestartPolicy
 from distributed_il.runtime.supervision.worker_group import BoundedWorkerGroup
 from distributed_il.training.checkpoint import CheckpointStore
 
+_CONNECTS = auto_init_hook.enable_auto_connect
+"""Whether what asks Ray for something starts one where there is none, as the user has set it."""
 _DRAIN_POLL_S = 1
 _PLACE_WITHIN_S = 15
 """How long an elastic run waits for capacity that it has seen free; a lost node is noticed meanwhile."""
@@ -28,6 +38,16 @@ class Controller(TrainController):
     """Ray Train's controller over groups that start within a time and free their resources before these are counted."""
 
     worker_group_cls = BoundedWorkerGroup
+
+    def __init__(self, *arguments: Any, left: threading.Event, **named: Any) -> None:
+        """As Ray's, which `left` ends at its next turn."""
+        self._left = left
+        super().__init__(*arguments, **named)
+
+    async def _run_control_loop_iteration(self) -> None:
+        if self._left.is_set():
+            raise asyncio.CancelledError
+        await super()._run_control_loop_iteration()
 
     def _make_and_handle_scaling_decision_for_non_running_worker_group(self, controller_state: Any) -> Any:
         # Ray keeps the workers that are left of a failed group until it has decided how many the next one has.
@@ -58,25 +78,39 @@ class SupervisedTrainer(TorchTrainer):
     ) -> None:
         super().__init__(*arguments, **named)
         self._channel, self._counts, self._store, self._hung_after_s = channel, counts, store, hung_after_s
+        self._left = threading.Event()
+
+    def leave(self) -> None:
+        """Leaves `fit`, which runs in another thread, to itself: it ends soon, and until then starts no other Ray."""
+        self._left.set()
+        auto_init_hook.enable_auto_connect = False
 
     def _create_default_callbacks(self) -> list[Any]:
-        return [*super()._create_default_callbacks(), SigtermNotice()]
+        # Workers read blocks by themselves, so there are no datasets to hand to them; and with the process that the
+        # controller runs in, the job ends, and with that its placement groups.
+        unneeded = (DatasetsCallback, PlacementGroupCleanerCallback)
+        kept = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, unneeded)]
+        return [*kept, SigtermNotice()]
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Result:
+        """Runs the controller in this process: one of its own would take seconds to start, and end with this one."""
+        logging.getLogger("ray.train").setLevel(logging.CRITICAL)  # what people need to know goes through the channel
         failures = self.run_config.failure_config or FailureConfig()
         arguments["failure_policy"] = RestartPolicy(failures, self._channel)
-        variables = get_env_vars_to_propagate() | {
+        variables = {
+            "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
             "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(math.ceil(self._hung_after_s)),
             "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": str(_DRAIN_POLL_S),
-            "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
         }
         if len(self._counts) > 1:
             arguments["scaling_policy"] = ElasticPolicy(
                 self.scaling_config, self._counts, self._channel, self._store.newest
             )
             variables["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(_PLACE_WITHIN_S)
-        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-        controller: Any = ray.remote(num_cpus=0, label_selector=here, runtime_env={"env_vars": variables})(Controller)
-        running = controller.remote(**arguments)
-        ray.get(running.run.remote())
-        return ray.get(running.get_result.remote())
+        with environment(variables, override=True), lean_train() if on_private_ray() else nullcontext():
+            controller = Controller(left=self._left, **arguments)
+            try:
+                asyncio.run(controller.run())
+            finally:
+                auto_init_hook.enable_auto_connect = _CONNECTS
+        return controller.get_result()

@@ -21,7 +21,7 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2._internal.execution.worker_group.placement_group_handle import PlacementGroupHandle
 
-from distributed_il.runtime.private_ray import LOOPBACK
+from distributed_il.runtime.lean_ray import on_private_ray
 
 START_S = 60.0
 """How long workers may take to start beyond the time that one may wait for the others."""
@@ -64,6 +64,25 @@ class BoundedWorkerGroup(WorkerGroup):
         self._limit.start()
         return super()._create_workers(*arguments, **named)
 
+    def _init_train_context_on_workers(
+        self, workers: list[Any], sync_actor: Any, train_context_args: dict[str, list[Any]]
+    ) -> None:
+        # As Ray does it, but without a handle of the controller, which is no actor here; only reports would need it.
+        contexts = [
+            worker.actor.init_train_context.remote(
+                train_run_context=self._train_run_context,
+                distributed_context=worker.distributed_context,
+                synchronization_actor=sync_actor,
+                storage_context=self._storage_context,
+                worker_callbacks=self._worker_callbacks_to_propagate,
+                controller_actor=None,
+                **{name: values[rank] for name, values in train_context_args.items()},
+            )
+            for rank, worker in enumerate(workers)
+        ]
+        ray.get(contexts)
+        self._decorate_worker_log_file_paths(workers)
+
     def _clear(self) -> None:
         if self._placed is not None:
             self._placed.shutdown()
@@ -89,10 +108,10 @@ class _StandingBackend(_TorchBackend):
 
         The store in which they would meet elsewhere listens on all interfaces and asks for no token.
         """
-        node: Any = ray_worker.global_worker.node
-        if node.node_ip_address != LOOPBACK:
+        if not on_private_ray():
             super().on_start(worker_group, backend_config)
             return
+        node: Any = ray_worker.global_worker.node
         meeting = Path(node.get_session_dir_path(), f"ranks-{uuid.uuid4().hex}").as_uri()
         worker_group.execute(_set_torch_distributed_env_vars)
         joined = [

@@ -19,7 +19,7 @@ from distributed_il.data.dataset import Dataset, filesystem
 from distributed_il.evaluation.selection import Selection
 from distributed_il.runtime.capacity import worker_resources
 from distributed_il.runtime.environment import environment
-from distributed_il.runtime.launch import with_absolute_paths
+from distributed_il.runtime.paths import with_absolute_paths
 from distributed_il.runtime.preflight import check_cluster, check_run
 from distributed_il.runtime.sweep.data_limits import DataLimits
 from distributed_il.runtime.sweep.draw import draw, with_settings

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 import ray
+import ray._private.state as ray_state
 import ray._private.worker  # finds psutil, which Ray brings
 
 import psutil  # isort: skip
@@ -119,3 +120,15 @@ def call(port: int, method: str, metadata: tuple[tuple[str, str], ...]) -> str:
         except grpc.RpcError as error:
             return error.code().name  # type: ignore[attr-defined]
     return "OK"
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_a_run_starts_nothing_that_only_a_cluster_needs() -> None:
+    running = " ".join(word for child in psutil.Process().children() for word in child.cmdline())
+    assert "gcs_server" in running
+    assert "raylet" in running
+    assert not {name for name in ("dashboard.py", "monitor.py", "log_monitor.py") if f"/{name}" in running}
+    started = {actor["ActorClassName"].rpartition(".")[2] for actor in ray_state.actors().values()}
+    assert started >= {"RayTrainWorker", "_ChannelState"}
+    assert not started & {"Controller", "DatasetManager", "PlacementGroupCleaner", "_AutoscalingCoordinatorActor"}
+    assert not started & {"SynchronizationActor", "_StatsActor"}

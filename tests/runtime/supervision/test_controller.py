@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
+import pytest
 from ray.train.v2._internal.execution.controller.state import RestartingState
 from ray.train.v2._internal.execution.scaling_policy import NoopDecision
 from ray.train.v2.api.exceptions import WorkerGroupError
@@ -33,3 +37,11 @@ def test_a_failed_group_gives_its_room_back_before_it_is_counted() -> None:
     for _ in range(2):
         controller._make_and_handle_scaling_decision_for_non_running_worker_group(state)
     assert scene.called == ["shutdown", "count", "count"]
+
+
+def test_a_run_that_is_left_ends_at_the_controllers_next_turn() -> None:
+    controller = object.__new__(Controller)
+    controller._left = threading.Event()
+    controller._left.set()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(controller._run_control_loop_iteration())
