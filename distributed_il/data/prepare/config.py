@@ -125,12 +125,26 @@ class PrepareConfig:
     """Its categorical columns to take: text or whole numbers."""
     user_features_id: str | None = None
     """Its column of user ids; by default it is called as in the log, or else `user_id`."""
+    user_features_delimiter: str | None = None
+    """What separates its fields; by default what separates those of the log, if its header then has these columns, else
+    what its name and its first lines tell."""
+    user_features_encoding: str | None = None
+    """How it is encoded; by default as the log."""
+    user_features_header: list[str] | None = None
+    """Names of its columns, in their order, where it has no header. `u.user`, `u.item`, `users.dat`, `movies.dat`,
+    `news.tsv` and RecBole's `.user` and `.item` are known."""
     item_features: str | None = None
     """The same for items."""
     item_feature_columns: list[str] | None = None
     """Its categorical columns to take."""
     item_features_id: str | None = None
     """Its column of item ids; by default it is called as in the log, or else `item_id`."""
+    item_features_delimiter: str | None = None
+    """As of users, for items."""
+    item_features_encoding: str | None = None
+    """Likewise."""
+    item_features_header: list[str] | None = None
+    """Likewise."""
 
     rule: Literal["auto", Rule] = "auto"
     """`kuaishou`: 0 where the user hated it; else 1 where they liked, followed, commented, forwarded, or watched it to
@@ -272,8 +286,10 @@ class PrepareConfig:
         file, columns = getattr(self, f"{kind}_features"), getattr(self, f"{kind}_feature_columns")
         if file is not None and not columns and self.append_to is None:
             raise UserError(f"{kind}_features is given; give {kind}_feature_columns, such as '[age, gender]', too")
-        if file is None and (columns or getattr(self, f"{kind}_features_id")):
-            raise UserError(f"give {kind}_features, the file that {kind}_feature_columns and {kind}_features_id are of")
+        of_file = ("feature_columns", "features_id", "features_delimiter", "features_encoding", "features_header")
+        also = next((f"{kind}_{name}" for name in of_file if getattr(self, f"{kind}_{name}")), None)
+        if file is None and also:
+            raise UserError(f"{also} is given; give {kind}_features, the file that it is of, too")
         if columns and len(set(columns)) < len(columns):
             raise UserError(f"{kind}_feature_columns names a column twice: {', '.join(columns)}; name each once")
 

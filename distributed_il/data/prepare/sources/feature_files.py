@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -18,12 +18,10 @@ from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
 from distributed_il.data.prepare.build.side_features import SideFeatures
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.column_types import BadValueError, read_categories
-from distributed_il.data.prepare.sources.file_pieces import open_pieces
-from distributed_il.data.prepare.sources.files import RawFile, fingerprint
+from distributed_il.data.prepare.sources.feature_layouts import open_features
+from distributed_il.data.prepare.sources.files import fingerprint
 from distributed_il.data.prepare.sources.ids import IdType, read_ids
-from distributed_il.data.prepare.sources.known_logs import is_parquet
 from distributed_il.data.prepare.sources.pieces import Piece, RawPieces
-from distributed_il.data.prepare.sources.text_options import TextOptions
 
 _SIDES: dict[Entity, Literal["user", "item"]] = {"users": "user", "items": "item"}
 
@@ -38,6 +36,8 @@ class FeatureFile:
     pieces: RawPieces
     id_column: str
     columns: tuple[str, ...]
+    raw: Mapping[str, str]
+    """What the file calls each of them."""
 
     def fingerprint(self) -> SourceFile:
         """Reads the file for its size and SHA-256."""
@@ -52,7 +52,7 @@ class FeatureFile:
         ids: list[pa.Array] = []
         values: list[list[pa.Array]] = [[] for _ in self.columns]
         rows: list[NDArray[np.int64]] = []
-        for piece in self.pieces.read([self.id_column, *self.columns]):
+        for piece in self.pieces.read([self.raw[name] for name in (self.id_column, *self.columns)]):
             ids.append(self._converted(piece, self.id_column, lambda column: read_ids(column, wanted)))
             for column, parts in zip(self.columns, values, strict=True):
                 parts.append(self._converted(piece, column, read_categories).dictionary_encode())
@@ -85,7 +85,7 @@ class FeatureFile:
 
     def _converted(self, piece: Piece, column: str, convert: Any) -> pa.Array:
         try:
-            return convert(piece.batch.column(column))
+            return convert(piece.batch.column(self.raw[column]))
         except BadValueError as error:
             raise error.at(self.pieces.place(int(piece.rows[error.row])), column) from error
 
@@ -135,18 +135,21 @@ def _opened(config: PrepareConfig, entity: Entity, log_column: str) -> FeatureFi
     fs, path = filesystem(given)
     if fs.get_file_info(path).type != pafs.FileType.File:
         raise UserError(f"{given} is no file; give {kind}_features a CSV or Parquet file")
-    raw = RawFile("all", given, path, "parquet" if is_parquet(given) else "csv")
-    pieces = open_pieces(fs, raw, replace(TextOptions.of(config), no_header=False, columns=None))
-    header = pieces.columns()
     own = getattr(config, f"{kind}_features_id")
-    id_column = own or (log_column if log_column in header else f"{kind}_id")
+    pieces, raw = open_features(config, kind, fs, path, [*([own] if own else []), *columns])
+    header = pieces.columns()
+    id_column = own or (log_column if log_column in raw else f"{kind}_id")
     for name, option in [(id_column, f"{kind}_features_id"), *((name, f"{kind}_feature_columns") for name in columns)]:
-        if header.count(name) != 1:
-            state = f"{header.count(name)} columns called" if name in header else "no column"
-            raise UserError(f"{given} has {state} {name!r}, only {', '.join(header)}; correct {option}")
-    if id_column in columns:
+        count = header.count(raw.get(name, name))
+        if count != 1:
+            state = f"{count} columns called" if count else "no column"
+            raise UserError(
+                f"{given} has {state} {name!r}, only {', '.join(header)}; correct {option}, or give "
+                f"{kind}_features_delimiter"
+            )
+    if raw[id_column] in [raw[name] for name in columns]:
         raise UserError(f"{given}: the column {id_column!r} holds the ids; leave it out of {kind}_feature_columns")
-    return FeatureFile(entity, fs, path, pieces, id_column, tuple(columns))
+    return FeatureFile(entity, fs, path, pieces, id_column, tuple(columns), raw)
 
 
 def _listed(names: Sequence[str]) -> str:
