@@ -41,10 +41,10 @@ from distributed_il.core.method_config import (
     TruncatedConfig,
 )
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 from distributed_il.evaluation.baselines import item_mean
 from distributed_il.evaluation.metrics import compute_metrics
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import SplitPairs

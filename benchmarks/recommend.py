@@ -26,11 +26,11 @@ from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.peak_memory import PeakMemory
 from benchmarks.common.result import Figure, Result
 from distributed_il.core.config import ModelConfig
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.fallbacks import KnownIds, Priors
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference.choice import Choice
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.recommendations import USERS_PER_PART, Recommendations
 from distributed_il.inference.top_k import top_items

@@ -14,12 +14,12 @@ import numpy as np
 
 from benchmarks.damage.scene import DATA, MORE, RUN, STOPPED, features_of, train
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.inference.choice import Choice
 from distributed_il.inference.config import EvaluateConfig, ExportConfig
 from distributed_il.inference.evaluate import evaluate
 from distributed_il.inference.export import export
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import SplitPairs

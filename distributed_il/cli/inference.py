@@ -29,6 +29,8 @@ def _evaluate(config: EvaluateConfig) -> None:
         by_prior = f"{served['answered_by_prior']:,} rows of users or items that the model does not know"
         print(f"as served: a mean answers {by_prior}")
     print(f"\n{ranking_table(model, result['ranking'])}")
+    if config.per_user is not None:
+        print(f"metrics of each user: {config.per_user}")
 
 
 def _write_result(function: str, config: ResultConfig) -> None:

@@ -212,10 +212,12 @@ class EvaluationConfig:
     items is above 10⁸ as many as make that, and at least 1,000; for valid 1,000, and only where `run.select_by` is of
     the ranking. A number, or `all`: for both, and valid is ranked each round in any case."""
 
-    candidates: int | Literal["all"] = "all"
-    """Against what a user's positives are ranked: `all` items not seen, or so many of them, drawn for each user. The
-    latter is for comparison with figures that were found so: it depends on the number, is far above the ranking over
-    all items, and can turn the order of models around."""
+    candidates: int | str = "all"
+    """Against what a user's positives are ranked: `all` items not seen; or so many of them, drawn for each user; or
+    those of a given list, files with a column `item_id` of external ids (Parquet or delimited text, as a file, a
+    directory or a pattern, which every node can read), of whose items alone positives count. A number is for comparison
+    with figures that were found so: it depends on the number, is far above the ranking over all items, and can turn the
+    order of models around."""
 
     def __post_init__(self) -> None:
         require(bool(self.ks), "evaluation.ks is empty; give at least one k, such as '[20]'")
@@ -224,6 +226,12 @@ class EvaluationConfig:
             require_at_least("evaluation.users", self.users, 1)
         if isinstance(self.candidates, int):
             require_at_least("evaluation.candidates", self.candidates, 1)
+        require(self.candidates != "", "evaluation.candidates is empty; give all, a number, or a file of item ids")
+
+    @property
+    def candidate_file(self) -> str | None:
+        """Files of the items that are candidates; None where no list is given."""
+        return self.candidates if isinstance(self.candidates, str) and self.candidates != "all" else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ where that one is tied with the one before it, further passages count the ties a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from distributed_il.evaluation.top_items import ITEMS_AT_ONCE, no_items, with_bl
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+OfUsers = Callable[[Int64, Mapping[str, Float64]], None]
+"""Takes users, int64 [n], and metrics of theirs by name, [n] each."""
+
 BLOCKS_TOGETHER = 16
 """Blocks of users that are ranked against a block of items before the next one is fetched."""
 
@@ -35,6 +38,7 @@ def measure_ranking(
     cutoffs: Sequence[int],
     collectives: Collectives,
     device: torch.device,
+    of_users: OfUsers | None = None,
 ) -> dict[str, float]:
     """Measures how items are ranked; all ranks call it together.
 
@@ -45,14 +49,16 @@ def measure_ranking(
         cutoffs: Each k.
         collectives: The ranks.
         device: Where collectives work.
+        of_users: Told the metrics of each user whom this rank has measured, some users at a time.
 
     Returns:
         recall@k, ndcg@k, hit_rate@k, precision@k, map@k and mrr@k, means over the users who have relevant items among
-        their candidates; coverage@k, the share of all items that somebody's first k hold; popularity@k, the mean of
-        `item_positives` over those places. Tied items take the expected value over their orders. Further `users`, those
-        who were measured, and `users_left_out`, those without relevant candidates. The same bits on every rank.
+        their candidates; coverage@k, the share of the items that may come which somebody's first k hold;
+        popularity@k, the mean of `item_positives` over those places. Tied items take the expected value over their
+        orders. Further `users`, those who were measured, and `users_left_out`, those without relevant candidates. The
+        same bits on every rank.
     """
-    sums = _Sums(item_positives, sorted(set(cutoffs)))
+    sums = _Sums(item_positives, sorted(set(cutoffs)), of_users)
     blocks = users.blocks()
     for first in range(0, users.rounds, BLOCKS_TOGETHER):
         some = [
@@ -74,7 +80,7 @@ def measure_ranking(
             for start, items in _item_blocks(scores, item_positives.size):
                 for block in some:
                     sums.add_ties(block, start, items)
-    return sums.metrics(collectives, device)
+    return sums.metrics(collectives, device, users.num_candidates)
 
 
 def _item_blocks(scores: ItemScores, num_items: int) -> Iterator[tuple[int, Rows]]:
@@ -103,6 +109,8 @@ class _RankedBlock:
             wanted = self._block.candidates.between(start, start + logits.shape[1])
             return torch.full_like(logits, -torch.inf).index_put(wanted, logits[wanted])
         logits[self._block.left_out.between(start, start + logits.shape[1])] = -torch.inf
+        if self._block.excluded is not None:
+            logits[:, torch.from_numpy(self._block.excluded[start : start + logits.shape[1]])] = -torch.inf
         return logits
 
     def add(self, start: int, items: Rows) -> None:
@@ -180,12 +188,17 @@ class _RankedBlock:
         """Places of the users who are measured."""
         return np.flatnonzero(self.positives)
 
+    @property
+    def measured_ids(self) -> Int64:
+        """Their ids."""
+        return self._block.user_ids[self.measured]
+
 
 class _Sums:
     """What metrics follow from, of this rank's users."""
 
-    def __init__(self, item_positives: Int64, cutoffs: Sequence[int]) -> None:
-        self.cutoffs = cutoffs
+    def __init__(self, item_positives: Int64, cutoffs: Sequence[int], of_users: OfUsers | None) -> None:
+        self.cutoffs, self._of_users = cutoffs, of_users
         self._item_positives = item_positives.astype(np.float64)
         self._users = np.zeros(2)  # measured, left out
         self._totals = np.zeros((len(cutoffs), len(RANKING_METRICS) + 1))  # the last is of popularity
@@ -204,6 +217,8 @@ class _Sums:
         in_open_group &= block.open_users[measured][owner]
         for number, cutoff in enumerate(self.cutoffs):
             found = top_k_metrics(ties, cutoff)
+            if self._of_users is not None:
+                self._of_users(block.measured_ids, {f"{name}@{cutoff}": found[name] for name in RANKING_METRICS})
             self._totals[number, :-1] += [found[name].sum() for name in RANKING_METRICS]
             chance = self._chances(ties, cutoff)[group]
             with np.errstate(divide="ignore"):  # what is surely there is missed with probability 0
@@ -235,8 +250,8 @@ class _Sums:
         """Probability that an item of each group is among the first k, [groups]."""
         return np.clip((cutoff - ties.before) / ties.sizes, 0.0, 1.0)
 
-    def metrics(self, collectives: Collectives, device: torch.device) -> dict[str, float]:
-        """Sums over all ranks, which call it together, and divides."""
+    def metrics(self, collectives: Collectives, device: torch.device, num_candidates: int) -> dict[str, float]:
+        """Sums over all ranks, which call it together, and divides; coverage is of so many items."""
         own = torch.from_numpy(np.append(self._users, self._totals.reshape(-1))).to(device)
         summed = sum_over_ranks(collectives, own).numpy()
         users, left_out = (int(count) for count in summed[:2])
@@ -245,6 +260,6 @@ class _Sums:
         found: dict[str, float] = {}
         for number, cutoff in enumerate(self.cutoffs):
             found |= {f"{name}@{cutoff}": float(means[number, place]) for place, name in enumerate(RANKING_METRICS)}
-            found[f"coverage@{cutoff}"] = float(-np.expm1(missed[number]).sum() / missed.shape[1])
+            found[f"coverage@{cutoff}"] = float(-np.expm1(missed[number]).sum() / num_candidates)
             found[f"popularity@{cutoff}"] = float(means[number, -1])
         return {**found, "users": users, "users_left_out": left_out}

@@ -60,11 +60,14 @@ def ranking_note(ranking: Mapping[str, Any]) -> str:
     """Says in a line whose rankings they are, of the content of `ranking` in metrics.json."""
     users, left_out, positive = (ranking[key] for key in ("users", "users_left_out", "users_with_positives"))
     sampled = ranking.get("sampled_candidates")
+    given = ranking.get("given_candidates")
     among = "all items" if sampled is None else f"{sampled:,} SAMPLED items, for comparison alone, of those"
+    among = among if given is None else f"{given:,} GIVEN items, those of them"
     note = f"over {among} that a user has not seen; {users:,} users"
     if users + left_out < positive:
         note += f", of the {positive:,} with positives"
-    return note + (f"; {left_out:,} left out, whose positives they have seen before" if left_out else "")
+    why = "seen before" + ("" if given is None else " or are not given")
+    return note + (f"; {left_out:,} left out, whose positives they have {why}" if left_out else "")
 
 
 def metric_text(value: float | None, sign: str = "") -> str:

@@ -32,12 +32,14 @@ class UserBlock:
         relevant: Their positives of the split, but for those left out.
         left_out: Pairs that are no candidates.
         candidates: The only ones; None where all items are that are not left out.
+        excluded: Items that are nobody's candidates, bool [num_items]; None where there are none.
     """
 
     user_ids: Int64
     relevant: PairsByItem
     left_out: PairsByItem
     candidates: PairsByItem | None = None
+    excluded: NDArray[np.bool_] | None = None
 
 
 class RankedUsers:
@@ -47,6 +49,7 @@ class RankedUsers:
         chosen: How many they are, over all ranks.
         with_positives: Users who have positives in the split, from whom they are chosen.
         rounds: Most blocks that any rank has.
+        num_candidates: Items that are candidates at all.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class RankedUsers:
         *,
         most: int | None,
         sampled: int | None = None,
+        allowed: NDArray[np.bool_] | None = None,
         collectives: Collectives,
         device: torch.device,
     ) -> None:
@@ -67,12 +71,15 @@ class RankedUsers:
             split: Its positives are what is relevant.
             besides: Splits whose pairs are left out, too.
             most: Users at the most, a fixed choice; None for all that have positives.
+            allowed: Items that are candidates at all, and positives of which are relevant, bool [num_items]; None for
+                all. The same on every rank.
             sampled: Candidates that are drawn for each user beside the relevant ones, always the same; None for all.
             collectives: The ranks.
             device: Where collectives work.
         """
         self._dataset, self._collectives, self._device = dataset, collectives, device
-        self._sampled = sampled
+        self._sampled, self._excluded = sampled, None if allowed is None else ~allowed
+        self.num_candidates = dataset.num_items if allowed is None else int(np.count_nonzero(allowed))
         chosen, self.with_positives = self._choose(split, most)
         self.chosen = chosen.size
         world, rank = collectives.world_size, collectives.rank
@@ -94,7 +101,11 @@ class RankedUsers:
             own = np.arange(start, start + user_ids.size)
             left_out = PairsByItem.of(known, user_ids).joined(PairsByItem.of((self._besides,), own))
             relevant = PairsByItem.of((self._relevant,), own).without(left_out)
-            yield UserBlock(user_ids, relevant, left_out, self._candidates(user_ids, relevant, left_out))
+            if self._excluded is not None:
+                kept = ~self._excluded[relevant.items]
+                relevant = PairsByItem(relevant.places[kept], relevant.items[kept])
+            candidates = self._candidates(user_ids, relevant, left_out)
+            yield UserBlock(user_ids, relevant, left_out, candidates, self._excluded)
 
     def _candidates(self, user_ids: Int64, relevant: PairsByItem, left_out: PairsByItem) -> PairsByItem | None:
         """Draws items that are neither relevant nor left out, and adds the relevant ones."""

@@ -10,7 +10,8 @@ import torch
 from distributed_il.core.collectives import Collectives
 from distributed_il.core.config import EvaluationConfig
 from distributed_il.data.dataset import Dataset
-from distributed_il.evaluation.full_ranking import measure_ranking
+from distributed_il.data.id_files.reading import items_of_file
+from distributed_il.evaluation.full_ranking import OfUsers, measure_ranking
 from distributed_il.evaluation.item_scores import CoOccurrence, ItemScores, ModelScores, Popularity
 from distributed_il.evaluation.ranked_users import RankedUsers
 from distributed_il.evaluation.split_scores import SplitReader
@@ -47,31 +48,50 @@ class SplitRanking:
             most: Users at the most where `config` says auto.
             collectives: The ranks.
             device: Where collectives work.
+
+        Raises:
+            UserError: The file of candidates can't be read, or names no item of the dataset; on every rank.
         """
         self._dataset, self._collectives, self._device = dataset, collectives, device
         self._cutoffs = sorted({*config.ks, *cutoffs})
         self._item_positives = dataset.activity().item_positives
         if config.users != "auto":
             most = None if config.users == "all" else config.users
-        self._sampled = None if config.candidates == "all" else config.candidates
+        self._sampled = config.candidates if isinstance(config.candidates, int) else None
+        given = config.candidate_file
+        allowed = None if given is None else items_of_file(given, dataset.vocabulary("items"))
         self._users = RankedUsers(
-            dataset, split, besides, most=most, sampled=self._sampled, collectives=collectives, device=device
+            dataset,
+            split,
+            besides,
+            most=most,
+            sampled=self._sampled,
+            allowed=allowed,
+            collectives=collectives,
+            device=device,
         )
+        self._given = None if allowed is None else self._users.num_candidates
 
-    def of(self, learner: Learner) -> dict[str, Any]:
+    def of(self, learner: Learner, of_users: OfUsers | None = None) -> dict[str, Any]:
         """Measures a model whose rows are up to date; all ranks call it together.
+
+        Args:
+            learner: The model.
+            of_users: Told the metrics of each user of this rank.
 
         Returns:
             What `measure_ranking` returns; `users_with_positives`, those in the split, chosen or not; and where not all
-            items are candidates, `sampled_candidates`, how many are drawn for each user.
+            items are candidates, `sampled_candidates`, how many are drawn for each user, or `given_candidates`, of how
+            many items the given list is.
         """
-        return self.of_scores(ModelScores(learner, self._dataset))
+        return self.of_scores(ModelScores(learner, self._dataset), of_users)
 
-    def of_scores(self, scores: ItemScores) -> dict[str, Any]:
+    def of_scores(self, scores: ItemScores, of_users: OfUsers | None = None) -> dict[str, Any]:
         """Measures what ranks items by other scores, as `of` does; all ranks call it together."""
-        found: dict[str, Any] = self._measured(scores)
+        found: dict[str, Any] = self._measured(scores, of_users)
         found["users_with_positives"] = self._users.with_positives
-        return found if self._sampled is None else {**found, "sampled_candidates": self._sampled}
+        marks = {"sampled_candidates": self._sampled, "given_candidates": self._given}
+        return found | {name: number for name, number in marks.items() if number is not None}
 
     def trivial(self) -> dict[str, dict[str, Any]]:
         """Measures what needs no model for the same users; all ranks call it together.
@@ -86,7 +106,7 @@ class SplitRanking:
             found["item_co_occurrence"] = self._measured(scores)
         return found
 
-    def _measured(self, scores: ItemScores) -> dict[str, float]:
+    def _measured(self, scores: ItemScores, of_users: OfUsers | None = None) -> dict[str, float]:
         return measure_ranking(
             self._users,
             scores,
@@ -94,6 +114,7 @@ class SplitRanking:
             cutoffs=self._cutoffs,
             collectives=self._collectives,
             device=self._device,
+            of_users=of_users,
         )
 
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import PairFiles
+from distributed_il.data.id_files.reading import read_ids
 from distributed_il.data.sampling import PairIndex
 from distributed_il.inference.config import Cold
-from distributed_il.inference.id_lookup import IdLookup
-from distributed_il.inference.pair_files import PairFiles
-from distributed_il.inference.pair_sources import read_ids
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,22 +29,6 @@ class Choice:
         """Returns the bytes of its arrays."""
         pairs = sum(index.indptr.nbytes + index.items.nbytes for index in self.left_out)
         return pairs + (0 if self.allowed is None else self.allowed.nbytes)
-
-
-def read_items(files: PairFiles, items: IdLookup) -> NDArray[np.bool_]:
-    """Reads external ids of items; returns which items they are, bool [num_items]. Unknown ones are passed over.
-
-    Raises:
-        UserError: A file is damaged or holds what is no id, or none of them is known.
-    """
-    named = np.zeros(len(items.ids), np.bool_)
-    for piece in range(len(files.pieces)):
-        for (ids,) in read_ids(files, piece, [items]):
-            rows = items.rows(ids)
-            named[rows[rows >= 0]] = True
-    if not named.any():
-        raise UserError(f"{files.files[0][0]}: none of its items is one of the dataset's; give the ids as prepared")
-    return named
 
 
 def read_pairs(files: PairFiles, users: IdLookup, items: IdLookup) -> PairIndex:

@@ -37,6 +37,10 @@ class EvaluateConfig(CheckpointConfig):
 
     split: Literal["valid", "test"] = "test"
     """Which rows."""
+    per_user: str | None = None
+    """A Parquet file to write (path or pyarrow URI), with a row for each user of the split: `user_id`, `rows`,
+    `positives`, recall@k and the other metrics of rankings, and those of labelled rows as `labelled_auc` and so on;
+    null where one is not defined or the user is not ranked. The run's metrics are the means of these columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

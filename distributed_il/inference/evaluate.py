@@ -16,6 +16,7 @@ from distributed_il.evaluation.split_ranking import SplitRanking, most_users
 from distributed_il.evaluation.split_scores import SplitReader, SplitScores, score_split
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.trained_run import TrainedRun, open_run
+from distributed_il.inference.user_metrics import UserMetrics, require_place, write_table
 from distributed_il.models.learner import Learner
 from distributed_il.training.side_features import features_for
 
@@ -53,8 +54,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     writes, and `answered_by_prior`, the rows for which a prior stands in.
 
     Raises:
-        UserError: There is no such checkpoint, it was trained on other data, or its scores are not finite.
+        UserError: There is no such checkpoint, it was trained on other data, its scores are not finite, or the file of
+            metrics of users can't be written.
     """
+    if config.per_user is not None:
+        require_place(config.per_user)
     learner, run = load_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     dataset = run.dataset
     splits = {
@@ -70,12 +74,17 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         collectives=learner.collectives,
         device=learner.device,
     )
-    return {
+    by_user = None if config.per_user is None else UserMetrics(dataset)
+    found = {
         config.split: scores.metrics(run.output),
         **_served(scores, learner, run),
         "trivial": scores.baseline_metrics(dataset),
-        RANKING: {**ranking.of(learner), "trivial": ranking.trivial()},
+        RANKING: {**ranking.of(learner, by_user and by_user.add), "trivial": ranking.trivial()},
     }
+    if by_user is not None and config.per_user is not None:
+        by_user.add_labelled(scores)
+        write_table(config.per_user, by_user.table())
+    return found
 
 
 def _served(scores: SplitScores, learner: Learner, run: TrainedRun) -> dict[str, Any]:

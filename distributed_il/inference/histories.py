@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.data.exposure import Neighbours
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import PairFiles
+from distributed_il.data.id_files.reading import read_ids
 from distributed_il.data.prepare.sources.column_types import BadValueError, read_labels
 from distributed_il.data.sampling import PairIndex
 from distributed_il.evaluation.fallbacks import KnownIds
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference.fold_in import LabelledItems, UserFoldIn
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
-from distributed_il.inference.pair_files import PairFiles
-from distributed_il.inference.pair_sources import read_ids
 from distributed_il.inference.recommendations import USERS_PER_PART, Recommendations
 from distributed_il.inference.result_parts import CountedTable
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from distributed_il.core.errors import UserError
 from distributed_il.core.typed import check_fields, check_type
 from distributed_il.data.dataset import Entity
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.prepare.sources.column_types import BadValueError
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference import evaluate as evaluation
 from distributed_il.inference.choice import Choice
 from distributed_il.inference.config import Cold, EvaluateConfig, Seen
 from distributed_il.inference.frames import like, to_arrow
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel, load_served_model
 from distributed_il.inference.pair_results import fallback_column
 from distributed_il.inference.similar import Similarities
@@ -185,7 +185,7 @@ def evaluate(run_dir: str, *, split: Literal["valid", "test"] = "test", **settin
     Args:
         run_dir: Directory or pyarrow URI of the run.
         split: Which rows.
-        settings: Others of the command `evaluate`: data, checkpoint, allow_code.
+        settings: Others of the command `evaluate`: data, checkpoint, allow_code, per_user.
 
     Returns:
         `{split: {…}, "trivial": {…}}` as in metrics.json.

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.evaluation.fallbacks import FALLBACKS, MODEL
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
 from distributed_il.inference.pair_sources import PairSource
 from distributed_il.inference.result_parts import CountedTable

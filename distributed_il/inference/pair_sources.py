@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import UNCLEAR, Dataset
-from distributed_il.data.prepare.sources.column_types import BadValueError
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import PairFiles
+from distributed_il.data.id_files.reading import read_ids
 from distributed_il.data.prepare.sources.pieces import group_rows
-from distributed_il.inference.id_lookup import IdLookup
-from distributed_il.inference.pair_files import PairFiles
 
 PIECE_ROWS = 262_144
 """Rows of a split that make a piece, at least, but for the last one."""
@@ -112,21 +112,3 @@ class GivenPairs:
         for user_ids, item_ids in read_ids(self._files, piece, (users, items)):
             columns = {"user_id": user_ids, "item_id": item_ids}
             yield Pairs(users.rows(user_ids), items.rows(item_ids), columns)
-
-
-def read_ids(files: PairFiles, piece: int, lookups: Sequence[IdLookup]) -> Iterator[list[pa.Array]]:
-    """Reads the columns of a piece as ids, each of the type of its lookup; columns without a lookup as they are.
-
-    Raises:
-        UserError: A file is damaged, or holds what is no id; with its line or row.
-    """
-    file, part = files.pieces[piece]
-    for found in file.read(list(files.columns), part=part):
-        ids: list[pa.Array] = []
-        for name, lookup in zip(files.columns, lookups, strict=False):
-            try:
-                ids.append(lookup.read(found.batch.column(name)))
-            except BadValueError as error:
-                place = file.place(int(found.rows[error.row]), part)
-                raise UserError(f"{place}, column {name}: {error.problem}") from error
-        yield ids + [found.batch.column(name) for name in files.columns[len(lookups) :]]

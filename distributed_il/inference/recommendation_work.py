@@ -8,14 +8,15 @@ import pyarrow as pa
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import PairFiles, find_pairs
+from distributed_il.data.id_files.reading import read_items
 from distributed_il.data.sampling import PairIndex
-from distributed_il.inference.choice import Choice, read_fields, read_items, read_pairs
+from distributed_il.inference.choice import Choice, read_fields, read_pairs
 from distributed_il.inference.config import RecommendConfig
 from distributed_il.inference.fold_in import fold_in_of
 from distributed_il.inference.histories import HistoryRecommendations, read_histories
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
-from distributed_il.inference.pair_files import PairFiles, find_pairs
 from distributed_il.inference.recommendations import Recommendations, read_asked
 from distributed_il.inference.result_parts import Work
 

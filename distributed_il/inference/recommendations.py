@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import PairFiles
+from distributed_il.data.id_files.reading import read_ids
 from distributed_il.evaluation.top_items import USERS_AT_ONCE
 from distributed_il.inference.choice import Choice
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import ServedModel
-from distributed_il.inference.pair_files import PairFiles
 from distributed_il.inference.pair_results import ANSWERED_BY, count_fallbacks, fallback_column
-from distributed_il.inference.pair_sources import read_ids
 from distributed_il.inference.result_parts import CountedTable
 from distributed_il.inference.top_k import top_items
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.evaluation.top_items import ITEMS_AT_ONCE, USERS_AT_ONCE, TopItems, no_items, with_block
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.result_parts import CountedTable
 
 ROWS_PER_PART = 4096

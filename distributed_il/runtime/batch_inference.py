@@ -14,10 +14,10 @@ import ray.data
 from distributed_il.core.errors import UserError
 from distributed_il.core.own_code import code_path, find_own_code
 from distributed_il.core.progress import StageProgress
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import find_pairs
 from distributed_il.inference.config import AnnotateConfig, PairsConfig, RecommendConfig, ScoreConfig, SimilarConfig
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
-from distributed_il.inference.pair_files import find_pairs
 from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import GivenPairs, PairSource, SplitPairs
 from distributed_il.inference.recommendation_work import recommendations_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from distributed_il.core.config import RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
+from distributed_il.data.id_files.reading import items_of_file
 from distributed_il.data.lanes import worker_counts
 from distributed_il.evaluation.selection import Selection, check_selection
 from distributed_il.training.feedback import check_feedback, resolve_feedback
@@ -18,13 +19,16 @@ def check_data(config: TrainConfig) -> Dataset:
 
     Raises:
         UserError: The dataset is not there or too small, the workers do not fit its lanes, its training rows are of one
-            class and the method needs two, or its valid split does not define `run.select_by`.
+            class and the method needs two, its valid split does not define `run.select_by`, or the file of
+            `evaluation.candidates` can't be read or names none of its items.
     """
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
     config = resolve_feedback(config, dataset)
     check_feedback(config, dataset)
     check_selection(Selection(config.run.select_by), dataset)
+    if config.evaluation.candidate_file is not None:
+        items_of_file(config.evaluation.candidate_file, dataset.vocabulary("items"))
     _check_min_workers(config.run, dataset)
     return dataset
 

@@ -10,7 +10,10 @@ from distributed_il.core.config import TrainConfig
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """Returns the run with absolute paths, which mean the same in every process."""
-    start = config.run.start_from
+    start, candidates = config.run.start_from, config.evaluation.candidate_file
+    if candidates is not None:
+        evaluation = dataclasses.replace(config.evaluation, candidates=_absolute(candidates))
+        config = dataclasses.replace(config, evaluation=evaluation)
     return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, path=_absolute(config.data.path)),

@@ -47,9 +47,9 @@ def check_run(config: TrainConfig) -> Dataset:
     Raises:
         UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
             fit its lanes, its training rows are of one class and the method needs two, its valid split does not define
-            `run.select_by`, it lacks the exposure factors or the logged pairs that are asked for, `run.dir` is
-            somebody else's or can't be written, its checkpoint belongs to another run, or what `run.start_from` names
-            does not fit.
+            `run.select_by`, it lacks the exposure factors or the logged pairs that are asked for,
+            `evaluation.candidates` names none of its items, `run.dir` is somebody else's or can't be written, its
+            checkpoint belongs to another run, or what `run.start_from` names does not fit.
     """
     find_backbone(config.model)
     make_method(config.method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def measured(dataset: Dataset, scores: ItemScores, ranks: Collectives, **options
     return measure_ranking(users, scores, positives, cutoffs=CUTOFFS, collectives=ranks, device=CPU)
 
 
-def plainly(rows: SplitRows, table: np.ndarray[Any, Any], hidden: tuple[str, ...]) -> dict[str, float]:
+def plainly(
+    rows: SplitRows, table: np.ndarray[Any, Any], hidden: tuple[str, ...], excluded: frozenset[int] = frozenset()
+) -> dict[str, float]:
     """All users, all items, and all orders of tied items."""
     positives = np.zeros(ITEMS)
     np.add.at(positives, rows["train"]["item_id"], rows["train"]["label"])
@@ -88,7 +91,7 @@ def plainly(rows: SplitRows, table: np.ndarray[Any, Any], hidden: tuple[str, ...
     left_out = 0
     for user in range(USERS):
         of = {name: set(part["item_id"][part["user_id"] == user].tolist()) for name, part in rows.items()}
-        seen = set().union(*(of[name] for name in hidden))
+        seen = set().union(excluded, *(of[name] for name in hidden))
         good = (rows["test"]["user_id"] == user) & (rows["test"]["label"] == 1)
         relevant = set(rows["test"]["item_id"][good].tolist())
         left_out += bool(relevant) and not relevant - seen
@@ -108,7 +111,7 @@ def plainly(rows: SplitRows, table: np.ndarray[Any, Any], hidden: tuple[str, ...
             missed[k] *= 1 - chance
             sums.setdefault(f"popularity@{k}", []).append(chance @ positives / min(k, len(orders[0])))
     means = {name: float(np.mean(values)) for name, values in sums.items()}
-    covered = {f"coverage@{k}": float((1 - missed[k]).sum() / ITEMS) for k in CUTOFFS}
+    covered = {f"coverage@{k}": float((1 - missed[k]).sum() / (ITEMS - len(excluded))) for k in CUTOFFS}
     return {**means, **covered, "users": len(sums["recall@1"]), "users_left_out": left_out}
 
 
@@ -128,6 +131,46 @@ def test_ranks_find_what_a_plain_ranking_finds(
     found = run_on_threads(world_size, lambda ranks: measured(dataset, Table(table), ranks, besides=besides))
     assert all(repr(of_rank) == repr(found[0]) for of_rank in found)  # the same bits
     assert found[0] == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_given_candidates_alone_are_ranked_and_relevant(
+    rows: SplitRows, dataset: Dataset, table: Tensor, world_size: int
+) -> None:
+    excluded = frozenset({0, 3, 4, 5, 6, 7, 12})  # 4 to 7 are a block of their own
+    allowed = np.array([item not in excluded for item in range(ITEMS)])
+    expected = plainly(rows, table.numpy(), ("train", "unclear"), excluded)
+    for found in run_on_threads(world_size, lambda ranks: measured(dataset, Table(table), ranks, allowed=allowed)):
+        assert found == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_the_metrics_are_the_means_of_those_of_each_user(dataset: Dataset, table: Tensor, world_size: int) -> None:
+    def of_rank(ranks: Collectives) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
+        told: dict[int, dict[str, float]] = {}
+
+        def keep(users: np.ndarray[Any, Any], metrics: Mapping[str, np.ndarray[Any, Any]]) -> None:
+            for place, user in enumerate(users.tolist()):
+                told.setdefault(user, {}).update({name: float(values[place]) for name, values in metrics.items()})
+
+        found = measure_ranking(
+            ranked(dataset, ranks),
+            Table(table),
+            dataset.activity().item_positives,
+            cutoffs=CUTOFFS,
+            collectives=ranks,
+            device=CPU,
+            of_users=keep,
+        )
+        return found, told
+
+    ranks = run_on_threads(world_size, of_rank)
+    users = [metrics for _, told in ranks for metrics in told.values()]
+    found = ranks[0][0]
+    assert len(users) == found["users"]
+    for name in users[0]:
+        assert np.mean([metrics[name] for metrics in users]) == pytest.approx(found[name], rel=0, abs=1e-12)
+    assert len(users[0]) == 6 * len(CUTOFFS)
 
 
 def test_ties_among_all_items_need_no_more_than_counts(dataset: Dataset) -> None:

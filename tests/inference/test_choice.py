@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from distributed_il.core.errors import UserError
-from distributed_il.inference.choice import read_fields, read_items, read_pairs
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import find_pairs
+from distributed_il.data.id_files.reading import read_items
+from distributed_il.inference.choice import read_fields, read_pairs
 from distributed_il.inference.config import RecommendConfig
-from distributed_il.inference.id_lookup import IdLookup
-from distributed_il.inference.pair_files import find_pairs
 
 USERS, ITEMS = (IdLookup(kind, pa.array(["a", "b", "c"])) for kind in ("user", "item"))
 

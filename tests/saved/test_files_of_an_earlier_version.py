@@ -19,11 +19,11 @@ from local_runs import local_trainer
 
 from distributed_il.cli.train import read as read_train_config
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.inference.choice import Choice
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate
-from distributed_il.inference.id_lookup import IdLookup
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.recommendations import Recommendations
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from local_runs import local_trainer
 from small_datasets import random_rows, write_dataset
@@ -85,6 +87,42 @@ def test_sampled_candidates_are_marked_wherever_they_are_shown(graded: Dataset, 
     assert "5 SAMPLED items" in ranking_note(ranking)
 
 
+def test_given_candidates_are_marked_and_a_file_without_one_is_refused(graded: Dataset, tmp_path: Path) -> None:
+    ids = graded.vocabulary("items").to_pylist()[:10]
+    (tmp_path / "some.csv").write_text("item_id\n" + "\n".join(map(str, [*ids, 987654321])) + "\n")
+    config = config_of(graded, tmp_path / "run", candidates=str(tmp_path / "some.csv"))
+    ranking = local_trainer(config).run()["ranking"]
+    assert ranking["given_candidates"] == 10
+    assert "10 GIVEN items" in ranking_note(ranking)
+    assert ranking["recall@10"] == 1  # all of them are in the first ten
+    assert evaluate(EvaluateConfig(run_dir=config.run.dir))["ranking"] == ranking
+    (tmp_path / "none.csv").write_text("item_id\n987654321\n")
+    with pytest.raises(UserError, match=r"none\.csv: none of its items is one of the dataset's"):
+        local_trainer(config_of(graded, tmp_path / "other", candidates=str(tmp_path / "none.csv"))).run()
+
+
+def test_metrics_of_each_user_are_what_those_of_the_run_are_the_means_of(graded: Dataset, tmp_path: Path) -> None:
+    config = config_of(graded, tmp_path / "run", ks=[2, 5], users=20)
+    local_trainer(config).run()
+    place = str(tmp_path / "users.parquet")
+    found = evaluate(EvaluateConfig(run_dir=config.run.dir, per_user=place))
+    table = pq.read_table(place)
+    ids = graded.vocabulary("users")
+    assert set(table.column("user_id").to_pylist()) <= set(ids.to_pylist())
+    assert table.column("user_id").type == ids.type
+    assert sum(table.column("rows").to_pylist()) == found["test"]["rows"] == 90
+    ranking, test = found["ranking"], found["test"]
+    assert table.num_rows - table.column("ndcg@5").null_count == ranking["users"] <= 20
+    assert table.num_rows - table.column("labelled_auc").null_count == test["users"] - test["users_left_out"]
+    for name in ("recall@2", "ndcg@5", "hit_rate@2", "precision@5", "map@5", "mrr@2"):
+        assert pc.mean(table.column(name)).as_py() == pytest.approx(ranking[name], abs=1e-12)
+    for name, of_run in (("auc", "gauc"), ("ndcg@10", "ndcg@10"), ("mrr", "mrr"), ("mrr_first", "mrr_first")):
+        assert pc.mean(table.column(f"labelled_{name}")).as_py() == pytest.approx(test[of_run], abs=1e-12)
+    for wrong, problem in (("users.txt", "ends neither in"), ("nowhere/users.parquet", "directory does not exist")):
+        with pytest.raises(UserError, match=problem):
+            evaluate(EvaluateConfig(run_dir=config.run.dir, per_user=str(tmp_path / wrong)))
+
+
 def test_with_negatives_nothing_but_the_end_is_ranked_unless_asked_for(graded: Dataset, tmp_path: Path) -> None:
     results = {}
     for name, options in (("as ever", {}), ("five", {"users": 5}), ("all", {"users": "all"})):
@@ -120,7 +158,7 @@ def test_a_metric_that_is_none_is_refused(key: str) -> None:
         RunConfig(dir="run", select_by=key)
 
 
-@pytest.mark.parametrize("values", [{"ks": []}, {"ks": [5, 0]}, {"users": 0}, {"candidates": 0}])
+@pytest.mark.parametrize("values", [{"ks": []}, {"ks": [5, 0]}, {"users": 0}, {"candidates": 0}, {"candidates": ""}])
 def test_settings_of_no_ranking_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"evaluation\.(ks|users|candidates)"):
         EvaluationConfig(**values)

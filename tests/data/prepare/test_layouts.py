@@ -13,9 +13,9 @@ from dataset_rows import triples_in_order
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
+from distributed_il.data.id_files.pair_files import find_pairs
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.data.prepare.sources import text_lines
-from distributed_il.inference.pair_files import find_pairs
 
 PAIRS = [(user, item) for user in range(1, 6) for item in range(10, 14)]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.prepare.sources.column_types import BadValueError
-from distributed_il.inference.id_lookup import IdLookup
 
 
 @pytest.mark.parametrize(

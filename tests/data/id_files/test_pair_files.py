@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from distributed_il.core.errors import UserError
-from distributed_il.inference import pair_files
-from distributed_il.inference.id_lookup import IdLookup
-from distributed_il.inference.pair_files import PairFiles, find_pairs
-from distributed_il.inference.pair_sources import read_ids
+from distributed_il.data.id_files import pair_files
+from distributed_il.data.id_files.id_lookup import IdLookup
+from distributed_il.data.id_files.pair_files import PairFiles, find_pairs
+from distributed_il.data.id_files.reading import read_ids
 
 COLUMNS = ("user_id", "item_id")
 PAIRS = [(str(n), str(n * n)) for n in (1, 22, 333, 4, 55, 6666)]
