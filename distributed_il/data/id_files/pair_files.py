@@ -16,6 +16,7 @@ from distributed_il.data.prepare.sources.files import (
     fits,
     format_of_name,
     in_partitions,
+    plain_format_of,
     require_file_or_directory,
 )
 from distributed_il.data.prepare.sources.pieces import Part, RawPieces
@@ -40,8 +41,9 @@ def find_pairs(source: str, columns: Sequence[str], first: str | None = None, la
     """Looks at the files, and checks that each has the columns.
 
     Args:
-        source: A file, a directory of files or a pattern, as a path or a pyarrow URI: Parquet, or text with a header,
-            its fields parted by commas, or by tabs where its name ends in .tsv, .txt or .inter; text may be compressed.
+        source: A file, a directory of files or a pattern, as a path or a pyarrow URI: Parquet, JSON Lines, or text with
+            a header, its fields parted by commas, or by tabs where its name ends in .tsv, .txt or .inter; text may be
+            compressed.
         columns: Names of the columns to read.
         first: One more, in front of them, if a file has it; then all have to.
         last: Likewise, behind them.
@@ -66,8 +68,7 @@ def find_pairs(source: str, columns: Sequence[str], first: str | None = None, la
 
 
 def _opened(fs: pafs.FileSystem, path: str) -> RawPieces:
-    kind = "parquet" if format_of_name(path) == "parquet" else "csv"
-    return open_pieces(fs, RawFile("all", path, path, kind), TextOptions(no_header=False))
+    return open_pieces(fs, RawFile("all", path, path, plain_format_of(path)), TextOptions(no_header=False))
 
 
 def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
@@ -87,15 +88,15 @@ def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
             ]
     if not infos or not all(_holds_pairs(info.path) for info in infos):
         raise UserError(
-            f"{source}: the name tells no format; give files that end in .parquet, .pq, .csv, .tsv, .txt or .inter, "
-            "the last four also compressed"
+            f"{source}: the name tells no format; give files that end in .parquet, .pq, .csv, .tsv, .txt, .inter or "
+            ".jsonl, all but the first two also compressed"
         )
     return fs, infos
 
 
 def _holds_pairs(path: str) -> bool:
     hidden = posixpath.basename(path).startswith(("_", "."))
-    return not hidden and format_of_name(path) in ("parquet", "csv", "recbole")
+    return not hidden and format_of_name(path) in ("parquet", "csv", "recbole", "json")
 
 
 def _those_of(found: list[str], name: str | None) -> list[str]:

@@ -27,6 +27,7 @@ FileFormat = Literal[
     "netflix",
     "csv",
     "adjacency",
+    "json",
     "parquet",
 ]
 """Formats of raw files."""
@@ -58,7 +59,8 @@ class PrepareConfig:
     """`triples` (X.train.rating, X.valid.rating, X.test.negative: user, item, value; tab, no header), `movielens`
     (ratings.dat), `movielens100k` (u.data), `kuairec`, `kuairand`, `kuaisar`, `tenrec`, `tiktok` (ICME 2019), `recbole`
     (X.inter), `mind` (behaviors.tsv), `netflix` (combined_data_*.txt, mv_*.txt), `csv`, `adjacency` (a user and their
-    items in a line), `parquet`; `auto` goes by the names of the files, and by their first lines."""
+    items in a line), `json` (an object in a line), `parquet`; `auto` goes by the names of the files, and by their first
+    lines."""
 
     train: str | None = None
     """Training file, relative to the source, or a pattern such as `train/*.parquet`; give all three splits or none.

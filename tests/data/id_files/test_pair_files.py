@@ -121,7 +121,8 @@ def test_a_missing_id_is_told_by_its_row(tmp_path: Path) -> None:
         ("pairs.csv", "user_id,item_id,item_id\n", "has 2 columns called 'item_id'"),
         ("pairs.csv", "", "is empty; give a file with rows"),
         ("pairs.parquet", "PAR1", "can't be read"),
-        ("pairs.json", "{}", "the name tells no format"),
+        ("pairs.json", "[]", r"pairs\.json, line 1: '\[\]' is no JSON object; write an object in each line"),
+        ("pairs.xml", "{}", "the name tells no format"),
     ],
 )
 def test_what_holds_no_pairs_is_answered(name: str, content: str, message: str, tmp_path: Path) -> None:

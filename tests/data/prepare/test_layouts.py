@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,35 @@ def test_delimiters_as_they_are_typed(typed: str | None, delimiter: str, tmp_pat
     expected = {(f"u{u}", str(i), y) for u, i, y in RATED} | {("ann", f"a{delimiter}b", 0)}
     assert rows(run(tmp_path / "x.csv", said, delimiter=typed)) == expected
     assert said == ([] if typed else ["x.csv: fields are parted by '||'"])
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json.gz"])
+def test_json_lines(name: str, tmp_path: Path) -> None:
+    objects = [{"asin": f"B{i}", "user": u, "overall": float(rated(u, i)), "more": {"a": [1]}} for u, i in PAIRS]
+    data = "\n\n".join(map(json.dumps, objects)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    dataset = run(tmp_path / name, user_column="user", item_column="asin", rating_column="overall")
+    assert rows(dataset) == {(u, f"B{i}", y) for u, i, y in RATED}
+
+
+@pytest.mark.parametrize("block", [40, 1 << 21])
+def test_json_of_many_blocks(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids that are numbers and text come out alike, whether a cut falls between them or not, and bad lines are told."""
+    monkeypatch.setattr(text_lines, "_BLOCK_BYTES", block)
+    ids = {1: 1, 2: 2.0, 3: "3", 4: "2024-05-01", 5: "five"}
+    objects = [{"item_id": i, "user_id": ids[u], "label": u % 2 == 0} for u, i in PAIRS]
+    text = "".join(json.dumps(one) + "\n" for one in objects)
+    (tmp_path / "x.jsonl").write_text(text + '{"user_id": 1,\n[]\n')
+    with pytest.raises(UserError, match=r"x\.jsonl, line 21: '\{\"user_id\": 1,' is no JSON object"):
+        run(tmp_path / "x.jsonl")
+    dataset = run(tmp_path / "x.jsonl", max_reject_share=0.1)
+    names = {1: "1", 2: "2", 3: "3", 4: "2024-05-01", 5: "five"}
+    assert rows(dataset) == {(names[u], i, 1 - u % 2) for u, i in PAIRS}
+    assert dataset.manifest.counts["rejected_rows"] == 2
+
+
+def test_json_beside_other_files_is_about_them(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/info.json").write_text("{}")
+    (tmp_path / "log/x.csv").write_text("user_id,item_id\n" + lines("{u},{i}"))
+    assert rows(run(tmp_path / "log")) == POSITIVE

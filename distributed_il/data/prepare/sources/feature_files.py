@@ -134,7 +134,7 @@ def _opened(config: PrepareConfig, entity: Entity, log_column: str) -> FeatureFi
         raise UserError(f"{kind}_features is given, and {config.append_to} has none; give {kind}_feature_columns, too")
     fs, path = filesystem(given)
     if fs.get_file_info(path).type != pafs.FileType.File:
-        raise UserError(f"{given} is no file; give {kind}_features a CSV or Parquet file")
+        raise UserError(f"{given} is no file; give {kind}_features a CSV, JSON or Parquet file")
     own = getattr(config, f"{kind}_features_id")
     pieces, raw = open_features(config, kind, fs, path, [*([own] if own else []), *columns])
     header = pieces.columns()

@@ -12,8 +12,8 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.delimited_pieces import DelimitedPieces
 from distributed_il.data.prepare.sources.file_pieces import open_pieces
-from distributed_il.data.prepare.sources.files import RawFile
-from distributed_il.data.prepare.sources.known_logs import Layout, is_parquet, plain_name
+from distributed_il.data.prepare.sources.files import RawFile, plain_format_of
+from distributed_il.data.prepare.sources.known_logs import Layout, plain_name
 from distributed_il.data.prepare.sources.pieces import RawPieces
 from distributed_il.data.prepare.sources.text_lines import open_text
 from distributed_il.data.prepare.sources.text_options import TextOptions
@@ -60,7 +60,7 @@ def open_features(
     given: str = getattr(config, f"{kind}_features")
     own = _options(config, kind)
     typed = plain_name(given).endswith(_TYPED)
-    raw = RawFile("all", given, path, "parquet" if is_parquet(given) else "csv")
+    raw = RawFile("all", given, path, plain_format_of(given))
     layout = _LAYOUTS.get(plain_name(given))
     if layout is not None and own == TextOptions(no_header=False) and _fits(fs, raw, layout, wanted):
         return DelimitedPieces(fs, raw, layout), {name: name for name in layout.columns or ()}

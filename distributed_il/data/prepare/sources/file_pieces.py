@@ -10,6 +10,7 @@ from distributed_il.data.prepare.sources.delimited_pieces import DelimitedPieces
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.first_lines import look_at
 from distributed_il.data.prepare.sources.impression_pieces import ImpressionPieces
+from distributed_il.data.prepare.sources.json_pieces import JsonPieces
 from distributed_il.data.prepare.sources.known_logs import ANY_LOG, is_parquet, known_log, text_layout
 from distributed_il.data.prepare.sources.list_pieces import ListPieces
 from distributed_il.data.prepare.sources.netflix_pieces import NetflixPieces
@@ -30,13 +31,14 @@ def open_pieces(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> Raw
 
 
 def _by_format(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawPieces:
-    log = known_log(file.format)
+    log, names = known_log(file.format), (options.names["user"], options.names["item"])
+    if file.format == "json":
+        return JsonPieces(fs, file, options.encoding)
+    if file.format == "adjacency":
+        return ListPieces(fs, file, options.encoding, names)
     if file.format == "parquet" or (file.format != "csv" and log.layout is None and is_parquet(file.name)):
         return ParquetPieces(fs, file)
     layout = replace(text_layout(log, file.name, options.delimiter), encoding=options.encoding)
-    names = options.names["user"], options.names["item"]
-    if file.format == "adjacency":
-        return ListPieces(fs, file, options.encoding, names)
     if file.format == "mind":
         return ImpressionPieces(fs, file, options.encoding)
     if file.format == "netflix":

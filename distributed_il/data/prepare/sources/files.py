@@ -31,6 +31,9 @@ _SUFFIXES: dict[str, FileFormat] = {
     ".tsv": "csv",
     ".txt": "csv",
     ".inter": "recbole",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
@@ -188,6 +191,12 @@ def format_of_name(name: str) -> FileFormat | None:
     return next((kind for suffix, kind in _SUFFIXES.items() if plain_name(name).endswith(suffix)), None)
 
 
+def plain_format_of(name: str) -> FileFormat:
+    """Returns the format of a file that is no log of its own: `parquet`, `json`, or else `csv`."""
+    kind = format_of_name(name)
+    return kind if kind in ("parquet", "json") else "csv"
+
+
 def _given(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
     by_split: dict[str, list[str]] = {}
     for split in SPLITS:
@@ -219,6 +228,8 @@ def _guessed(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
     readable = [name for name in top if _readable(name, config.format)]
     if not readable:
         readable = [name for name in present if in_partitions(name) and _readable(name, config.format)]
+    # A JSON file beside others tells about them.
+    readable = without_json(readable) or readable
     named = {split: [name for name in readable if name.split(".")[0] == split] for split in SPLITS}
     if all(len(names) == 1 for names in named.values()):
         return named
@@ -269,6 +280,11 @@ def _readable(name: str, wanted: Format) -> bool:
         return kind is not None
     # A public log under names of its own.
     return wanted not in ("csv", "parquet", "triples") and kind in ("csv", "parquet")
+
+
+def without_json(names: Sequence[str]) -> list[str]:
+    """Returns the files that are no JSON."""
+    return [name for name in names if format_of_name(name) != "json"]
 
 
 def in_partitions(name: str) -> bool:
