@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow.fs as pafs
 
 from distributed_il.core.errors import UserError
+from distributed_il.data.prepare.sources.column_names import shown_names
 from distributed_il.data.prepare.sources.file_pieces import open_pieces
 from distributed_il.data.prepare.sources.files import (
     RawFile,
@@ -108,5 +109,5 @@ def _require_columns(path: str, found: list[str], columns: Sequence[str]) -> Non
         if found.count(name) != 1:
             state = "has no column" if name not in found else f"has {found.count(name)} columns called"
             raise UserError(
-                f"{path} {state} {name!r}, only {', '.join(found)}; correct it, or name its columns by the options"
+                f"{path} {state} {name!r}, only {shown_names(found)}; correct it, or name its columns by the options"
             )

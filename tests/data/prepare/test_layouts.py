@@ -256,3 +256,45 @@ def test_json_beside_other_files_is_about_them(tmp_path: Path) -> None:
     (tmp_path / "log/info.json").write_text("{}")
     (tmp_path / "log/x.csv").write_text("user_id,item_id\n" + lines("{u},{i}"))
     assert rows(run(tmp_path / "log")) == POSITIVE
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "cure"),
+    [
+        ("userId,bookId,rating", {}, r"did you mean --user_column=userId --item_column=bookId\?"),
+        ("uid,isbn,score", {}, r"--user_column=uid --item_column=isbn --rating_column=score\?"),
+        ("User ID,item_id,Rating", {}, r"did you mean --user_column='User ID' --rating_column=Rating\?"),
+        ("user_id,item_id,stars", {}, r"did you mean --rating_column=stars\?"),
+        (
+            "user_id,itm_id,rating",
+            {"item_column": "itemid"},
+            r"no column 'itemid', .*did you mean --item_column=itm_id\?",
+        ),
+        ("user_id,item_id,rating,Date", {"split": "time"}, r"did you mean --time_column=Date\?"),
+        ("a,b,c", {}, "no column 'user_id', only a, b, c; name the columns"),
+    ],
+)
+def test_a_wrong_guess_is_answered_with_the_option_that_cures_it(
+    header: str, options: dict[str, Any], cure: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text(f"{header}\n1,2,3{',x' * ('Date' in header)}\n")
+    with pytest.raises(UserError, match=cure):
+        run(tmp_path / "x.csv", **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",".join(f"column {n}" for n in range(3000)) + "\n1\n",
+        "x" * 14_000 + "\n" + "1,2\n",
+        "user_id,item_id,label\n1,2," + "y" * 14_000 + "\n",
+        "user_id,item_id,label\n1,2" + ",y" * 7_000 + "\n",
+        ",".join(["7"] * 5_000) + "\n",
+    ],
+)
+def test_no_message_holds_a_whole_line(text: str, tmp_path: Path) -> None:
+    for name in ("x.csv", "x.jsonl"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError) as caught:
+            run(tmp_path / name)
+        assert len(str(caught.value)) < 1_200

@@ -205,7 +205,11 @@ CSV = "user_id,item_id,label\n"
     [
         ("", {}, r"x\.csv is empty"),
         (CSV, {}, r"x\.csv holds no rows"),
-        ("user,item_id,label\n1,2,1\n", {}, r"x\.csv has no column 'user_id', only user, item_id, label; name the"),
+        (
+            "user,item_id,label\n1,2,1\n",
+            {},
+            r"x\.csv has no column 'user_id', only user, item_id, label; did you mean --user_column=user\?",
+        ),
         ("user_id,user_id,item_id,label\n1,1,2,1\n", {}, r"x\.csv has 2 columns called 'user_id'"),
         ("user_id,item_id,score\n1,2,1\n", {}, "neither 'label' nor .* where each row is a positive, set rule to pos"),
         ("user_id,item_id\n1,2\n", {"label_column": "y"}, "neither 'y' nor 'rating' is a column of every file"),

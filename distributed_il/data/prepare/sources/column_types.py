@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
+from distributed_il.data.prepare.sources.column_names import shown
 
 Reader = Callable[[pa.Array], pa.Array]
 """Checks and converts one raw column."""
@@ -36,7 +37,7 @@ class BadValueError(Exception):
 
     def at(self, place: str, column: str) -> UserError:
         """Returns the error for the user, with file and line, and the raw name of the column."""
-        return UserError(f"{place}, column {column}: {self.value!r}: {self.problem}")
+        return UserError(f"{place}, column {column}: {shown(self.value)}: {self.problem}")
 
 
 def read_labels(column: pa.Array) -> pa.Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.config import PrepareConfig, Rule
+from distributed_il.data.prepare.sources.column_names import did_you_mean, shown_names
 from distributed_il.data.prepare.sources.column_types import only_binary
 from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.known_logs import (
@@ -23,6 +24,8 @@ from distributed_il.data.prepare.sources.text_options import VALUE
 ROLES = ("user", "item", "label", "rating", "play", "duration", "ratio", "time", "hate", "random")
 """Meanings of columns, but for those of engagement; an option `…_column` names each."""
 _VALUES = ("label", "rating", "play", "duration", "ratio")
+_LISTED = 3
+"""Files whose columns a message lists."""
 ENGAGEMENT = "engagement-"
 """Columns of engagement are called so, with a number."""
 
@@ -153,17 +156,20 @@ def _require(file: RawFile, found: _File, role: str) -> str:
     name = getattr(found.fields, role)
     raw = found.raw(role)
     if raw is None or found.header.count(raw) != 1:
-        raise _missing(file, found, name or role)
+        raise _missing(file, found, name or role, role)
     return raw
 
 
-def _missing(file: RawFile, found: _File, name: str) -> UserError:
+def _missing(file: RawFile, found: _File, name: str, role: str = "") -> UserError:
     count = found.header.count(name)
     state = f"has {count} columns called" if count else "has no column"
+    there = {role for role in ("label", "rating") if found.raw(role)}
+    asked = [role for role in ("user", "item", role) if role] + [one for one in ("rating", "label") if not there]
+    cure = did_you_mean(((one, getattr(found.fields, one) or one) for one in dict.fromkeys(asked)), found.header)
     return UserError(
-        f"{file.name} {state} {name!r}, only {', '.join(found.header)}; name the columns by the options user_column, "
-        "item_column, label_column and rating_column, and for watches play_column, duration_column, ratio_column and "
-        "time_column; if its first line is a row, give --no_header"
+        f"{file.name} {state} {name!r}, only {shown_names(found.header)}{cure}; name the columns by the options "
+        "user_column, item_column, label_column and rating_column, and for watches play_column, duration_column, "
+        "ratio_column and time_column; if its first line is a row, give --no_header"
     )
 
 
@@ -189,10 +195,11 @@ def _rule(config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], files: Map
             return rule
     if _names_pairs_alone(config, files):
         return "positive"
-    listed = "; ".join(f"{file.name}: {', '.join(found.header)}" for file, found in files.items())
     label, rating = config.label_column or "label", config.rating_column or "rating"
+    listed = "; ".join(f"{file.name}: {shown_names(found.header)}" for file, found in list(files.items())[:_LISTED])
+    cure = did_you_mean((("rating", rating), ("label", label)), next(iter(files.values())).header)
     raise UserError(
-        f"neither {label!r} nor {rating!r} is a column of every file ({listed}), nor are there watch times; "
+        f"neither {label!r} nor {rating!r} is a column of every file ({listed}), nor are there watch times{cure}; "
         "name the column by label_column or rating_column, or those of watches by play_column and duration_column; "
         "where each row is a positive, set rule to positive"
     )

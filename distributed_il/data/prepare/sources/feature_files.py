@@ -17,6 +17,7 @@ from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
 from distributed_il.data.prepare.build.side_features import SideFeatures
 from distributed_il.data.prepare.config import PrepareConfig
+from distributed_il.data.prepare.sources.column_names import shown_names
 from distributed_il.data.prepare.sources.column_types import BadValueError, read_categories
 from distributed_il.data.prepare.sources.feature_layouts import open_features
 from distributed_il.data.prepare.sources.files import fingerprint
@@ -144,7 +145,7 @@ def _opened(config: PrepareConfig, entity: Entity, log_column: str) -> FeatureFi
         if count != 1:
             state = f"{count} columns called" if count else "no column"
             raise UserError(
-                f"{given} has {state} {name!r}, only {', '.join(header)}; correct {option}, or give "
+                f"{given} has {state} {name!r}, only {shown_names(header)}; correct {option}, or give "
                 f"{kind}_features_delimiter"
             )
     if raw[id_column] in [raw[name] for name in columns]:

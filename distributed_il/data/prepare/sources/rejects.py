@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from distributed_il.core.errors import UserError
+from distributed_il.data.prepare.sources.column_names import shown
 
 REJECTS_NAME = "rejects.csv"
 """File name, in the dataset."""
@@ -81,15 +82,15 @@ class Rejects:
         total = rows_read + self.count
         if self.count <= self.max_share * total:
             return
-        shown: list[str] = []
+        examples: list[str] = []
         for file, find in lines.items():
-            first = self._sorted(file)[: _SHOWN - len(shown)]
+            first = self._sorted(file)[: _SHOWN - len(examples)]
             for reject, line in zip(first, find([reject.row for reject in first]), strict=True):
                 column = f", column {reject.column}" if reject.column else ""
-                shown.append(f"{file}, line {line}{column}: {reject.value!r}: {reject.problem}")
+                examples.append(f"{file}, line {line}{column}: {shown(reject.value)}: {reject.problem}")
         raise UserError(
             f"{self.count:,} of {total:,} rows are bad, a share of {self.count / total:.3g}, above max_reject_share "
-            f"{self.max_share:g}; the first: {'; '.join(shown)}. Correct them, or allow for more"
+            f"{self.max_share:g}; the first: {'; '.join(examples)}. Correct them, or allow for more"
         )
 
     def _sorted(self, file: str) -> list[_Reject]:
