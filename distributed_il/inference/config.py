@@ -72,10 +72,11 @@ class PairsConfig(ResultConfig):
     pairs: str | None = None
     """Pairs of external ids: Parquet or delimited text, as a file, a directory or a pattern; without them `annotate`
     takes the dataset's unclear pairs, and `score` needs a split."""
-    user_column: str = "user_id"
-    """Column of user ids in the files of pairs."""
-    item_column: str = "item_id"
-    """Column of item ids."""
+    user_column: str | None = None
+    """Column of user ids in the files of pairs; null: `user_id`, or where they have none, what the log called it that
+    the dataset was prepared from."""
+    item_column: str | None = None
+    """Column of item ids; null: `item_id`, or likewise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +107,8 @@ class SimilarConfig(ResultConfig):
     """External ids of those for which the most similar ones are wanted: Parquet or delimited text, as a file, a
     directory or a pattern; by default all of the dataset."""
     column: str | None = None
-    """Column of ids in these files; null: item_id or user_id."""
+    """Column of ids in these files; null: item_id or user_id, or where they have none, what the log called it that the
+    dataset was prepared from."""
     top: int = 20
     """K, the most similar ones of each."""
 
@@ -126,12 +128,13 @@ class RecommendConfig(ResultConfig):
     histories: str | None = None
     """What users have watched, instead of `users`: files with columns of users and items, and of labels if they have
     them, 1, 0 or empty. Each user is folded in from these rows alone, without training."""
-    user_column: str = "user_id"
-    """Column of user ids in these files and in those of `exclude`."""
-    item_column: str = "item_id"
-    """Column of item ids in these files and those below."""
+    user_column: str | None = None
+    """Column of user ids in these files and in those of `exclude`; null: `user_id`, or where they have none, what the
+    log called it that the dataset was prepared from."""
+    item_column: str | None = None
+    """Column of item ids in these files and those below; null: `item_id`, or likewise."""
     label_column: str | None = None
-    """Column of labels in `histories`; null: `label`, if they have one."""
+    """Column of labels in `histories`; null: `label`, or likewise, if they have one."""
     candidates: str | None = None
     """Items that may be recommended, files as of `users`; by default all."""
     exclude: str | None = None
@@ -162,7 +165,7 @@ class RecommendConfig(ResultConfig):
             raise UserError(f"min_score is {self.min_score}; it is a probability, from 0 to 1")
         if bool(self.item_file) != bool(self.item_fields):
             raise UserError("give item_file and item_fields together: the file, and which of its columns")
-        taken = [*RESULT_COLUMNS, self.item_column]
+        taken = [*RESULT_COLUMNS, *([self.item_column] if self.item_column else [])]
         for name in self.item_fields:
             if name in taken:
                 raise UserError(

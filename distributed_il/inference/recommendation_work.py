@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from distributed_il.inference.choice import Choice, read_fields, read_pairs
 from distributed_il.inference.config import RecommendConfig
 from distributed_il.inference.fold_in import fold_in_of
 from distributed_il.inference.histories import HistoryRecommendations, read_histories
+from distributed_il.inference.log_columns import ITEM, LABEL, USER, log_names
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.recommendations import Recommendations, read_asked
 from distributed_il.inference.result_parts import Work
@@ -25,12 +27,14 @@ class _Files:
     """The files that settings name; whether they are there shows before a model is read."""
 
     def __init__(self, config: RecommendConfig) -> None:
-        user, item = config.user_column, config.item_column
-        self.users = find_pairs(config.users, [user]) if config.users else None
-        self.histories = _find_histories(config) if config.histories else None
-        self.candidates = find_pairs(config.candidates, [item]) if config.candidates else None
-        self.exclude = find_pairs(config.exclude, [item], first=user) if config.exclude else None
-        self.item_file = find_pairs(config.item_file, [item, *config.item_fields]) if config.item_file else None
+        user, item, label = config.user_column or USER, config.item_column or ITEM, config.label_column
+        find = partial(find_pairs, name_of=log_names(config))
+        columns = [user, item, *([label] if label else [])]
+        self.users = find(config.users, [user]) if config.users else None
+        self.histories = find(config.histories, columns, last=None if label else LABEL) if config.histories else None
+        self.candidates = find(config.candidates, [item]) if config.candidates else None
+        self.exclude = find(config.exclude, [item], first=user) if config.exclude else None
+        self.item_file = find(config.item_file, [item, *config.item_fields]) if config.item_file else None
         if self.histories and self.excludes_by_user:
             raise UserError(
                 f"{config.exclude} excludes items for users of the dataset, and histories are of others; give exclude "
@@ -46,13 +50,6 @@ class _Files:
         """Returns what tells these files from others."""
         named: dict[str, PairFiles | None] = vars(self)
         return {name: [read.columns, read.files] for name, read in named.items() if read is not None}
-
-
-def _find_histories(config: RecommendConfig) -> PairFiles:
-    columns, label = [config.user_column, config.item_column], config.label_column
-    if label is None:
-        return find_pairs(str(config.histories), columns, last="label")
-    return find_pairs(str(config.histories), [*columns, label])
 
 
 def recommendations_of(config: RecommendConfig) -> Work:

@@ -17,6 +17,7 @@ from distributed_il.core.progress import StageProgress
 from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.id_files.pair_files import find_pairs
 from distributed_il.inference.config import AnnotateConfig, PairsConfig, RecommendConfig, ScoreConfig, SimilarConfig
+from distributed_il.inference.log_columns import ITEM, USER, log_names
 from distributed_il.inference.model import load_served_model
 from distributed_il.inference.pair_results import PairResults
 from distributed_il.inference.pair_sources import GivenPairs, PairSource, SplitPairs
@@ -111,8 +112,8 @@ def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, 
 def similar(config: SimilarConfig, on_progress: StageProgress) -> dict[str, int]:
     """Writes the K most similar items of items, or users of users; returns rows, and raises as `score`."""
     of_users = config.entity == "users"
-    column = config.column or ("user_id" if of_users else "item_id")
-    files = find_pairs(config.ids, (column,)) if config.ids else None
+    column = config.column or (USER if of_users else ITEM)
+    files = find_pairs(config.ids, (column,), name_of=log_names(config)) if config.ids else None
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     lookup = IdLookup("user" if of_users else "item", run.dataset.vocabulary(config.entity))
     work = Similarities(
@@ -134,7 +135,8 @@ def similar(config: SimilarConfig, on_progress: StageProgress) -> dict[str, int]
 
 def _pairs(config: PairsConfig, split: str | None, *, weights: bool, on_progress: StageProgress) -> dict[str, int]:
     # Whether there are pairs shows before the model is read.
-    files = find_pairs(config.pairs, (config.user_column, config.item_column)) if config.pairs else None
+    columns = config.user_column or USER, config.item_column or ITEM
+    files = find_pairs(config.pairs, columns, name_of=log_names(config)) if config.pairs else None
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     source: PairSource = GivenPairs(files) if files else SplitPairs(run.dataset, str(split))
     work = PairResults(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow.fs as pafs
@@ -38,7 +38,13 @@ class PairFiles:
     pieces: tuple[tuple[RawPieces, Part], ...]  # of all files, in order: each a part of a file
 
 
-def find_pairs(source: str, columns: Sequence[str], first: str | None = None, last: str | None = None) -> PairFiles:
+def find_pairs(
+    source: str,
+    columns: Sequence[str],
+    first: str | None = None,
+    last: str | None = None,
+    name_of: Callable[[str], str | None] = lambda name: None,
+) -> PairFiles:
     """Looks at the files, and checks that each has the columns.
 
     Args:
@@ -48,6 +54,7 @@ def find_pairs(source: str, columns: Sequence[str], first: str | None = None, la
         columns: Names of the columns to read.
         first: One more, in front of them, if a file has it; then all have to.
         last: Likewise, behind them.
+        name_of: Told a name that no file has, may know another one for that column.
 
     Raises:
         UserError: There is no such file, it can't be read, or a column is missing or not of plain values.
@@ -56,6 +63,7 @@ def find_pairs(source: str, columns: Sequence[str], first: str | None = None, la
     files = [_opened(fs, info.path) for info in infos]
     names = [file.columns() for file in files]
     there = [name for found in names for name in found]
+    first, last, *columns = (name and _there(name, there, name_of) for name in (first, last, *columns))
     columns = [*_those_of(there, first), *columns, *_those_of(there, last)]
     pieces: list[tuple[RawPieces, Part]] = []
     for info, file, found in zip(infos, files, names, strict=True):
@@ -98,6 +106,12 @@ def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
 def _holds_pairs(path: str) -> bool:
     hidden = posixpath.basename(path).startswith(("_", "."))
     return not hidden and format_of_name(path) in ("parquet", "csv", "recbole", "json")
+
+
+def _there(name: str, found: list[str], name_of: Callable[[str], str | None]) -> str:
+    """Returns the name, or another one of that column if only that is there."""
+    other = None if name in found else name_of(name)
+    return other if other in found else name
 
 
 def _those_of(found: list[str], name: str | None) -> list[str]:

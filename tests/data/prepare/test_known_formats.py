@@ -140,6 +140,18 @@ def test_movielens_latest_20m_25m(tmp_path: Path) -> None:
     assert prepare(named).fingerprint == dataset.fingerprint
 
 
+@pytest.mark.parametrize(("year", "name"), [(2014, "ratings_Digital_Music.csv"), (2018, "Digital_Music.csv")])
+def test_amazon_2014_and_2018(year: int, name: str, tmp_path: Path) -> None:
+    """Without a header, the later one with the item before the user."""
+    rated = {
+        (f"A2EFCYXHNK06I{user}", f"B00006SH{item}X"): 1 + (user + item) % 5 for user in range(5) for item in range(4)
+    }
+    order = 1 if year == 2014 else -1
+    rows = [",".join([*pair[::order], f"{rating}.0", "978480000"]) for pair, rating in rated.items()]
+    (tmp_path / name).write_text("\n".join(rows) + "\n")
+    assert labels(run(tmp_path / name)) == {pair: int(rating > 2) for pair, rating in rated.items()}
+
+
 def test_amazon_2023(tmp_path: Path) -> None:
     rows = [f"AE{user}AXR,B00{item},{1 + (user + item) % 5}.0,168847{user}" for user in range(5) for item in range(4)]
     path = tmp_path / "All_Beauty.csv.gz"

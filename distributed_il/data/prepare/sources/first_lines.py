@@ -25,6 +25,8 @@ _VALUE = re.compile(r"\s*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{4}[-/.]\d\d[-
 """A number or a date; names of columns are none."""
 _EARLIEST = 1e8
 """Seconds since 1970, of 1973; no rating is as high."""
+_AMAZON = re.compile(r"(B[0-9A-Z]{9}|\d{9}[\dX]),A[0-9A-Z]{9,20}")
+"""Item and user as Amazon wrote them in 2018, the item first; in 2014 the user came first."""
 _LIST = re.compile(r"\s*((?P<colon>[^\s:,]+:(?!:)[^:]*)|\d+([\s,]+\d+)*)\s*")
 _UNIFORM = 0.9
 _SHOWN = 80
@@ -154,7 +156,10 @@ def _by_position(file: RawFile, lines: Sequence[list[str]], options: TextOptions
         timed = VALUE not in names and all(_is_time(line[2]) for line in lines if len(line) == 3)
         return names["user"], names["item"], names["time"] if timed else value
     if width == 4:
-        return names["user"], names["item"], value, names["time"]
+        pair = names["user"], names["item"]
+        if all(len(line) == 4 and _AMAZON.fullmatch(",".join(line[:2])) for line in lines):
+            pair = names["item"], names["user"]
+        return *pair, value, names["time"]
     raise UserError(
         f"{file.name} has no header, its first line ({_shown(lines[0])}) is a row of {width} fields; by position at "
         "most user, item, rating or label, and timestamp are told: name all columns in their order, such as "
