@@ -48,7 +48,7 @@ class Plan:
 
     data: str
     """Prepared dataset."""
-    users: int = 4_096
+    users: int
     """Users of a turn, those that a run would choose; the whole split has more."""
     cutoffs: tuple[int, ...] = (10, 20, 50)
     """K; `recommend` makes lists of the last."""
@@ -141,7 +141,7 @@ def main() -> None:
     """Measures, prints and writes the report."""
     parser = command_line(__doc__)
     parser.add_argument("--data", required=True, help="prepared dataset")
-    parser.add_argument("--users", type=int, default=Plan.users, help="users of a turn (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=4_096, help="users of a turn (default: %(default)s)")
     arguments = parser.parse_args()
     start_as_worker()
     plan = Plan(data=arguments.data, users=arguments.users)
