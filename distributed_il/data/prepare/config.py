@@ -63,8 +63,9 @@ class PrepareConfig:
     lines."""
 
     train: str | None = None
-    """Training file, relative to the source, or a pattern such as `train/*.parquet`; give all three splits or none.
-    Without them the rows are split at random, unless the source holds files named train, valid and test."""
+    """Training file, relative to the source, or a pattern such as `train/*.parquet`; give all three splits, or train
+    and test, so that valid gets its share of train, or none. Without them the rows are split at random, unless the
+    source holds files named train, valid and test."""
     valid: str | None = None
     """Validation file or pattern."""
     test: str | None = None
@@ -222,8 +223,8 @@ class PrepareConfig:
                 "rows for test: their sum must be below 1"
             )
         given = [name for name in ("train", "valid", "test") if getattr(self, name)]
-        if given and len(given) < 3:
-            raise UserError(f"only {' and '.join(given)} is given; give train, valid and test, or none of them")
+        if given and not {"train", "test"} <= set(given):
+            raise UserError(f"only {' and '.join(given)} is given; give train and test, perhaps valid, or none of them")
         self._check_append()
         for name in ("min_user_rows", "min_item_rows", "workers"):
             if getattr(self, name) < 1:

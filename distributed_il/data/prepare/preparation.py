@@ -77,7 +77,7 @@ def prepare(
     source = find_files(config)
     reader = open_source(config, source, parent and parent.manifest)
     if say is not None:
-        for note in reader.notes:
+        for note in [source.note] * bool(source.note) + reader.notes:
             say(note)
     rule = _rule(config, source, reader)
     if parent is not None:

@@ -21,7 +21,7 @@ from distributed_il.data.prepare import PrepareConfig
         ({"negative_below": 3}, "negative_below 3 is greater than positive_above 2"),
         ({"negative_below": 2, "rule": "binary"}, "negative_below is given, and rule is binary"),
         ({"train": "a.csv"}, "only train is given"),
-        ({"train": "a.csv", "test": "b.csv"}, "only train and test is given"),
+        ({"train": "a.csv", "valid": "b.csv"}, "only train and valid is given"),
         ({"delimiter": ""}, "delimiter is ''; it must be one or several characters"),
         ({"columns": ["user", "item"], "no_header": False}, "no_header is false; give one of them"),
         ({"columns": ["user", "user"]}, "columns names 'user' twice"),

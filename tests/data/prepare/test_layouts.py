@@ -298,3 +298,39 @@ def test_no_message_holds_a_whole_line(text: str, tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             run(tmp_path / name)
         assert len(str(caught.value)) < 1_200
+
+
+def test_the_folder_of_lightgcn(tmp_path: Path) -> None:
+    """train.txt and test.txt are lists; what lies beside them numbers users and items, and is not read."""
+    (tmp_path / "gowalla").mkdir()
+    for name, lists in (
+        ("train", {0: [1, 2, 3, 4], 1: [1, 2], 2: [5, 6, 7], 3: [2]}),
+        ("test", {0: [5, 6], 1: [3, 4]}),
+    ):
+        text = "".join(f"{u} {' '.join(map(str, items))}\n" for u, items in lists.items())
+        (tmp_path / "gowalla" / f"{name}.txt").write_text(text)
+    (tmp_path / "gowalla/user_list.txt").write_text("org_id remap_id\n17 0\n")
+    said: list[str] = []
+    dataset = run(tmp_path / "gowalla", said)
+    assert set(triples_in_order(dataset, "test")) == {(0, 5, 1), (0, 6, 1), (1, 3, 1), (1, 4, 1)}
+    assert {split: dataset.rows(split) for split in SPLITS} == {"train": 7, "valid": 3, "test": 4}
+    assert said[0] == "train.txt: there is no valid beside it, which gets 25% of its labelled rows"
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize("valid", ["val", "validation", "dev", ""])
+def test_valid_by_its_other_names_or_of_train(valid: str, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    header = "user_id,item_id,label\n"
+    for name, first in (("train", 0), ("test", 20), *([(valid, 40)] if valid else [])):
+        text = "".join(f"{n % 5},{n},1\n" for n in range(first, first + 20))
+        (tmp_path / f"log/{name}.csv").write_text(header + text)
+    options = {} if valid else {"train": "train.csv", "test": "test.csv"}
+    dataset = run(tmp_path / "log", **options)
+    found = {split: {item for _, item, _ in triples_in_order(dataset, split)} for split in SPLITS}
+    assert found["test"] == {*range(20, 40)}
+    if valid:
+        assert found == {"train": {*range(20)}, "valid": {*range(40, 60)}, "test": {*range(20, 40)}}
+    else:
+        assert found["train"] | found["valid"] == {*range(20)}
+        assert len(found["valid"]) == 5

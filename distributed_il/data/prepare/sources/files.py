@@ -38,6 +38,7 @@ _SUFFIXES: dict[str, FileFormat] = {
     ".pq": "parquet",
 }
 _FIRST_BYTES = 4096
+_ALSO_CALLED = {"valid": ("val", "validation", "dev")}
 _TRIPLES = {"train": ".train.rating", "valid": ".valid.rating", "test": ".test.negative"}
 
 
@@ -53,7 +54,7 @@ class RawFile:
     """On the source's filesystem."""
     format: FileFormat
     unbiased: bool = False
-    """Whether it makes the test set, because its items were shown at random."""
+    """Whether it makes the test set, because its items were shown at random, or it is given as such without a valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class RawSource:
     """The source's own name."""
     files: tuple[RawFile, ...]
     """Those of train first, then valid, then test; in order of name within a split."""
+    note: str = ""
+    """What the user is to know of their splits."""
 
     def fingerprints(self) -> Iterator[SourceFile]:
         """Fingerprints each file; see `fingerprint`."""
@@ -104,7 +107,14 @@ def find_files(config: PrepareConfig) -> RawSource:
         for split, names in by_split.items()
         for name in names
     )
-    return RawSource(fs, name, _with_unbiased(config, files))
+    note = ""
+    if set(by_split) == {"train", "test"}:
+        files = tuple(replace(file, split=ALL, unbiased=file.split == "test") for file in files)
+        share = config.valid_share / (config.train_share + config.valid_share)
+        note = (
+            f"{', '.join(by_split['train'])}: there is no valid beside it, which gets {share:.0%} of its labelled rows"
+        )
+    return RawSource(fs, name, _with_unbiased(config, files), note)
 
 
 def find_place(source: str) -> tuple[pafs.FileSystem, str, str]:
@@ -158,7 +168,7 @@ def _with_unbiased(config: PrepareConfig, files: tuple[RawFile, ...]) -> tuple[R
     random = [file.split == ALL and shown_at_random(known_log(file.format), file.name) for file in files]
     if config.unbiased == "mix" or all(random):
         return files
-    return tuple(replace(file, unbiased=of_file) for file, of_file in zip(files, random, strict=True))
+    return tuple(replace(file, unbiased=file.unbiased or of_file) for file, of_file in zip(files, random, strict=True))
 
 
 def _format_of(name: str, wanted: Format) -> FileFormat:
@@ -199,7 +209,7 @@ def plain_format_of(name: str) -> FileFormat:
 
 def _given(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
     by_split: dict[str, list[str]] = {}
-    for split in SPLITS:
+    for split in [split for split in SPLITS if getattr(config, split)]:
         pattern = posixpath.normpath(str(getattr(config, split)))
         by_split[split] = [name for name in present if name == pattern or fits(name, pattern)]
         if not by_split[split]:
@@ -230,12 +240,21 @@ def _guessed(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
         readable = [name for name in present if in_partitions(name) and _readable(name, config.format)]
     # A JSON file beside others tells about them.
     readable = without_json(readable) or readable
-    named = {split: [name for name in readable if name.split(".")[0] == split] for split in SPLITS}
-    if all(len(names) == 1 for names in named.values()):
-        return named
+    named = {split: _named(readable, split) for split in SPLITS}
+    if all(len(named[split]) == 1 for split in ("train", "test")) and len(named["valid"]) <= 1:
+        return {split: names for split, names in named.items() if names}
     if not readable or any(named.values()) or len({_format_of(name, config.format) for name in readable}) > 1:
         raise _unclear(config, present)
     return {ALL: readable}
+
+
+def _named(names: Sequence[str], split: str) -> list[str]:
+    """Lists the files that are called as a split, or else as it is called elsewhere."""
+    for wanted in ((split,), _ALSO_CALLED.get(split, ())):
+        found = [name for name in names if name.split(".")[0] in wanted]
+        if found:
+            return found
+    return []
 
 
 def _known(config: PrepareConfig, present: list[str]) -> list[str]:

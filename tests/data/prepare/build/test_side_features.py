@@ -138,7 +138,11 @@ def test_appending_without_the_same_columns_is_refused(tmp_path: Path) -> None:
         ("u,gender,age\n1,F,3\n", {}, r"has no column 'user_id', only u, gender, age; correct user_features_id"),
         ("uid,age,age\n1,F,3\n", {"user_feature_columns": ["age"]}, "has 2 columns called 'age'"),
         (USERS, {"user_feature_columns": ["uid"]}, "the column 'uid' holds the ids; leave it out of"),
-        (USERS, {"user_features": "nowhere.csv"}, "nowhere.csv is no file; give user_features a CSV, JSON or Parquet file"),
+        (
+            USERS,
+            {"user_features": "nowhere.csv"},
+            "nowhere.csv is no file; give user_features a CSV, JSON or Parquet",
+        ),
         (USERS, {"user_features": "."}, "is no file"),
     ],
 )

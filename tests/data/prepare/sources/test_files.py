@@ -83,7 +83,7 @@ def test_files_elsewhere_are_found_and_fingerprinted(tmp_path: Path, monkeypatch
         ((), "nothing", {}, "nothing does not exist"),
         ((), "", {}, "not clear which files to read.*it holds no files"),
         (("a.csv", "b.parquet"), "", {}, r"not clear.*it holds a\.csv, b\.parquet"),
-        (("train.csv", "test.csv"), "", {}, "not clear which files to read"),
+        (("train.csv", "valid.csv"), "", {}, "not clear which files to read"),
         (("x.train.rating", "x.valid.rating"), "", {}, r"one X\.train\.rating, one X\.valid\.rating"),
         (("log.bin",), "log.bin", {}, "the name does not tell the format"),
         (("a.csv",), "a.csv", {"train": "a", "valid": "b", "test": "c"}, "is a file; with train, valid and test"),
