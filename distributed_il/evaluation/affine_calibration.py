@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
-Parts = Callable[[], Iterable[tuple[Float64, Float64]]]
-"""This rank's rows, part after part: logits float64 [n] and labels 0 or 1, float64 [n]."""
+Part = tuple[Float64, Float64] | tuple[Float64, Float64, Float64]
+"""Logits, float64 [n], labels 0 or 1, float64 [n], and perhaps the weights of the rows, float64 [n]."""
+Parts = Callable[[], Iterable[Part]]
+"""This rank's rows, part after part. Where they have weights, means are Σ w·ℓ over Σ w."""
 SumOverRanks = Callable[[Float64], Float64]
 """Sums float64 [k] over ranks in rank order: the same bits on every rank."""
 
@@ -61,8 +63,8 @@ def fit_affine(parts: Parts, sum_over_ranks: SumOverRanks = lambda sums: sums) -
     # On standard scores, so that Newton starts where the curvature is, however far logits are apart.
     scale = math.sqrt(variance) or 1.0
 
-    def standard() -> Iterable[tuple[Float64, Float64]]:
-        return (((logits - mean) / scale, labels) for logits, labels in parts())
+    def standard() -> Iterable[Part]:
+        return (((logits - mean) / scale, *others) for logits, *others in parts())
 
     slope, intercept = _newton(lambda point: sum_over_ranks(_sums(standard(), point)) / rows)
     return AffineCalibration(slope / scale, intercept - slope * mean / scale)
@@ -115,23 +117,28 @@ def _newton_step(means: Float64, point: Float64) -> Float64:
     return -np.array([h_bb * g_a - h_ab * g_b, h_aa * g_b - h_ab * g_a]) / determinant
 
 
-def _total(parts: Iterable[tuple[Float64, Float64]], function: Callable[[Float64], Float64]) -> Float64:
+def _total(parts: Iterable[Part], function: Callable[[Float64], Float64]) -> Float64:
     """The sum of a function of the logits, [1]."""
-    return np.array([sum(float(function(logits).sum()) for logits, _ in parts)])
+    return np.array([sum(_summed(function(logits), weights) for logits, _, *weights in parts)])
 
 
-def _counts(parts: Iterable[tuple[Float64, Float64]]) -> Float64:
-    """Rows and positives."""
+def _counts(parts: Iterable[Part]) -> Float64:
+    """Rows and positives, or what they weigh."""
     total = np.zeros(2)
-    for _, labels in parts:
-        total += (labels.size, labels.sum())
+    for _, labels, *weights in parts:
+        total += (weights[0].sum() if weights else labels.size, _summed(labels, weights))
     return total
 
 
-def _sums(parts: Iterable[tuple[Float64, Float64]], point: Float64) -> Float64:
+def _summed(values: Float64, weights: Sequence[Float64]) -> float:
+    """Sums values, each times its weight where there is one array of such."""
+    return float((values * weights[0] if weights else values).sum())
+
+
+def _sums(parts: Iterable[Part], point: Float64) -> Float64:
     """Loss, its gradient in a and b, and its Hessian (aa, ab, bb), summed over the rows: [6]."""
     total = np.zeros(6)
-    for logits, labels in parts:
+    for logits, labels, *weights in parts:
         if logits.shape != labels.shape or logits.ndim != 1:
             raise ValueError(f"logits {logits.shape} and labels {labels.shape} must both have shape [n]")
         scores = point[0] * logits + point[1]
@@ -139,13 +146,8 @@ def _sums(parts: Iterable[tuple[Float64, Float64]], point: Float64) -> Float64:
         losses = np.maximum(scores, 0.0) - scores * labels + np.log1p(exponential)
         probabilities = np.where(scores >= 0, 1.0, exponential) / (1.0 + exponential)
         slope, curvature = probabilities - labels, exponential / (1.0 + exponential) ** 2
-        weighted = curvature * logits
-        total += (
-            losses.sum(),
-            (slope * logits).sum(),
-            slope.sum(),
-            (weighted * logits).sum(),
-            weighted.sum(),
-            curvature.sum(),
-        )
+        curved = curvature * logits
+        total += [
+            _summed(values, weights) for values in (losses, slope * logits, slope, curved * logits, curved, curvature)
+        ]
     return total

@@ -65,6 +65,22 @@ def soft_log_loss(logits: Tensor, target: float) -> Tensor:
     return -target * F.logsigmoid(logits) - (1 - target) * F.logsigmoid(-logits)
 
 
+def weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Computes Σ w·ℓ, or Σ ℓ where rows have no weights.
+
+    Args:
+        losses: [B].
+        weights: w of each, [B]; or None.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    if weights is None:
+        return losses.sum()
+    _check_same_length("weights", weights, losses)
+    return (losses * weights).sum()
+
+
 def t_ce_drop_rate(step: int, max_drop_rate: float, num_gradual_steps: int) -> float:
     """T-CE's share of rows to drop at a step: ε(T) = min(1, T / T_max) · ε_max (WSDM 2021, Section 4.1).
 

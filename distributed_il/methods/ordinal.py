@@ -6,6 +6,7 @@ from torch import Tensor
 
 from distributed_il.core.method_config import OrdinalConfig
 from distributed_il.data.loading.batch import Batch, Phase
+from distributed_il.methods.losses import weighted_sum
 from distributed_il.methods.ordinal_loss import (
     clear_log_loss,
     learned_half_width,
@@ -49,15 +50,23 @@ class Ordinal:
             return float(learned_half_width(tower.extra(HALF_WIDTH)))
         return self.config.half_width
 
-    def _loss(self, logits: Tensor, labels: Tensor, *extras: Tensor) -> tuple[Tensor, Tensor]:
-        """See `BatchLoss`. A row stands for its pairs: λ over their number weighs each of them."""
+    def _loss(
+        self, logits: Tensor, labels: Tensor, *extras: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `BatchLoss`. A row stands for its pairs: λ over their number weighs each of them, times its weight.
+
+        Pairs are drawn whatever their row is, so that their weighted mean, too, is one over all unclear pairs.
+        """
         config, size = self.config, labels.shape[0]
         rows, pairs = logits[:size], logits[size:]
+        of_pairs = None if weights is None else weights.repeat_interleave(config.pairs)
         if config.half_width != "learned":
-            total = ordinal_log_loss(rows, labels, config.half_width).sum()
-            total = total + unclear_loss(pairs, config.half_width).sum() * (config.unlabelled_weight / config.pairs)
+            total = weighted_sum(ordinal_log_loss(rows, labels, config.half_width), weights)
+            unclear = weighted_sum(unclear_loss(pairs, config.half_width), of_pairs)
+            total = total + unclear * (config.unlabelled_weight / config.pairs)
             return clear_log_loss(rows.detach(), labels, config.half_width), total
         width = learned_half_width(*extras)
-        unclear = unclear_loss(pairs, width).sum() / config.pairs + size * unclear_constant(width)
-        total = ordinal_log_loss(rows, labels, width).sum() + config.unlabelled_weight * unclear
+        count = size if weights is None else weights.sum()
+        unclear = weighted_sum(unclear_loss(pairs, width), of_pairs) / config.pairs + count * unclear_constant(width)
+        total = weighted_sum(ordinal_log_loss(rows, labels, width), weights) + config.unlabelled_weight * unclear
         return clear_log_loss(rows.detach(), labels, width.detach()), total

@@ -51,3 +51,8 @@ def half_width_of(method: Method, tower: Tower) -> float | None:
     """
     found = getattr(method, "half_width", None)
     return None if found is None else float(found(tower))
+
+
+def weighs_rows(method: Method) -> bool:
+    """Returns whether a method of the user's says that its mean is one of `batch.weights`, by its `weighs_rows`."""
+    return bool(getattr(method, "weighs_rows", False))

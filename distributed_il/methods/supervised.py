@@ -25,6 +25,7 @@ from distributed_il.methods.losses import (
     t_ce_global_keep_mask,
     t_ce_keep_mask,
     t_ce_scores,
+    weighted_sum,
 )
 from distributed_il.methods.steps.decision import StepReport
 from distributed_il.methods.steps.executor import StepExecutor
@@ -35,13 +36,14 @@ SupervisedConfig = NoneConfig | NegativeSamplingConfig | TruncatedConfig | Rewei
 
 @dataclass(frozen=True, slots=True)
 class _Examples:
-    """Labelled examples of this rank, and how many all ranks have together."""
+    """Labelled examples of this rank, and how many all ranks have together, or what they weigh."""
 
     logits: Tensor
     labels: Tensor
     keys: Tensor  # a number for each example that no other example of the global batch has
-    global_count: float
+    global_count: float  # of weights, where examples have such
     capacity: int
+    weights: Tensor | None
 
 
 class Supervised:
@@ -87,7 +89,8 @@ class Supervised:
         """
         size, pairs = batch.labels.numel(), batch.unlabelled
         if not self.sampled_negatives or pairs is None:
-            return _Examples(logits[:size], batch.labels, batch.row_numbers, batch.global_count, batch.capacity)
+            count = batch.total_weight
+            return _Examples(logits[:size], batch.labels, batch.row_numbers, count, batch.capacity, batch.weights)
         of_rows = torch.ones_like(batch.labels) if self.all_positive else batch.labels
         rate, positive = pairs.rate, of_rows == 1
         used = torch.cat([positive, positive.repeat_interleave(rate) & (pairs.weight > 0)])
@@ -95,8 +98,10 @@ class Supervised:
         draws = torch.arange(pairs.weight.numel(), device=positive.device) % rate
         keys = batch.row_numbers * (rate + 1)
         keys = torch.cat([keys, keys.repeat_interleave(rate) + 1 + draws])
-        count = sum_over_ranks(collectives, used.sum().to(torch.float64).reshape(1))
-        return _Examples(logits[used], labels[used], keys[used], max(float(count), 1.0), batch.capacity * (rate + 1))
+        # A pair weighs as much as its row.
+        weights = None if batch.weights is None else torch.cat([batch.weights, pairs.weight])[used]
+        count = _over_ranks(collectives, used, weights)
+        return _Examples(logits[used], labels[used], keys[used], count, batch.capacity * (rate + 1), weights)
 
     def _labelled_mean(self, examples: _Examples, losses: Tensor, learner: Learner) -> Tensor:
         """Computes this rank's part of the labelled term's global mean, times world_size."""
@@ -107,17 +112,19 @@ class Supervised:
             rate = t_ce_drop_rate(learner.step, self.config.max_drop_rate, self.config.num_gradual_steps)
             keep, count = self._kept(self.config, examples, losses, rate, learner.collectives)
             losses = losses * keep
-        return losses.sum() * (learner.collectives.world_size / count)
+        return weighted_sum(losses, examples.weights) * (learner.collectives.world_size / count)
 
     @staticmethod
     def _kept(
         config: TruncatedConfig, examples: _Examples, losses: Tensor, rate: float, collectives: Collectives
     ) -> tuple[Tensor, float]:
-        """Returns which of this rank's examples T-CE keeps, and how many all ranks keep together, at least 1."""
+        """Returns which of this rank's examples T-CE keeps, and how many all ranks keep together, at least 1.
+
+        Where they have weights, what those kept weigh; which are kept does not depend on weights.
+        """
         if config.ranking == "local":
             keep = t_ce_keep_mask(losses, examples.labels, rate)
-            kept = sum_over_ranks(collectives, keep.sum().to(torch.float64).reshape(1))
-            return keep, max(float(kept), 1.0)
+            return keep, _over_ranks(collectives, keep, _kept_weights(examples, keep))
         scores = losses.new_zeros(examples.capacity, dtype=torch.float64)
         keys = torch.full((examples.capacity,), -1, dtype=torch.int64, device=losses.device)
         size = losses.numel()
@@ -128,6 +135,8 @@ class Supervised:
             gathered[:, 0].contiguous().view(torch.float64).view(-1), gathered[:, 1].reshape(-1), rate
         )
         mine = keep.view(collectives.world_size, -1)[collectives.rank, :size]
+        if examples.weights is not None:
+            return mine, _over_ranks(collectives, mine, _kept_weights(examples, mine))
         return mine, max(float(keep.sum()), 1.0)
 
     def _unlabelled_mean(self, batch: Batch, pairs: Unlabelled, logits: Tensor, world_size: int) -> Tensor:
@@ -137,5 +146,15 @@ class Supervised:
             losses = inverse_dual_loss(logits)
         else:
             losses = soft_log_loss(logits, self.config.target)
-        count = batch.global_count * pairs.rate
+        count = batch.total_weight * pairs.rate
         return (losses * pairs.weight).sum() * (self.config.unlabelled_weight * world_size / count)
+
+
+def _kept_weights(examples: _Examples, keep: Tensor) -> Tensor | None:
+    return None if examples.weights is None else examples.weights[keep]
+
+
+def _over_ranks(collectives: Collectives, used: Tensor, weights: Tensor | None) -> float:
+    """Counts the examples that all ranks use, or sums their weights, those of this rank [n]; 1 where there are none."""
+    mine = used.sum() if weights is None else weights.to(torch.float64).sum()
+    return float(sum_over_ranks(collectives, mine.to(torch.float64).reshape(1))) or 1.0

@@ -7,12 +7,15 @@ import dataclasses
 from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import (
+    METHODS,
     InverseDualConfig,
     InverseGradientConfig,
     NegativeSamplingConfig,
     NoneConfig,
 )
 from distributed_il.data.dataset import Dataset
+from distributed_il.methods import make_method
+from distributed_il.methods.protocol import weighs_rows
 from distributed_il.training.pair_sampler import SAMPLING, has_all_positive
 
 _CURE = "set method.name to none, t_ce, r_ce or ns, which take sampled pairs for negatives"
@@ -46,9 +49,15 @@ def check_feedback(config: TrainConfig, dataset: Dataset) -> None:
 
     Raises:
         UserError: Training has no positives; or it has nothing else, and the method finds no negatives of its own; or
-            interactions would be positives and, drawn from the log, negatives.
+            interactions would be positives and, drawn from the log, negatives; or rows have weights that a method of
+            the user's does not know of.
     """
     train, method = dataset.manifest.splits["train"], config.method
+    if dataset.weighted and method.name not in METHODS and not weighs_rows(make_method(method)):
+        raise UserError(
+            f"the training rows of {dataset.path} have weights, and method.name {method.name} does not say that it "
+            "multiplies by `batch.weights`; let it do so and set `weighs_rows = True` in its class, or prepare without"
+        )
     if train.rows and not train.positives:
         raise UserError(
             f"{dataset.path}: all {train.rows:,} training rows are negatives, from which nothing can be learned; "

@@ -18,7 +18,7 @@ from distributed_il.core.config import TrainConfig, config_to_dict, flat
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
-from distributed_il.data.loading.batch import Batch, Phase
+from distributed_il.data.loading.batch import Batch, Phase, with_global_weights
 from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.calibrated_loss import calibrated_loss
 from distributed_il.evaluation.output import Output
@@ -222,7 +222,8 @@ class Trainer:
 
         def judge() -> float:
             windows = self.rows.batches(Phase("training-test", "test", unlabelled=False), round=state.round)
-            return calibrated_loss(self.learner, chain.from_iterable(windows), self.collectives)
+            rows = chain.from_iterable(windows)
+            return calibrated_loss(self.learner, rows, self.collectives, weighted=self.dataset.weighted)
 
         state.branches = keep_best_branch(self.learner, self.branches, take=take, judge=judge)
         chosen = next(branch for branch in self.branches if branch.name == state.branches["chosen"])
@@ -238,6 +239,8 @@ class Trainer:
         reading, self._ahead = self._ahead or self._reading(phase, round=state.round, step=state.step), None
         with reading as ready:
             for window in ready:
+                if self.dataset.weighted:
+                    window = with_global_weights(window, self.collectives)
                 self.learner.embeddings.prefetch_routes([plan for batch in window for plan in batch.plans])
                 for batch in window:
                     self.telemetry.add(batch, take_step(self.executor, batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -46,6 +47,15 @@ def random_batch(
     )
 
 
+def weighted_batch(batch: Batch, rng: np.random.Generator) -> Batch:
+    """The same global batch with weights 1, 2 or 3, which its pairs have from their rows."""
+    weights = torch.from_numpy(rng.integers(1, 4, batch.labels.numel())).to(batch.labels.dtype)
+    pairs = batch.unlabelled
+    if pairs is not None:
+        pairs = dataclasses.replace(pairs, weight=pairs.weight * weights.repeat_interleave(pairs.rate))
+    return dataclasses.replace(batch, unlabelled=pairs, weights=weights, global_weight=float(weights.sum()))
+
+
 def part_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
     """The rows n of a global batch with n mod W = rank, with their pairs."""
     count = batch.labels.numel()
@@ -62,4 +72,5 @@ def part_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
         pairs,
         global_count=count,
         capacity=math.ceil(count / world_size),
+        weights=None if batch.weights is None else batch.weights[rows],
     )

@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from random_batches import part_of_rank, random_batch
+from random_batches import part_of_rank, random_batch, weighted_batch
 from small_learner import small_learner
 from torch import Tensor
 
@@ -27,7 +27,7 @@ from distributed_il.core.method_config import (
     TruncatedConfig,
 )
 from distributed_il.data.dataset import Dataset, LocalBlockReader
-from distributed_il.data.loading.batch import Batch
+from distributed_il.data.loading.batch import Batch, with_global_weights
 from distributed_il.data.loading.loader import BatchLayout, TrainingRows
 from distributed_il.data.logged_pairs import LoggedPairSampler
 from distributed_il.data.sampling import UnlabelledSampler
@@ -57,6 +57,7 @@ class Case:
     tables: Literal["replicated", "sharded"] = "replicated"
     factors: bool = False
     row_dropout: float = 0.0
+    weights: bool = False
 
 
 T_CE = TruncatedConfig(max_drop_rate=0.4, num_gradual_steps=4)
@@ -100,6 +101,9 @@ CASES = {
     "ig, crossing, factors": Case(IG, crossing=True, factors=True),
     "ig, factors, row dropout": Case(IG, "bias_mf", factors=True, row_dropout=0.3),
     "ig, dataset, factors": Case(IG_OFTEN, from_dataset=True, factors=True),
+    "ig, weights": Case(IG, weights=True),
+    "t_ce, sampled negatives, weights": Case(dataclasses.replace(T_CE, negatives="sampled"), weights=True),
+    "ordinal, weights": Case(LEARNED, weights=True),
     "ig, no tower, factors": Case(IG, "backbones:DotProduct", factors=True),
 }
 DDP_CASES = ("none", "idl, neumf", "ig, neumf", "ordinal, neumf")
@@ -143,13 +147,13 @@ def crossing_batch(rng: np.random.Generator, rows: int) -> Batch:
 
 def global_batches(case: Case, method: Method) -> Iterator[Batch]:
     """The case's batches, whole; of phases with and without pairs by turns."""
-    rng = np.random.default_rng(7)
+    rng, weights = np.random.default_rng(7), np.random.default_rng(8)
     for step, rows in enumerate(ROWS):
         phase = method.phases[step % len(method.phases)] if step % 4 == 0 else method.phases[-1]
         if case.crossing:
             yield crossing_batch(rng, rows)
         else:
-            yield random_batch(
+            batch = random_batch(
                 rng,
                 rows=rows,
                 num_users=USERS,
@@ -157,6 +161,7 @@ def global_batches(case: Case, method: Method) -> Iterator[Batch]:
                 rate=2 if phase.unlabelled else 0,
                 invalid_share=0.1,
             )
+            yield weighted_batch(batch, weights) if case.weights else batch
 
 
 def dataset_batches(path: str, method: Method, learner: Learner) -> Iterator[Batch]:
@@ -211,6 +216,8 @@ def train(case: Case, collectives: Collectives, dataset: str) -> tuple[Outcome, 
         batches = (
             part_of_rank(batch, collectives.rank, collectives.world_size) for batch in global_batches(case, method)
         )
+    if case.weights:
+        batches = (with_global_weights([batch], collectives)[0] for batch in batches)
     steps = StepExecutor(learner)
     reports = [method.step(steps, batch) for batch in batches]
     learner.materialize()

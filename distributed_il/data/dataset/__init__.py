@@ -5,6 +5,7 @@ from distributed_il.data.dataset.factors import FactorsManifest, StoredFactors, 
 from distributed_il.data.dataset.manifest import (
     SPLITS,
     UNCLEAR,
+    WEIGHT,
     Entity,
     FeatureColumn,
     LaneFile,
@@ -21,6 +22,7 @@ from distributed_il.data.dataset.writer import DatasetWriter
 __all__ = [
     "SPLITS",
     "UNCLEAR",
+    "WEIGHT",
     "Activity",
     "Block",
     "BlockReader",

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
+from distributed_il.data.dataset.manifest import WEIGHT
 from distributed_il.data.sampling import PairIndex
 
-_DUE = {"user_id": pa.int32(), "item_id": pa.int32(), "label": pa.int8()}
+_DUE = {"user_id": pa.int32(), "item_id": pa.int32(), "label": pa.int8(), WEIGHT: pa.float32()}
 """Types of columns of rows; others are of numbers."""
 
 
@@ -36,8 +37,18 @@ def check_rows(table: pa.Table, sizes: tuple[int, int], place: str, cure: str) -
                 f"{place}, column {name}: it is of type {kind} instead of {_DUE.get(name, 'numbers')}; {cure}"
             )
         _require_whole(column, f"{place}, column {name}", cure)
+        if name == WEIGHT and column.num_chunks:
+            require_weights(column.chunk(0).to_numpy(), f"{place}, column {name}", cure)
         if name in limits and column.num_chunks:
             _require_below(column.chunk(0).to_numpy(), limits[name], place, name, cure)
+
+
+def require_weights(values: NDArray[Any], place: str, cure: str) -> None:
+    """Raises `UserError` unless each row's weight is a finite number above 0."""
+    wrong = ~((values > 0) & np.isfinite(values))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise UserError(f"{place}, row {row + 1}: {values[row]} is no finite weight above 0; {cure}")
 
 
 def check_pairs(index: PairIndex, sizes: tuple[int, int], place: str, cure: str) -> None:

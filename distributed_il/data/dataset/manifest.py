@@ -18,6 +18,8 @@ SPLITS = ("train", "valid", "test")
 """Splits that every dataset has."""
 UNCLEAR = "unclear"
 """Logged pairs whose feedback is unclear, where there are any."""
+WEIGHT = "weight"
+"""Column of training rows, where they have weights: float32, above 0."""
 Entity = Literal["users", "items"]
 """What has external ids, and side features."""
 USERS_NAME = "users.parquet"
@@ -164,6 +166,11 @@ class Manifest:
         """Whether training has labelled rows, and all of them are positives."""
         train = self.splits["train"]
         return 0 < train.rows == train.positives
+
+    @property
+    def weighted(self) -> bool:
+        """Whether training rows have weights."""
+        return WEIGHT in self.splits["train"].columns
 
     def all_files(self) -> list[tuple[str, int]]:
         """Lists path and size in bytes of every file but the manifest."""

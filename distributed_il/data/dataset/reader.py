@@ -146,6 +146,11 @@ class Dataset:
         return self.manifest.lanes
 
     @property
+    def weighted(self) -> bool:
+        """Whether training rows have weights, in their column `weight`."""
+        return self.manifest.weighted
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 that identifies the content."""
         return self.manifest.fingerprint

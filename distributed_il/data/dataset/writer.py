@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import HashingSink, StagedDirectory, explain_full_disk
+from distributed_il.data.dataset.allowed_values import require_weights
 from distributed_il.data.dataset.declared_sizes import MAX_LANES
 from distributed_il.data.dataset.feature_codes import write_features
 from distributed_il.data.dataset.index_files import write_index
@@ -26,6 +27,7 @@ from distributed_il.data.dataset.manifest import (
     SPLITS,
     UNCLEAR,
     USERS_NAME,
+    WEIGHT,
     Entity,
     FeatureColumn,
     Manifest,
@@ -303,5 +305,7 @@ def _check_table(split: str, table: pa.Table) -> None:
         raise ValueError(f"{split} must not hold nulls")
     if table.num_rows and min(table.column(name).to_numpy().min() for name in ("user_id", "item_id")) < 0:
         raise ValueError(f"{split} holds an id below 0")
+    if WEIGHT in table.schema.names:
+        require_weights(table.column(WEIGHT).to_numpy(), split, "give each row one")
     if "label" in required and not np.isin(table.column("label").to_numpy(), (0, 1)).all():
         raise ValueError(f"{split} holds a label other than 0 and 1")

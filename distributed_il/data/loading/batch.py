@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from distributed_il.core.collectives import Collectives, sum_over_ranks
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 
 Subset = Literal["all", "train", "test"]
@@ -30,7 +32,8 @@ class Unlabelled:
 
     user_ids: Tensor  # int64 [B·rate]
     item_ids: Tensor  # int64 [B·rate]
-    # 1 for a pair, 0 where the user has observed every item and there was nothing to draw, float [B·rate]
+    # 1 for a pair, or its row's weight; 0 where the user has observed every item and there was nothing to draw,
+    # float [B·rate]
     weight: Tensor
     rate: int  # pairs for each labelled row
     fallback_pairs: int = 0  # how many of them were sampled because the user has no logged pair
@@ -52,6 +55,18 @@ class Batch:
     capacity: int  # most labelled rows that any rank has of it, the same on every rank
     # of its rows, followed by the unlabelled pairs where the phase joins them; if it was made ahead
     plan: IndexPlan | None = None
+    weights: Tensor | None = None  # of each row, above 0, float [B]; None where rows have no weights
+    # Σ w over the rows of the global batch, the same on every rank; see `with_global_weights`
+    global_weight: float | None = None
+
+    @property
+    def total_weight(self) -> float:
+        """What a mean over the labelled rows of all ranks divides by: their number, or where they have weights, Σ w."""
+        if self.weights is None:
+            return self.global_count
+        if self.global_weight is None:
+            raise ValueError("the rows have weights, whose sum over all ranks is not known")
+        return self.global_weight
 
     @property
     def joined_plan(self) -> IndexPlan:
@@ -73,3 +88,15 @@ class Batch:
         """The plans made ahead, of its rows and of its pairs."""
         made = (self.plan, self.unlabelled and self.unlabelled.plan)
         return [plan for plan in made if plan is not None]
+
+
+def with_global_weights(window: Sequence[Batch], collectives: Collectives) -> list[Batch]:
+    """Tells batches whose rows have weights what these sum to over all ranks, with one collective for all of them."""
+    mine = torch.stack([_weight_of(batch) for batch in window])
+    sums = sum_over_ranks(collectives, mine).tolist()
+    return [replace(batch, global_weight=weight) for batch, weight in zip(window, sums, strict=True)]
+
+
+def _weight_of(batch: Batch) -> Tensor:
+    assert batch.weights is not None
+    return batch.weights.to(torch.float64).sum()

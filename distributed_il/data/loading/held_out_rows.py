@@ -23,28 +23,35 @@ class LabelledRows:
     user_ids: NDArray[np.integer]  # int32 or int64 [n]
     item_ids: NDArray[np.integer]  # int32 or int64 [n]
     labels: NDArray[np.integer]  # 0 or 1, [n]
+    weights: NDArray[np.floating] | None = None  # above 0, [n]; None where rows have no weights
 
     def __len__(self) -> int:
         return self.numbers.size
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> LabelledRows:
         """Selects rows."""
-        return LabelledRows(self.numbers[index], self.user_ids[index], self.item_ids[index], self.labels[index])
+        weights = None if self.weights is None else self.weights[index]
+        return LabelledRows(
+            self.numbers[index], self.user_ids[index], self.item_ids[index], self.labels[index], weights
+        )
 
     @classmethod
     def join(cls, parts: list[LabelledRows]) -> LabelledRows:
-        """Concatenates rows."""
+        """Concatenates rows, all with weights or none."""
         if len(parts) == 1:
             return parts[0]
+        weights = [part.weights for part in parts if part.weights is not None]
         return cls(
             np.concatenate([part.numbers for part in parts]),
             np.concatenate([part.user_ids for part in parts]),
             np.concatenate([part.item_ids for part in parts]),
             np.concatenate([part.labels for part in parts]),
+            np.concatenate(weights) if weights else None,
         )
 
 
 RECORD = np.dtype([("number", np.int64), ("user_id", np.int32), ("item_id", np.int32), ("label", np.int8)])
+WEIGHTED_RECORD = np.dtype([*((name, RECORD[name]) for name in RECORD.names or ()), ("weight", np.float32)])
 SLICE_ROWS = 65_536
 """Rows of a lane that are shuffled at a time; as many as a block of the training-train pass commonly has."""
 
@@ -56,8 +63,13 @@ class HeldOutRows:
     training-test rows over. A pass over the file costs no reading of the dataset.
     """
 
-    def __init__(self, lanes: Mapping[int, Sequence[Block]], count: Callable[[Block], int]) -> None:
-        """Lays out the file for the `count` held-out rows of each block; nothing is written yet."""
+    def __init__(
+        self, lanes: Mapping[int, Sequence[Block]], count: Callable[[Block], int], *, weighted: bool = False
+    ) -> None:
+        """Lays out the file for the `count` held-out rows of each block; nothing is written yet.
+
+        `weighted`: whether rows have weights.
+        """
         self._offsets: dict[Block, int] = {}
         self._bounds: dict[int, tuple[int, int]] = {}
         end = 0
@@ -68,7 +80,8 @@ class HeldOutRows:
                 end += count(block)
             self._bounds[lane] = start, end
         self._missing = dict.fromkeys(self._offsets)
-        self._file = RecordFile(RECORD, "the training-test rows")
+        self._record = WEIGHTED_RECORD if weighted else RECORD
+        self._file = RecordFile(self._record, "the training-test rows")
 
     @property
     def missing(self) -> list[Block]:
@@ -85,9 +98,9 @@ class HeldOutRows:
         Raises:
             UserError: The disk is full.
         """
-        records = np.empty(len(rows), RECORD)
-        columns = (rows.numbers, rows.user_ids, rows.item_ids, rows.labels)
-        for name, values in zip(RECORD.names or (), columns, strict=True):
+        records = np.empty(len(rows), self._record)
+        columns = (rows.numbers, rows.user_ids, rows.item_ids, rows.labels, rows.weights)
+        for name, values in zip(self._record.names or (), columns, strict=False):
             records[name] = values
         self._file.write(self._offsets[block], records)
         del self._missing[block]
@@ -136,5 +149,5 @@ def _positions_between(records: NDArray[Any], low: int, high: int, *, seed: int,
 
 
 def _as_rows(records: NDArray[Any]) -> LabelledRows:
-    columns = (np.ascontiguousarray(records[name]) for name in RECORD.names or ())
+    columns = (np.ascontiguousarray(records[name]) for name in records.dtype.names or ())
     return LabelledRows(*columns)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distributed_il.data.dataset import Block, BlockReader, Dataset
+from distributed_il.data.dataset import WEIGHT, Block, BlockReader, Dataset
 from distributed_il.data.lanes import Schedule, TestSlots, block_order, lanes_of_rank, row_order
 from distributed_il.data.loading.batch import Batch, Phase, Subset
 from distributed_il.data.loading.held_out_rows import HeldOutRows, LabelledRows
@@ -73,6 +74,9 @@ class TrainingRows:
         self._slots = TestSlots(layout.seed, layout.test_share) if layout.test_share else None
         self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device, factors=factors)
         self._held_out: HeldOutRows | None = None
+        self._columns = (*COLUMNS, WEIGHT) if dataset.weighted else COLUMNS
+        weights = np.empty(0, dtype=np.float32) if dataset.weighted else None
+        self._nothing = LabelledRows(*(np.empty(0, dtype=np.int64) for _ in range(4)), weights)
 
     def schedule(self, subset: Subset) -> Schedule:
         """Returns the schedule of global batches of a pass over a subset, the same on every rank."""
@@ -95,7 +99,7 @@ class TrainingRows:
             source = self._test_pass(round, skip)
         else:
             source = self._stream(phase.subset, round, skip)
-        queues = _LaneQueues(source, self._lanes)
+        queues = _LaneQueues(source, self._lanes, self._nothing)
         length = window_steps(self._layout.global_batch // self._layout.world_size)
         for first in range(start_step, schedule.steps, length):
             steps = range(first, min(first + length, schedule.steps))
@@ -120,6 +124,7 @@ class TrainingRows:
             np.searchsorted(steps_of_rows[order], np.arange(steps.start, steps.stop + 1)).tolist(),
             self._draw(user_ids, rows.numbers, round) if phase.unlabelled else None,
             self._sampler.rate if self._sampler else 0,
+            rows.weights,
         )
         return self._maker.batches(window, steps, schedule, phase)
 
@@ -145,7 +150,7 @@ class TrainingRows:
                 wanted.append(blocks[turn])
                 dropped.append(skip[lane])
                 skip[lane] = 0
-        for block, columns, drop in zip(wanted, self._reader.read(wanted, COLUMNS), dropped, strict=True):
+        for block, columns, drop in zip(wanted, self._reader.read(wanted, self._columns), dropped, strict=True):
             rows = self._rows_of(block, columns)
             if subset == "train":
                 rows = self._without_test_rows(block, rows)
@@ -155,14 +160,15 @@ class TrainingRows:
         """Yields training-test rows; reads only blocks that no training-train pass of this process has read."""
         held_out = self._held_out_rows()
         missing = held_out.missing
-        for block, columns in zip(missing, self._reader.read(missing, COLUMNS), strict=True):
+        for block, columns in zip(missing, self._reader.read(missing, self._columns), strict=True):
             self._without_test_rows(block, self._rows_of(block, columns))
         yield from held_out.shuffled(seed=self._seed, round=round, skip=skip)
 
     def _held_out_rows(self) -> HeldOutRows:
         if self._held_out is None:
             blocks = {lane: self._dataset.blocks("train", lane) for lane in self._lanes}
-            self._held_out = HeldOutRows(blocks, lambda block: self._num_rows(block, "test"))
+            weighted = self._dataset.weighted
+            self._held_out = HeldOutRows(blocks, lambda block: self._num_rows(block, "test"), weighted=weighted)
         return self._held_out
 
     def _num_rows(self, block: Block, subset: Subset) -> int:
@@ -171,11 +177,10 @@ class TrainingRows:
         before, after = (self._slots.count_before(position) for position in (block.start, block.start + block.rows))
         return after - before if subset == "test" else block.rows - (after - before)
 
-    def _rows_of(self, block: Block, columns: dict[str, NDArray[np.integer]]) -> LabelledRows:
+    def _rows_of(self, block: Block, columns: dict[str, NDArray[Any]]) -> LabelledRows:
         positions = np.arange(block.start, block.start + block.rows, dtype=np.int64)
-        return LabelledRows(
-            positions * self._dataset.lanes + block.lane, columns["user_id"], columns["item_id"], columns["label"]
-        )
+        numbers = positions * self._dataset.lanes + block.lane
+        return LabelledRows(numbers, *(columns[name] for name in self._columns))
 
     def _without_test_rows(self, block: Block, rows: LabelledRows) -> LabelledRows:
         """Returns the training-train rows of a block; holds its training-test rows out the first time."""
@@ -190,8 +195,8 @@ class TrainingRows:
 class _LaneQueues:
     """Rows that were read but not yet dealt to a step, by lane."""
 
-    def __init__(self, source: Iterator[tuple[int, LabelledRows]], lanes: range) -> None:
-        self._source = source
+    def __init__(self, source: Iterator[tuple[int, LabelledRows]], lanes: range, nothing: LabelledRows) -> None:
+        self._source, self._nothing = source, nothing
         self._queues: dict[int, deque[LabelledRows]] = {lane: deque() for lane in lanes}
 
     def take(self, lane: int, count: int) -> LabelledRows:
@@ -208,7 +213,4 @@ class _LaneQueues:
                 rows = rows.take(slice(count))
             parts.append(rows)
             count -= len(rows)
-        return LabelledRows.join(parts) if parts else _EMPTY
-
-
-_EMPTY = LabelledRows(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+        return LabelledRows.join(parts) if parts else self._nothing

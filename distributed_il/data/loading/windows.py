@@ -40,6 +40,7 @@ class WindowRows:
     # `rate` unlabelled pairs for each row, in the order of the rows; None where the phase uses none
     pairs: UnlabelledPairs | None
     rate: int  # pairs for each row
+    weights: NDArray[np.floating] | None = None  # of each row, [n]; None for none
 
 
 class BatchMaker:
@@ -81,10 +82,12 @@ class BatchMaker:
         else:
             plans = self._plans(rows.user_ids, rows.item_ids, rows.bounds).cut()
             unlabelled = [None] * len(plans)
+        weights = self._weights(rows)
         return [
             Batch(
                 *(column[start:stop] for column in columns),
                 unlabelled=pairs,
+                weights=None if weights is None else weights[start:stop],
                 global_count=schedule.global_count(step),
                 capacity=schedule.capacity(step),
                 plan=plan,
@@ -104,6 +107,8 @@ class BatchMaker:
         bounds = [bound * rows.rate for bound in rows.bounds]
         users, items = self._tensor(pairs.user_ids), self._tensor(pairs.item_ids)
         weight = self._tensor(pairs.valid).to(self._dtype)
+        if (of_rows := self._weights(rows)) is not None:
+            weight = weight * of_rows.repeat_interleave(rows.rate)
         valid, fallback = (np.concatenate([[0], np.cumsum(mask)]) for mask in (pairs.valid, pairs.fallback))
         return [
             Unlabelled(
@@ -118,6 +123,9 @@ class BatchMaker:
             )
             for step, (start, stop) in enumerate(pairwise(bounds))
         ]
+
+    def _weights(self, rows: WindowRows) -> Tensor | None:
+        return None if rows.weights is None else self._tensor(rows.weights).to(self._dtype)
 
     @staticmethod
     def _joined(rows: WindowRows) -> tuple[Int64, Int64, list[int]]:

@@ -52,7 +52,8 @@ def compiled(function: F, *, any_length: Sequence[str], warn: Callable[[str], No
         try:
             if inner is None:
                 inner = _compile(function)
-                for tensor in tensors_in(tuple(arguments[position] for position in positions)):
+                given = tuple(arguments[position] for position in positions if position < len(arguments))
+                for tensor in tensors_in(given):
                     _compiler().mark_dynamic(tensor, 0)
                 with _shapes().patch(use_duck_shape=False):  # lengths that happen to be equal now differ later
                     return inner(*arguments)
@@ -121,9 +122,9 @@ class CompiledPasses:
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._eager = EagerPasses()
-        self._labelled = compiled(labelled_pass, any_length=("rows", "labels"), warn=warn)
+        self._labelled = compiled(labelled_pass, any_length=("rows", "labels", "weights"), warn=warn)
         self._dual = compiled(dual_pass, any_length=("rows", "weight"), warn=warn)
-        self._sums = compiled(candidate_sums, any_length=("rows", "deltas", "labels"), warn=warn)
+        self._sums = compiled(candidate_sums, any_length=("rows", "deltas", "labels", "weights"), warn=warn)
 
     def labelled(
         self,
@@ -133,18 +134,26 @@ class CompiledPasses:
         scale: Tensor,
         loss: BatchLoss = summed_log_loss,
         extras: tuple[Tensor, ...] = (),
+        weights: Tensor | None = None,
     ) -> PassResult:
         run = self._eager.labelled if _few(rows) or len(labels) < FEWEST else self._labelled
-        return run(tower, rows, labels, scale, loss, extras)
+        return run(tower, rows, labels, scale, loss, extras, weights)
 
     def dual(self, tower: Backbone, rows: PairRows, weight: Tensor, scale: Tensor) -> PassResult:
         run = self._eager.dual if _few(rows) else self._dual
         return run(tower, rows, weight, scale)
 
-    def candidates(self, towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Candidates:
+    def candidates(
+        self,
+        towers: Sequence[Backbone],
+        rows: PairRows,
+        deltas: RowDeltas,
+        labels: Tensor,
+        weights: Tensor | None = None,
+    ) -> Candidates:
         if _few(rows):
-            return self._eager.candidates(towers, rows, deltas, labels)
-        return Candidates(self._sums(tuple(towers), rows, deltas, labels), None)
+            return self._eager.candidates(towers, rows, deltas, labels, weights)
+        return Candidates(self._sums(tuple(towers), rows, deltas, labels, weights), None)
 
 
 def _few(rows: PairRows) -> bool:

@@ -140,12 +140,18 @@ class GraphedSteps:
         return FusedSteps.fits(labels, *plans)
 
     def plain(
-        self, plan: IndexPlan, labels: Tensor, scale: float, step: int, loss: BatchLoss = summed_log_loss
+        self,
+        plan: IndexPlan,
+        labels: Tensor,
+        scale: float,
+        step: int,
+        loss: BatchLoss = summed_log_loss,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """See `FusedSteps.plain`."""
         if not self._is_full(labels):
-            return self._any.plain(plan, labels, scale, step, loss)
-        return self._full.plain(self._filled_up(plan), labels, scale, step, loss).clone()
+            return self._any.plain(plan, labels, scale, step, loss, weights)
+        return self._full.plain(self._filled_up(plan), labels, scale, step, loss, weights).clone()
 
     def evaluate_candidates(
         self, batch: InverseBatch, pair_scale: float, direction: Callable[[Tensor], Tensor], step: int

@@ -58,15 +58,19 @@ class StepReport:
     decision: Decision | None = None  # of an inverse step; or None
 
 
-def decide_together(collectives: Collectives, sums: Tensor, rows: int) -> Decision:
+def decide_together(collectives: Collectives, sums: Tensor, rows: int, weights: Tensor | None = None) -> Decision:
     """Decides from the losses of all ranks: sums and row counts travel together, and all divide the same float64.
 
-    `sums` are this rank's sums of log losses of direct, skip and inverse, float64 [3], each over `rows` rows.
+    `sums` are this rank's sums of log losses of direct, skip and inverse, float64 [3], each over `rows` rows; where
+    these have weights, float [rows], sums of w·ℓ, and Σ w stands for the count.
 
     Raises:
         UserError: No loss is finite.
     """
-    count = sums.new_full((1,), rows)  # filled on the device, without waiting for it
+    if weights is None:
+        count = sums.new_full((1,), rows)  # filled on the device, without waiting for it
+    else:
+        count = weights.to(torch.float64).sum().reshape(1)
     *totals, total_rows = sum_over_ranks(collectives, torch.cat([sums, count])).tolist()
     losses = (totals[0] / total_rows, totals[1] / total_rows, totals[2] / total_rows)
     return Decision(decide(losses), losses)

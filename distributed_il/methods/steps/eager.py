@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from distributed_il.methods.losses import inverse_dual_loss, log_loss
+from distributed_il.methods.losses import inverse_dual_loss, log_loss, weighted_sum
 from distributed_il.models.backbones import Backbone
 from distributed_il.models.embedding.embedding_store import PairRows, RowDeltas
 from distributed_il.models.learner import PassResult
@@ -17,13 +17,23 @@ from distributed_il.models.learner import PassResult
 BatchLoss = Callable[..., tuple[Tensor, Tensor]]
 """A loss of a batch, the same function at every step. From the logits of labelled rows followed by those of their
 unlabelled pairs, [n], the labels, [B], and the method's extras to the log losses to report, [B], and the scalar to
-minimise: a sum over the rows, of which the step makes the mean over all ranks."""
+minimise: a sum over the rows, of which the step makes the mean over all ranks. Where rows have weights it is given them
+as `weights`, [B], and the sum is of w·ℓ; those to report have none."""
 
 
-def summed_log_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Computes Σ ℓ(x, y); see `BatchLoss`."""
+def summed_log_loss(logits: Tensor, labels: Tensor, *, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Computes Σ ℓ(x, y), or Σ w·ℓ(x, y); see `BatchLoss`."""
     losses = log_loss(logits, labels)
-    return losses, losses.sum()
+    return losses, weighted_sum(losses, weights)
+
+
+def losses_of(
+    loss: BatchLoss, logits: Tensor, labels: Tensor, extras: Sequence[Tensor], weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Calls a `BatchLoss`; one that does not know of weights is called as ever where there are none."""
+    if weights is None:
+        return loss(logits, labels, *extras)
+    return loss(logits, labels, *extras, weights=weights)
 
 
 def labelled_pass(
@@ -33,6 +43,7 @@ def labelled_pass(
     scale: Tensor,
     loss: BatchLoss = summed_log_loss,
     extras: tuple[Tensor, ...] = (),
+    weights: Tensor | None = None,
 ) -> PassResult:
     """Computes the log losses of labelled pairs and the gradient of scale · the loss, Σ ℓ(x, y) unless told otherwise.
 
@@ -43,10 +54,11 @@ def labelled_pass(
         scale: Scalar.
         loss: What is minimised.
         extras: The method's extras, which the loss may depend on.
+        weights: Of the labelled rows, float [B]; None for none.
     """
     rows = _as_leaves(rows)
     extras = tuple(weight.detach().requires_grad_() for weight in extras)
-    losses, total = loss(_logits(tower, rows), labels, *extras)
+    losses, total = losses_of(loss, _logits(tower, rows), labels, extras, weights)
     return _pass_result(losses, tower, (rows.users, rows.items), total * scale, extras)
 
 
@@ -89,17 +101,29 @@ def candidate_passes(towers: Sequence[Backbone], rows: PairRows, deltas: RowDelt
     return candidates
 
 
-def candidate_sums(towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Tensor:
-    """Sums the log losses under θ − δ, θ and θ + δ without a graph, float64 [3]; arguments as in `candidate_passes`."""
+def candidate_sums(
+    towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Sums the log losses under θ − δ, θ and θ + δ without a graph, float64 [3]; arguments as in `candidate_passes`.
+
+    Where rows have weights, float [B], these are sums of w·ℓ.
+    """
     pairs = zip(towers, _candidate_rows(rows, deltas), strict=True)
     with torch.no_grad():
         losses = [log_loss(tower(user, item, *rows.codes), labels) for tower, (user, item) in pairs]
-        return torch.stack([part.to(torch.float64).sum() for part in losses])
+        return torch.stack([_float64_sum(part, weights) for part in losses])
 
 
-def chosen_pass(tower: Backbone, chosen: Candidate, rows: PairRows, scale: Tensor) -> PassResult:
-    """Computes the gradient of scale · Σ ℓ under a candidate, from the graph that its losses left."""
-    found = _pass_result(chosen.losses, tower, (chosen.users, chosen.items), chosen.losses.sum() * scale)
+def _float64_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
+    return weighted_sum(losses.to(torch.float64), weights)
+
+
+def chosen_pass(
+    tower: Backbone, chosen: Candidate, rows: PairRows, scale: Tensor, weights: Tensor | None = None
+) -> PassResult:
+    """Computes the gradient of scale · Σ w·ℓ under a candidate, from the graph that its losses left."""
+    total = weighted_sum(chosen.losses, weights) * scale
+    found = _pass_result(chosen.losses, tower, (chosen.users, chosen.items), total)
     users = torch.zeros_like(rows.users).index_add_(0, rows.user_inverse, found.users)
     items = torch.zeros_like(rows.items).index_add_(0, rows.item_inverse, found.items)
     return found._replace(users=users, items=items)
@@ -132,7 +156,7 @@ def _candidate_rows(rows: PairRows, deltas: RowDeltas) -> list[tuple[Tensor, Ten
 class Candidates:
     """Direct, skip and inverse on one training-test batch."""
 
-    sums: Tensor  # sums of log losses, float64 [3]
+    sums: Tensor  # sums of log losses, of w·ℓ where rows have weights, float64 [3]
     # what the winner's gradient comes from by a backward pass alone; None where no graph was kept
     graphs: list[Candidate] | None
 
@@ -148,6 +172,7 @@ class Passes(Protocol):
         scale: Tensor,
         loss: BatchLoss = summed_log_loss,
         extras: tuple[Tensor, ...] = (),
+        weights: Tensor | None = None,
     ) -> PassResult:
         """See `labelled_pass`."""
         ...
@@ -156,8 +181,15 @@ class Passes(Protocol):
         """See `dual_pass`."""
         ...
 
-    def candidates(self, towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Candidates:
-        """See `candidate_passes`."""
+    def candidates(
+        self,
+        towers: Sequence[Backbone],
+        rows: PairRows,
+        deltas: RowDeltas,
+        labels: Tensor,
+        weights: Tensor | None = None,
+    ) -> Candidates:
+        """See `candidate_passes` and `candidate_sums`."""
         ...
 
 
@@ -167,6 +199,13 @@ class EagerPasses:
     labelled = staticmethod(labelled_pass)
     dual = staticmethod(dual_pass)
 
-    def candidates(self, towers: Sequence[Backbone], rows: PairRows, deltas: RowDeltas, labels: Tensor) -> Candidates:
+    def candidates(
+        self,
+        towers: Sequence[Backbone],
+        rows: PairRows,
+        deltas: RowDeltas,
+        labels: Tensor,
+        weights: Tensor | None = None,
+    ) -> Candidates:
         graphs = candidate_passes(towers, rows, deltas, labels)
-        return Candidates(torch.stack([graph.losses.detach().to(torch.float64).sum() for graph in graphs]), graphs)
+        return Candidates(torch.stack([_float64_sum(graph.losses.detach(), weights) for graph in graphs]), graphs)

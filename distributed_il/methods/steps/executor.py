@@ -16,7 +16,7 @@ from distributed_il.data.loading.index_plan import IndexPlan, Overlap
 from distributed_il.methods.steps.compiled import CompiledPasses
 from distributed_il.methods.steps.cuda_graphs import GraphedSteps
 from distributed_il.methods.steps.decision import SIGNS, StepReport, decide_together
-from distributed_il.methods.steps.eager import BatchLoss, EagerPasses, Passes, chosen_pass, summed_log_loss
+from distributed_il.methods.steps.eager import BatchLoss, EagerPasses, Passes, chosen_pass, losses_of, summed_log_loss
 from distributed_il.methods.steps.fused import FusedSteps, InverseBatch
 from distributed_il.models.embedding.embedding_store import GatheredBatch, Gradients
 from distributed_il.models.embedding.table import RowGradients
@@ -83,24 +83,26 @@ class StepExecutor:
             batch: Labelled rows, and unlabelled pairs where the loss is of such too.
             loss: Of this rank's rows and pairs, and of the method's extras; the same function at every step.
         """
-        learner, labels, capacity = self.learner, batch.labels, batch.joined_capacity
+        learner, labels, weights, capacity = self.learner, batch.labels, batch.weights, batch.joined_capacity
         plan, extras = batch.joined_plan, learner.method_extras
-        scale = learner.collectives.world_size / batch.global_count
+        scale = learner.collectives.world_size / batch.total_weight
         if self.fused is not None and self.fused.fits(labels, plan):
             learner.announce(plan)
             learner.step += 1
-            return StepReport(self.fused.plain(plan, labels, scale, learner.step, loss).sum(), labels.numel())
+            losses = self.fused.plain(plan, labels, scale, learner.step, loss, weights)
+            return StepReport(losses.sum(), labels.numel())
         if self._ddp is not None:
             extras = tuple(weight.detach().requires_grad_() for weight in extras)
 
             def mean_loss(logits: Tensor) -> tuple[Tensor, Tensor]:
-                losses, total = loss(logits, labels, *extras)
+                losses, total = losses_of(loss, logits, labels, extras, weights)
                 return total * scale, losses.detach().sum()
 
             return StepReport(self.minimize(plan, mean_loss, capacity=capacity, extras=extras), labels.numel())
         gathered = learner.gather(plan)
         rows = gathered.pair_rows(learner.features)
-        found = self.passes.labelled(learner.tower.module, rows, labels, labels.new_full((), scale), loss, extras)
+        label_scale = labels.new_full((), scale)
+        found = self.passes.labelled(learner.tower.module, rows, labels, label_scale, loss, extras, weights)
         learner.apply(learner.reduce(found, gathered, capacity=capacity), gathered)
         return StepReport(found.values.sum(), labels.numel())
 
@@ -157,25 +159,25 @@ class StepExecutor:
         pair_plan = pairs.plan or IndexPlan.of(pairs.user_ids, pairs.item_ids)
         if self.fused is not None and self.fused.fits(batch.labels, pair_plan, plan):
             overlap = pairs.overlap or Overlap.of(plan, pair_plan)
-            inverse_batch = InverseBatch(plan, batch.labels, pair_plan, pairs.weight, overlap)
-            return self._fused_inverse(self.fused, inverse_batch, batch.global_count, pairs.rate, direction)
+            inverse_batch = InverseBatch(plan, batch.labels, pair_plan, pairs.weight, overlap, batch.weights)
+            return self._fused_inverse(self.fused, inverse_batch, batch.total_weight, pairs.rate, direction)
         return self._inverse_between_exchanges(batch, pairs, (plan, pair_plan), direction)
 
     def _inverse_between_exchanges(
         self, batch: Batch, pairs: Unlabelled, plans: tuple[IndexPlan, IndexPlan], direction: Direction
     ) -> StepReport:
-        learner, labels, (plan, pair_plan) = self.learner, batch.labels, plans
+        learner, labels, weights, (plan, pair_plan) = self.learner, batch.labels, batch.weights, plans
         embeddings, tower, step = learner.embeddings, learner.tower, learner.step
-        scale = learner.collectives.world_size / batch.global_count
+        scale = learner.collectives.world_size / batch.total_weight
         gathered_pairs = learner.gather(pair_plan, whole=False)
         # g = ∇ mean dual loss over the unlabelled pairs of all ranks, of which this is one rank's part.
-        dual_scale = labels.new_full((), learner.collectives.world_size / (batch.global_count * pairs.rate))
+        dual_scale = labels.new_full((), learner.collectives.world_size / (batch.total_weight * pairs.rate))
         dual = self.passes.dual(tower.module, gathered_pairs.pair_rows(learner.features), pairs.weight, dual_scale)
         delta = _delta(learner.reduce(dual, gathered_pairs, capacity=batch.capacity * pairs.rate), direction)
         gathered = embeddings.gather_with_delta(plan, delta, step=step)
         rows, towers = gathered.pair_rows(learner.features), tower.candidates(delta.tower)
-        candidates = self.passes.candidates(towers, rows, gathered.deltas, labels)
-        decision = decide_together(learner.collectives, candidates.sums, labels.numel())
+        candidates = self.passes.candidates(towers, rows, gathered.deltas, labels, weights)
+        decision = decide_together(learner.collectives, candidates.sums, labels.numel(), weights)
         if sign := SIGNS[decision.choice]:
             # The winner becomes θ: rows at hand, rows of their owners, tower. Moments and step count stay.
             gathered.apply_delta(sign)
@@ -183,25 +185,26 @@ class StepExecutor:
             tower.apply_delta(delta.tower, sign)
         label_scale = labels.new_full((), scale)
         if candidates.graphs is None:
-            found = self.passes.labelled(tower.module, rows, labels, label_scale)
+            found = self.passes.labelled(tower.module, rows, labels, label_scale, weights=weights)
         else:
-            found = chosen_pass(towers[decision.choice], candidates.graphs[decision.choice], rows, label_scale)
+            graph = candidates.graphs[decision.choice]
+            found = chosen_pass(towers[decision.choice], graph, rows, label_scale, weights)
         learner.apply(learner.reduce(found, gathered, capacity=batch.capacity), gathered)
         return StepReport(found.values.sum(), labels.numel(), unlabelled_logits=dual.values, decision=decision)
 
     def _fused_inverse(
-        self, fused: FusedSteps | GraphedSteps, batch: InverseBatch, count: int, rate: int, direction: Direction
+        self, fused: FusedSteps | GraphedSteps, batch: InverseBatch, count: float, rate: int, direction: Direction
     ) -> StepReport:
         """Takes the same step in one process, as two compiled functions with the decision between them."""
-        learner, labels = self.learner, batch.labels
+        learner, labels, weights = self.learner, batch.labels, batch.row_weights
         found = fused.evaluate_candidates(batch, 1 / (count * rate), direction, learner.step)
-        decision = decide_together(learner.collectives, found.sums, labels.numel())
+        decision = decide_together(learner.collectives, found.sums, labels.numel(), weights)
         if sign := SIGNS[decision.choice]:
             learner.announce(batch.pairs)
             fused.apply_delta(found, sign, learner.step)
         learner.announce(batch.plan)
         learner.step += 1
-        losses = fused.plain(batch.plan, labels, 1 / count, learner.step)
+        losses = fused.plain(batch.plan, labels, 1 / count, learner.step, weights=weights)
         return StepReport(losses.sum(), labels.numel(), unlabelled_logits=found.logits, decision=decision)
 
 

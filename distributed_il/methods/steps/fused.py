@@ -19,7 +19,7 @@ from distributed_il.data.features import Codes
 from distributed_il.data.loading.index_plan import IndexPlan, Overlap, UniqueIds, rows_at
 from distributed_il.methods.losses import inverse_dual_loss, log_loss
 from distributed_il.methods.steps.compiled import FEWEST, compiled
-from distributed_il.methods.steps.eager import BatchLoss, summed_log_loss
+from distributed_il.methods.steps.eager import BatchLoss, losses_of, summed_log_loss
 from distributed_il.models.embedding.embedding_store import RowDeltas
 from distributed_il.models.embedding.factored import MAPS, FactoredStore
 from distributed_il.models.embedding.row_adam import BETA1, BETA2, Rows, adam_arithmetic, catch_up
@@ -50,6 +50,7 @@ class InverseBatch(NamedTuple):
     pairs: IndexPlan  # of the unlabelled pairs
     weight: Tensor  # of each unlabelled pair, float [n]
     overlap: Overlap  # of the two plans
+    row_weights: Tensor | None = None  # of the labelled rows, float [B]
 
 
 class Evaluated(NamedTuple):
@@ -74,7 +75,7 @@ class FusedSteps:
         self._tables = Tables(users, items, learner.tower.packed)
         self._factors = _Factors.of(learner)
         arithmetic = _Arithmetic(learner, self._factors)
-        self._plain = compiled(arithmetic.plain, any_length=("plan", "labels"), warn=warn)
+        self._plain = compiled(arithmetic.plain, any_length=("plan", "labels", "weights"), warn=warn)
         self._evaluate_candidates = compiled(arithmetic.evaluate_candidates, any_length=("batch",), warn=warn)
         self._apply_delta = compiled(arithmetic.apply_delta, any_length=("ids", "deltas"), warn=warn)
 
@@ -100,7 +101,13 @@ class FusedSteps:
         return min(len(labels), *(min(len(side.ids), len(side.inverse)) for side in sides)) >= FEWEST
 
     def plain(
-        self, plan: IndexPlan, labels: Tensor, scale: float, step: int, loss: BatchLoss = summed_log_loss
+        self,
+        plan: IndexPlan,
+        labels: Tensor,
+        scale: float,
+        step: int,
+        loss: BatchLoss = summed_log_loss,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Takes the ordinary labelled step, tables and tower in place.
 
@@ -110,11 +117,12 @@ class FusedSteps:
             scale: Of the loss.
             step: t, counted from 1: this step's number.
             loss: What is minimised; the same function at every call.
+            weights: Of the labelled rows, float [B]; None for none.
 
         Returns:
             Log losses before the step, [B].
         """
-        return self._plain(self._tables, self.with_factors(plan), labels, loss, self._scalars(scale, step))
+        return self._plain(self._tables, self.with_factors(plan), labels, loss, self._scalars(scale, step), weights)
 
     def evaluate_candidates(
         self, batch: InverseBatch, pair_scale: float, direction: Callable[[Tensor], Tensor], step: int
@@ -161,13 +169,21 @@ class _Arithmetic:
         self._extras = [_place(weight) for weight in learner.method_extras]
         self._tower_decay = learner.tower.decays(learner.optimizer.weight_decay) if learner.tower.extras else None
 
-    def plain(self, tables: Tables, plan: IndexPlan, labels: Tensor, loss: BatchLoss, scalars: Tensor) -> Tensor:
+    def plain(
+        self,
+        tables: Tables,
+        plan: IndexPlan,
+        labels: Tensor,
+        loss: BatchLoss,
+        scalars: Tensor,
+        weights: Tensor | None,
+    ) -> Tensor:
         step = scalars[1]
         user_rows = self._gather(tables.users, plan.users.ids, step - 1)
         item_rows = self._gather(tables.items, plan.items.ids, step - 1)
         parts = _parts(tables.tower)
         losses, gradients = self._labelled(
-            (user_rows.weight, item_rows.weight, parts.weight[0]), plan, labels, loss, scalars[0]
+            (user_rows.weight, item_rows.weight, parts.weight[0]), plan, (labels, weights), loss, scalars[0]
         )
         self._descend_tower(parts, gradients[2].unsqueeze(0), scalars)
         self._descend(user_rows, gradients[0], scalars)
@@ -180,7 +196,7 @@ class _Arithmetic:
     def evaluate_candidates(
         self, tables: Tables, batch: InverseBatch, direction: Callable[[Tensor], Tensor], scalars: Tensor
     ) -> tuple[Tensor, Tensor, RowDeltas, Tensor]:
-        now, (plan, labels, pairs, weight, overlap) = scalars[1] - 1, batch
+        now, (plan, labels, pairs, weight, overlap, row_weights) = scalars[1] - 1, batch
         flat = Rows.of(tables.tower).weight[0]
         leaves = (
             self._weight(tables.users, pairs.users.ids, now),
@@ -204,7 +220,10 @@ class _Arithmetic:
             log_loss(self._logits(flat, user, item, codes), labels),
             log_loss(self._logits(flat + tower_delta, user + by_user, item + by_item, codes), labels),
         ]
-        sums = torch.stack(losses).sum(dim=1, dtype=torch.float64)
+        stacked = torch.stack(losses)
+        if row_weights is not None:
+            stacked = stacked.to(torch.float64) * row_weights
+        sums = stacked.sum(dim=1, dtype=torch.float64)
         return logits.detach(), sums, RowDeltas(user_delta, item_delta), tower_delta
 
     def apply_delta(
@@ -225,12 +244,18 @@ class _Arithmetic:
         tables.tower.copy_(_joined(parts))
 
     def _labelled(
-        self, weights: tuple[Tensor, Tensor, Tensor], plan: IndexPlan, labels: Tensor, loss: BatchLoss, scale: Tensor
+        self,
+        model: tuple[Tensor, Tensor, Tensor],
+        plan: IndexPlan,
+        given: tuple[Tensor, Tensor | None],
+        loss: BatchLoss,
+        scale: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Computes losses, and gradients of user rows, item rows and tower."""
-        leaves = tuple(weight.detach().requires_grad_() for weight in weights)
+        """Computes losses, and gradients of user rows, item rows and tower; given are labels and weights."""
+        leaves = tuple(weight.detach().requires_grad_() for weight in model)
         logits = self._logits(leaves[2], *_of_pairs(plan, *self._effective(plan, *leaves)), self._codes(plan))
-        losses, total = loss(logits, labels, *(_view(leaves[2], *place) for place in self._extras))
+        extras = [_view(leaves[2], *place) for place in self._extras]
+        losses, total = losses_of(loss, logits, given[0], extras, given[1])
         return losses.detach(), torch.autograd.grad(total * scale, leaves)
 
     def _codes(self, plan: IndexPlan) -> Codes:

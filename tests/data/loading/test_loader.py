@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_datasets import make_small_dataset
+from small_datasets import make_small_dataset, random_rows, write_dataset
 
 from distributed_il.data.dataset import Block, Dataset, LocalBlockReader
 from distributed_il.data.lanes import TestSlots as Slots  # pytest collects names that begin with Test
@@ -290,3 +291,25 @@ def test_fallback_pairs_and_undrawable_ones_are_counted_by_batch(tmp_path_factor
     none_logged, none_missing = logged.degrees(users) == 0, observed.degrees(users) == 8
     assert undrawable == int((none_logged & none_missing).sum())
     assert fallback_pairs == int((none_logged & ~none_missing).sum()) > 0
+
+
+def test_weights_follow_their_rows_and_pairs_weigh_as_their_rows(tmp_path: Path) -> None:
+    """On two ranks, of training-test rows too, which a file holds."""
+    rng = np.random.default_rng(0)
+    rows = random_rows(rng, 30, 40, {"train": 400, "valid": 50, "test": 50})
+    size = rows["train"]["label"].size
+    weights = rng.uniform(0.1, 9.0, size).astype(np.float32)
+    rows["train"]["weight"] = weights
+    dataset = write_dataset(tmp_path / "weighted", rows, num_users=30, num_items=40, row_group_rows=8)
+    for phase in PHASES.values():
+        seen: list[int] = []
+        for rank in range(2):
+            for batch in flat(training_rows(dataset, rank, 2), phase):
+                assert batch.weights is not None
+                numbers = batch.row_numbers.numpy()
+                assert batch.weights.tolist() == weights[numbers].tolist()
+                seen += numbers.tolist()
+                if batch.unlabelled is not None:
+                    of_pairs = np.where(batch.unlabelled.weight > 0, weights[numbers].repeat(2), 0)
+                    assert batch.unlabelled.weight.tolist() == of_pairs.tolist()
+        assert len(seen) == len(set(seen)) > 0

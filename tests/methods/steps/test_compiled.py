@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from random_batches import random_batch
+from random_batches import random_batch, weighted_batch
 from small_learner import small_learner
 
 from distributed_il.core.method_config import InverseGradientConfig, OrdinalConfig
@@ -51,12 +51,14 @@ def train_alike(
     rows: tuple[int, ...],
     method: Method = IG,
     rates: tuple[int, ...] = (0, 1, 2),
+    weights: bool = False,
 ) -> set[int]:
     """Labelled and inverse steps by turns on both; returns the decisions, which must agree like all else."""
     rng = np.random.default_rng(3)
     choices: set[int] = set()
     for step, count in enumerate(rows):
         batch = random_batch(rng, rows=count, num_users=USERS, num_items=ITEMS, rate=rates[step % len(rates)])
+        batch = weighted_batch(batch, rng) if weights else batch
         ours_report, theirs_report = method.step(ours, batch), method.step(theirs, batch)
         assert float(ours_report.loss_sum) == pytest.approx(float(theirs_report.loss_sum), rel=1e-12)
         if theirs_report.decision is not None:
@@ -81,14 +83,15 @@ ROWS = (64, 64, 60, 50, 64, 63, 1, 1, 1, 64, 70, 45, 64, 64, 64, 40, 50, 60)
 
 
 @pytest.mark.parametrize(
-    ("backbone", "missed_steps", "factors"),
-    [("deepfm", "skip", False), ("bias_mf", "catch_up", True)],
+    ("backbone", "missed_steps", "factors", "weights"),
+    [("deepfm", "skip", False, False), ("bias_mf", "catch_up", True, True)],
 )
-def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str, factors: bool) -> None:
+def test_fused_steps_equal_eager_ones(backbone: str, missed_steps: str, factors: bool, weights: bool) -> None:
     compiled = make_executor(backbone, missed_steps, factors=factors)
     compiled.compile(refuse, batch_size=64)
     assert compiled.fused is not None
-    assert len(train_alike(compiled, make_executor(backbone, missed_steps, factors=factors), rows=ROWS)) >= 2
+    eager = make_executor(backbone, missed_steps, factors=factors)
+    assert len(train_alike(compiled, eager, rows=ROWS, weights=weights)) >= 2
 
 
 def test_compiled_passes_equal_eager_ones() -> None:
@@ -107,7 +110,7 @@ def test_fused_ordinal_steps_with_factors_equal_eager_ones() -> None:
 def test_compiled_ordinal_passes_equal_eager_ones() -> None:
     compiled, eager = (make_executor(method=LEARNED) for _ in range(2))
     compiled.passes = CompiledPasses(refuse)
-    train_alike(compiled, eager, rows=ROWS, method=LEARNED, rates=(2,))
+    train_alike(compiled, eager, rows=ROWS, method=LEARNED, rates=(2,), weights=True)
 
 
 @pytest.mark.parametrize("with_ranks", [False, True])
