@@ -31,8 +31,12 @@ from distributed_il.core.method_config import (
     NoneConfig,
     ReweightedConfig,
     TruncatedConfig,
+    method_class,
 )
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.loading.batch import Batch, Phase
+from distributed_il.methods.steps.decision import StepReport
+from distributed_il.methods.steps.executor import StepExecutor
 from distributed_il.training.feedback import about_feedback, check_feedback, default_method, resolve_feedback
 from distributed_il.training.pair_sampler import pair_sampler
 
@@ -134,6 +138,37 @@ def test_where_all_are_positives_no_interaction_is_a_negative(tmp_path: Path) ->
     config = dataclasses.replace(config, unlabelled=UnlabelledConfig(source="both"))
     with pytest.raises(UserError, match="sampled_all_positive, .* unlabelled.source is both, .*; set it to sampled"):
         check_feedback(config, dataset)
+
+
+class _Unweighed:
+    """A method of the user's."""
+
+    phases = (Phase("train", "all", unlabelled=False),)
+    test_share = 0.0
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Config:
+        pass
+
+    def __init__(self, config: Config) -> None: ...
+
+    def step(self, executor: StepExecutor, batch: Batch) -> StepReport:
+        return executor.plain(batch)
+
+
+class _Weighed(_Unweighed):
+    weighs_rows = True
+
+
+def test_weights_are_never_left_out_in_silence(tmp_path: Path) -> None:
+    rows = random_rows(np.random.default_rng(0), USERS, ITEMS, {"train": 90, "valid": 30, "test": 30})
+    rows["train"]["weight"] = np.ones(rows["train"]["label"].size, np.float32)
+    dataset = write_dataset(tmp_path / "weighted", rows, num_users=USERS, num_items=ITEMS)
+    own = {name: method_class(f"{__name__}:{name}")(name=f"{__name__}:{name}") for name in ("_Weighed", "_Unweighed")}
+    for method in (NoneConfig(), InverseGradientConfig(), own["_Weighed"]):
+        check_feedback(config_of(dataset, method), dataset)
+    with pytest.raises(UserError, match=r"have weights, and method\.name .*:_Unweighed does not say .* `weighs_rows"):
+        check_feedback(config_of(dataset, own["_Unweighed"]), dataset)
 
 
 @pytest.mark.parametrize("method", [NoneConfig(), TruncatedConfig(), ReweightedConfig(), NegativeSamplingConfig()])

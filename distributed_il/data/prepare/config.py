@@ -103,6 +103,9 @@ class PrepareConfig:
     """Column of 0 and 1 that tells of dislikes."""
     random_column: str | None = None
     """Column of 0 and 1: whether the item was shown at random."""
+    weight_column: str | None = None
+    """Column of weights of training rows, finite numbers above 0: the loss is then a weighted mean, and metrics are as
+    ever. Of rows of one pair the one that is kept keeps its own weight; rows of `append_to` without weights weigh 1."""
     preference_column: str = "preference"
     """Column of true preferences, kept beside the rows where every file has it, and never read by training."""
     delimiter: str | None = None

@@ -156,6 +156,7 @@ class _Preparation:
                 unseen=config.unseen,
             ),
             preference=reader.has_preference and (parent is None or _has_preference(parent)),
+            weighted=config.weight_column is not None,
             lanes=config.lanes,
             row_group_rows=config.row_group_rows,
             seed=config.seed,
@@ -208,6 +209,10 @@ def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> No
         )
     if _has_preference(parent) and not reader.has_preference:
         raise UserError(f"{parent.path} has a column of true preferences, and the new log has none; give it one")
+    if parent.weighted and reader.config.weight_column is None:
+        raise UserError(
+            f"the training rows of {parent.path} have weights; give weight_column, the column of the new log's weights"
+        )
 
 
 def _require_ids(reader: RawReader, parent: Dataset) -> None:

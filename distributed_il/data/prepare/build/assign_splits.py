@@ -52,7 +52,8 @@ def assign_splits(
     count for that: training must not learn from them which pairs will be evaluated. Counts `unclear_rows_with_label`
     and `unclear_rows_outside_train`.
     """
-    scratch, dtype, num_users = writer.scratch, record_type(options.preference, options.timed), len(gathered.users)
+    scratch, num_users = writer.scratch, len(gathered.users)
+    dtype = record_type(options.preference, options.timed, options.weighted)
     split_rows = SplitRows(
         [
             make_buckets(scratch / name, (count + rows[UNASSIGNED]) // options.bucket_rows + 1, dtype)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.progress import StageProgress
-from distributed_il.data.dataset import SPLITS, UNCLEAR, Dataset
+from distributed_il.data.dataset import SPLITS, UNCLEAR, WEIGHT, Dataset
 from distributed_il.data.prepare.build.external_ids import ExternalIds, Numbering, Vocabulary
 from distributed_il.data.prepare.build.moments import TimeScale
 from distributed_il.data.prepare.build.options import ALL, TEST_PART, TRAIN_PART, UNASSIGNED, BuildOptions
@@ -75,6 +75,8 @@ class _Incoming:
         names = set(self.dtype.names or ()).intersection(table.schema.names)
         if "preference" in names:
             records["preference"] = table.column("preference").to_numpy()
+        if WEIGHT in (self.dtype.names or ()):
+            records[WEIGHT] = table.column(WEIGHT).to_numpy() if WEIGHT in names else 1
         exact = True
         if "time" in names:
             records["time"], exact = self.scale.raw(table.column("time"))
@@ -100,7 +102,7 @@ def gather(
     Raises:
         UserError: Ids of two types are mixed, or there are no rows.
     """
-    dtype, parent = record_type(options.preference, options.timed), options.parent
+    dtype, parent = record_type(options.preference, options.timed, options.weighted), options.parent
     entities: dict[str, Literal["users", "items"]] = {"user": "users", "item": "items"}
     known = {name: None if parent is None else parent.vocabulary(entity) for name, entity in entities.items()}
     ids = {name: ExternalIds(name, scratch / f"{name}-ids", known[name]) for name in known}
@@ -184,6 +186,8 @@ def _parent_records(parent: Dataset, dtype: np.dtype[np.void]) -> Iterable[Recor
     for split in parent.manifest.splits:
         columns = ["user_id", "item_id", *(["label"] if split != UNCLEAR else [])]
         columns += ["preference"] * ("preference" in (dtype.names or ()))
+        weighted = WEIGHT in (dtype.names or ()) and split == SPLITS[TRAIN_PART] and parent.weighted
+        columns += [WEIGHT] * weighted
         for lane in range(parent.lanes):
             for block in parent.blocks(split, lane):
                 table = parent.read_block(block, columns)
@@ -196,4 +200,6 @@ def _parent_records(parent: Dataset, dtype: np.dtype[np.void]) -> Iterable[Recor
                 records["key"] = np.arange(first, first + block.rows * parent.lanes, parent.lanes)
                 if "preference" in (dtype.names or ()):
                     records["preference"] = table.column("preference").to_numpy()
+                if WEIGHT in (dtype.names or ()):
+                    records[WEIGHT] = table.column(WEIGHT).to_numpy() if weighted else 1
                 yield records

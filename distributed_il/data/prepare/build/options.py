@@ -48,6 +48,8 @@ class BuildOptions:
     """What to do with rows that get in each other's way."""
     preference: bool = False
     """Whether the tables have a column `preference`."""
+    weighted: bool = False
+    """Whether the tables of training rows have a column `weight`."""
     lanes: int = 24
     """V, lanes that rows are dealt to."""
     row_group_rows: int = 65_536

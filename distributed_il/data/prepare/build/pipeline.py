@@ -55,7 +55,8 @@ def build_dataset(
         chunks: Split (`train`, `valid`, `test`; or `all` where rows have no split yet, throughout or but for those of
             test) and a table of user and item (int64 or string, maybe dictionary-encoded), label (int8; 0, 1, or null
             where unclear), maybe row (int64, for `locate`, ascending within a table; the tables may then come in any
-            order), with `options.preference` preference (float32) and, where the split goes by it, time (timestamp,
+            order), with `options.preference` preference (float32), with `options.weighted` of training rows weight
+            (float32), which is 1 where a table lacks it, and, where the split goes by it, time (timestamp,
             int64 or float64). Read once.
         options: See there.
         features: Side features of users, of items, or of both, whose ids are of the type of the log's.

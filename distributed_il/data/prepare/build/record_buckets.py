@@ -17,15 +17,16 @@ CHUNK_ROWS = 1 << 20
 """Rows handled at a time where they need not be together."""
 
 
-def record_type(preference: bool, timed: bool = False) -> np.dtype[np.void]:
+def record_type(preference: bool, timed: bool = False, weighted: bool = False) -> np.dtype[np.void]:
     """Returns the type of a row's record.
 
     It has user, item, label (−1 where unclear), split (its number), `key` (first the row's number in its split, for
-    messages; later the hash that the order follows from), and perhaps the true preference and the key of its
-    time.
+    messages; later the hash that the order follows from), and perhaps the true preference, the key of its time and its
+    weight, which only rows of train are asked for.
     """
     fields: list[tuple[str, str]] = [("user", "<i4"), ("item", "<i4"), ("label", "i1"), ("split", "i1"), ("key", "<u8")]
-    return np.dtype(fields + [("preference", "<f4")] * preference + [("time", "<u8")] * timed)
+    fields += [("preference", "<f4")] * preference + [("time", "<u8")] * timed + [("weight", "<f4")] * weighted
+    return np.dtype(fields)
 
 
 class Bucket:

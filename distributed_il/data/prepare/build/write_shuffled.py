@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.core.progress import StageProgress
-from distributed_il.data.dataset import UNCLEAR, DatasetWriter
+from distributed_il.data.dataset import UNCLEAR, WEIGHT, DatasetWriter
 from distributed_il.data.prepare.build.assign_splits import SplitRows
 from distributed_il.data.prepare.build.options import PARTS, TRAIN_PART, UNCLEAR_PART, BuildOptions
 from distributed_il.data.prepare.build.record_buckets import Bucket, Records
@@ -70,4 +70,6 @@ def _table(part: str, records: Records) -> pa.Table:
         columns["label"] = records["label"]
     if "preference" in (records.dtype.names or ()):
         columns["preference"] = records["preference"]
+    if part == PARTS[TRAIN_PART] and WEIGHT in (records.dtype.names or ()):
+        columns[WEIGHT] = records[WEIGHT]
     return pa.table({name: np.ascontiguousarray(values) for name, values in columns.items()})

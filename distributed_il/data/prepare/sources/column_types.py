@@ -124,6 +124,19 @@ def only_binary(column: pa.Array) -> bool:
     return numbers is not None and bool(pc.all(_binary(numbers), min_count=0).as_py())
 
 
+def read_weights(column: pa.Array) -> pa.Array:
+    """Converts weights of rows to float32.
+
+    Raises:
+        BadValueError: A weight is missing, no number, or as float32 not finite or not above 0.
+    """
+    problem = "a weight is a finite number above 0; correct it or remove the row"
+    weights = _numbers(column, problem).cast(pa.float32(), safe=False)
+    good = pc.and_(pc.is_finite(weights), pc.greater(weights, pa.scalar(0.0, pa.float32())))
+    refuse(pc.invert(pc.fill_null(good, False)), column, problem)
+    return weights
+
+
 def read_preferences(column: pa.Array) -> pa.Array:
     """Converts true preferences to float32.
 

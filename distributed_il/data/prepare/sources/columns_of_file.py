@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import SPLITS
+from distributed_il.data.prepare.build.options import ALL, TRAIN_PART
 from distributed_il.data.prepare.config import PrepareConfig, Rule
 from distributed_il.data.prepare.sources.column_names import did_you_mean, shown_names
 from distributed_il.data.prepare.sources.column_types import only_binary
@@ -102,6 +104,8 @@ def choose_columns(
             columns["time"] = _require(file, found, "time")
         if preference:
             columns["preference"] = config.preference_column
+        if config.weight_column is not None and file.split in (ALL, SPLITS[TRAIN_PART]) and not file.unbiased:
+            columns["weight"] = _weights(file, found, config.weight_column)
         choices[file] = Choice(found.log, columns)
     return rule, choices
 
@@ -157,6 +161,16 @@ def _require(file: RawFile, found: _File, role: str) -> str:
     raw = found.raw(role)
     if raw is None or found.header.count(raw) != 1:
         raise _missing(file, found, name or role, role)
+    return raw
+
+
+def _weights(file: RawFile, found: _File, name: str) -> str:
+    raw = found.found(name)
+    if raw is None or found.header.count(raw) != 1:
+        raise UserError(
+            f"{file.name} has no column {name!r} of weights, or several, only {shown_names(found.header)}; set "
+            "weight_column to the column of training rows' weights, or leave it away"
+        )
     return raw
 
 

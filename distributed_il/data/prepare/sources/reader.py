@@ -23,6 +23,7 @@ from distributed_il.data.prepare.sources.column_types import (
     read_labels,
     read_preferences,
     read_ratings,
+    read_weights,
 )
 from distributed_il.data.prepare.sources.columns_of_file import ENGAGEMENT, Choice
 from distributed_il.data.prepare.sources.feedback import watch_labels
@@ -142,7 +143,7 @@ class RawReader:
         Yields:
             Split (or `all`) and a piece of it: user and item int64 or string, label int8 with nulls, row int64 for
             `locate`, ascending within the split, where the split goes by time `time` as of `read_times`, and where
-            `has_preference`, preference float32.
+            `has_preference`, preference float32, and of training rows weight, float32, where they have some.
 
         Raises:
             UserError: The file can't be read, holds no rows, or holds a bad value, with its line or row.
@@ -210,7 +211,7 @@ class RawReader:
         if "time" in columns:
             self.stats.time_units.add(file.file.name, columns["time"])
             columns["time"] = without_zone(columns["time"])
-        kept = {name: columns[name] for name in ("user", "item", "time", "preference") if name in columns}
+        kept = {name: columns[name] for name in ("user", "item", "time", "preference", "weight") if name in columns}
         table = pa.table({**kept, "label": labels, "row": first + rows})
         random = columns.get("random")
         if file.file.unbiased:
@@ -276,6 +277,7 @@ class RawReader:
             "ratio": partial(read_amounts, optional=True),
             "time": read_times,
             "preference": read_preferences,
+            "weight": read_weights,
         }
         return lambda name: by_role.get(name, read_flags)
 
