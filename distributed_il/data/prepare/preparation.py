@@ -209,10 +209,6 @@ def _require_fit(rule: dict[str, Any], reader: RawReader, parent: Dataset) -> No
         )
     if _has_preference(parent) and not reader.has_preference:
         raise UserError(f"{parent.path} has a column of true preferences, and the new log has none; give it one")
-    if parent.weighted and reader.config.weight_column is None:
-        raise UserError(
-            f"the training rows of {parent.path} have weights; give weight_column, the column of the new log's weights"
-        )
 
 
 def _require_ids(reader: RawReader, parent: Dataset) -> None:

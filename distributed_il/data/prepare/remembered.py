@@ -21,6 +21,7 @@ _OPTIONS = (
     "valid_share",
     "unbiased",
     "watch_time_unit",
+    "weight_column",
     "preference_column",
     "format",
     "delimiter",
@@ -67,7 +68,8 @@ def reading_of(config: PrepareConfig, choice: Choice, parent: Dataset | None, re
     given = {role: name for role in ROLES if (name := getattr(config, f"{role}_column"))}
     columns: dict[str, str] = {}
     if choice.log.layout is None:  # of a file without a header, names are not what another one has
-        usual = {role: getattr(ANY_LOG.fields, role) for role in ROLES} | {"preference": config.preference_column}
+        usual = {role: getattr(ANY_LOG.fields, role) for role in ROLES}
+        usual |= {"preference": config.preference_column, "weight": config.weight_column}  # options of their own
         columns = {role: name for role, name in choice.columns.items() if name != usual.get(role)}
     again = [f"{role} {name}" for role, name in columns.items() if before.get(role) == name and role not in given]
     recalled = (*(["columns " + ", ".join(again)] if again else []), *recalled)

@@ -94,5 +94,10 @@ def test_a_grown_dataset_keeps_its_weights_and_rows_without_weigh_1(tmp_path: Pa
         known = {pair: weight for pair, weight in after.items() if pair[1] != 7}
         assert np.allclose(list(known.values()), [weights_of(before)[pair] for pair in known] if column else 1)
         assert {weight for pair, weight in after.items() if pair[1] == 7} == {3.5}
-    with pytest.raises(UserError, match=r"weighted have weights; give weight_column"):
-        prepared(tmp_path / "no", today, append_to=str(tmp_path / "weighted"), new_ids=True, weight_column=None)
+    remembered = prepared(
+        tmp_path / "again", today, append_to=str(tmp_path / "weighted"), new_ids=True, weight_column=None
+    )
+    assert weights_of(remembered) == weights_of(Dataset.open(str(tmp_path / "weighted and more")))
+    unweighted = log(tmp_path / "unweighted.csv", [(user, 7, 1) for user in range(6)], "user_id,item_id,label")
+    with pytest.raises(UserError, match=r"unweighted\.csv has no column 'w' of weights"):
+        prepared(tmp_path / "no", unweighted, append_to=remembered.path, weight_column=None)
