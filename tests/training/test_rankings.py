@@ -24,6 +24,7 @@ from distributed_il.core.config import (
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
 from distributed_il.data.dataset import Dataset
+from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.evaluation.metric_columns import ranking_note
 from distributed_il.evaluation.selection import Selection
 from distributed_il.inference.config import EvaluateConfig
@@ -79,6 +80,25 @@ def test_positives_alone_are_chosen_by_the_ranking(positive: Dataset, tmp_path: 
     valid = evaluate(EvaluateConfig(run_dir=str(tmp_path / "run"), split="valid"))["ranking"]
     assert valid["recall@5"] == rankings[trainer.state.best_round - 1]["recall@5"]
     assert "over all items" in ranking_note(valid)
+
+
+@pytest.mark.parametrize("split", ["last", "random"])
+def test_users_and_items_alone_are_ranked_whatever_the_split(split: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    pairs = [(user, item) for user in range(12) for item in rng.permutation(15)[:8].tolist()]
+    lines = [f"{user},{item},{1_600_000_000 + place}" for place, (user, item) in enumerate(pairs)]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
+    prepare(PrepareConfig(source=str(tmp_path / "log.csv"), output=str(tmp_path / "data"), split=split, lanes=4))
+    dataset = Dataset.open(str(tmp_path / "data"))
+    trainer = local_trainer(config_of(dataset, tmp_path / "run", ks=[2, 5]))
+    ranking = trainer.run()["ranking"]
+    assert trainer.config.run.select_by == "ndcg@20"
+    assert 0 < ranking["recall@5"] <= 1
+    assert set(ranking["trivial"]) == {"popularity", "item_co_occurrence"}
+    if split == "last":  # one relevant item a user
+        assert ranking["users"] == 12
+        assert ranking["recall@5"] == ranking["hit_rate@5"] == pytest.approx(5 * ranking["precision@5"])
+        assert ranking["map@5"] == pytest.approx(ranking["mrr@5"])
 
 
 def test_sampled_candidates_are_marked_wherever_they_are_shown(graded: Dataset, tmp_path: Path) -> None:
