@@ -14,13 +14,34 @@ import yaml
 from distributed_il.core.errors import UserError
 
 ENVIRONMENT_PREFIX = "DISTRIBUTED_IL_"
+_TRAINING, _TRAINED = ("train", "sweep"), ("evaluate", "export", "score", "annotate", "recommend", "similar")
 SHORT = {
     (command, short): key
-    for command in ("train", "sweep")
-    for short, key in (("from", "run.start_from"), ("take_over", "run.take_over"))
+    for command in _TRAINING
+    for short, key in (("from", "run.start_from"), ("take_over", "run.take_over"), ("run_dir", "run.dir"))
+} | {(command, "run.dir"): "run_dir" for command in _TRAINED}
+"""Other names of flags and variables, by command."""
+OPERANDS: Mapping[str, tuple[str, ...]] = (
+    dict.fromkeys(_TRAINING, ("data.path", "run.dir"))
+    | dict.fromkeys(_TRAINED, ("run_dir",))
+    | {"prepare": ("source", "output"), "simulate": ("output",)}
+)
+"""Settings that words without a flag stand for, by command and in this order."""
+_OPERAND_NAMES = {"data.path": "DATA_DIR", "run.dir": "RUN_DIR", "run_dir": "RUN_DIR"}
+_ELSEWHERE = {
+    "lr": "optimizer.learning_rate",
+    "epochs": "run.max_rounds",
+    "num_epochs": "run.max_rounds",
+    "wd": "optimizer.weight_decay",
+    "reg": "optimizer.weight_decay",
+    "dim": "model.embedding_dim",
+    "embedding_size": "model.embedding_dim",
+    "early_stopping": "run.patience",
+    "num_workers": "run.workers",
+    "gpu": "run.use_gpu",
+    "model": "model.backbone",
 }
-"""Short names of flags and variables, by command."""
-_SWITCHES = {"-h": "--help", "--help": "--help", "--print_config": "--print_config"}
+"""What other trainers call some settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +60,7 @@ class Given:
     files: tuple[str, ...]  # paths of configuration files, in order
     from_files: tuple[Setting, ...]  # their settings
     texts: tuple[Setting, ...]  # settings from the environment, then from flags
-    switches: tuple[str, ...]  # `--help` and `--print_config`, where given
+    switches: tuple[str, ...]  # `--help` and `--print_config`, as they were given
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -64,8 +85,9 @@ def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.e
     Raises:
         UserError: An argument is no flag, or a file can't be read as a mapping.
     """
-    switches = tuple(_SWITCHES[token] for token in argv if token in _SWITCHES)
-    flags = tuple(_flags([token for token in argv if token not in _SWITCHES]))
+    switches = tuple(token for token in argv if _switch(token))
+    tokens, words = part_operands([token for token in argv if not _switch(token)])
+    flags = tuple(_flags(tokens))
     prefix = variable_prefix(command)
     variables = tuple(
         Setting(name.removeprefix(prefix).lower().replace("__", "."), value, name)
@@ -85,8 +107,28 @@ def collect(command: str, argv: Sequence[str], environ: Mapping[str, str] = os.e
         for setting in (*variables, *flags)
         if setting.key != "config"
     )
+    texts += _operands(command, words, [setting.key for setting in texts if setting.place.startswith("--")])
     # An empty file is fine with us, but not with jsonargparse.
     return Given(tuple(path for path in files if contents[path]), from_files, texts, switches)
+
+
+def operand_names(command: str) -> str:
+    """Returns the words that a command takes without a flag, for its usage."""
+    return " ".join(f"[{_OPERAND_NAMES.get(key, key.upper())}]" for key in OPERANDS.get(command, ()))
+
+
+def _operands(command: str, words: Sequence[str], flagged: Collection[str]) -> tuple[Setting, ...]:
+    """Makes settings of words without a flag; `flagged` are the keys that flags give."""
+    keys = OPERANDS.get(command, ())
+    for number, word in enumerate(words):
+        if number >= len(keys):
+            raise UserError(f"'{word}' is not expected here; settings are given as --section.field=value")
+        if keys[number] in flagged:
+            raise UserError(
+                f"'{word}' is not expected here: a word in its place is {keys[number]}, which a flag gives already; a "
+                f"file of settings is given as --config={word}"
+            )
+    return tuple(Setting(key, word, word) for key, word in zip(keys, words, strict=False))
 
 
 def part_operands(argv: Sequence[str], switches: Collection[str] = ()) -> tuple[list[str], list[str]]:
@@ -103,10 +145,14 @@ def _with_values(argv: Sequence[str], switches: Collection[str] = ()) -> Iterato
     position = 0
     while position < len(argv):
         token, *following = argv[position : position + 2]
-        takes_next = token.startswith("--") and "=" not in token and token not in (*_SWITCHES, *switches)
+        takes_next = token.startswith("--") and "=" not in token and token not in switches and not _switch(token)
         stop = position + 1 + (takes_next and following[:1] != [] and not following[0].startswith("--"))
         yield argv[position:stop]
         position = stop
+
+
+def _switch(token: str) -> bool:
+    return token in ("-h", "--help", "--print_config") or token.startswith("--print_config=")
 
 
 def _flags(tokens: Sequence[str]) -> Iterator[Setting]:
@@ -150,6 +196,8 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     plain = wrong.replace("-", "_").lower()
+    if _ELSEWHERE.get(plain) in known:
+        return f"; did you mean '{_ELSEWHERE[plain]}'?"
     near = difflib.get_close_matches(plain, known, n=1)
     if not near:
         last_parts = {key.rpartition(".")[2]: key for key in known}

@@ -95,6 +95,8 @@ def _unforeseen(error: Exception) -> str:
 
 def _choose(arguments: list[str]) -> tuple[str, list[str]]:
     first, *rest = arguments or ["--help"]
+    if first == "help":
+        first, *rest = [*rest, "--help"]
     if first in COMMANDS:
         return first, rest
     if not first.startswith("-"):

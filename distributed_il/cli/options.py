@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from distributed_il.cli.given import Given, Setting, collect, suggestion, variable_prefix
+from distributed_il.cli.given import Given, Setting, collect, operand_names, suggestion, variable_prefix
 from distributed_il.core.errors import UserError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -114,9 +114,10 @@ def _refuse_null(given: Given, kinds: Mapping[str, Any]) -> None:
 
 
 def _parser(command: str, about: str, sections: Sections, names: Mapping[str, str], operands: str) -> ArgumentParser:
+    words = operands or operand_names(command)
     parser = ArgumentParser(
         prog=f"distributed-il {command}",
-        usage=f"distributed-il {command} [--config FILE] [--print_config] [--key=value …] {operands}".rstrip(),
+        usage=f"distributed-il {command} [--config FILE] [--print_config] [--key=value …] {words}".rstrip(),
         description=f"{about}\n\nFlags prevail over environment variables ({variable_prefix(command)}…, upper case, "
         "two underscores for a dot), and these over --config files.",
         exit_on_error=False,

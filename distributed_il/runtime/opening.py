@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from pyarrow import fs as pafs
+
 from distributed_il.core.config import TrainConfig
+from distributed_il.core.errors import UserError
+from distributed_il.core.files import filesystem
 from distributed_il.core.progress import ProgressLine
 from distributed_il.data.dataset import Dataset
 from distributed_il.runtime.data_checks import check_data
 from distributed_il.runtime.paths import with_absolute_paths
+from distributed_il.runtime.run_directory import check_run_dir, probed
 from distributed_il.training.checkpoint_names import last_checkpoint
 
 
 def open_run(config: TrainConfig) -> None:
-    """Holds a run against its dataset, and tells on standard error what is about to be done.
+    """Holds a run against its dataset and its directory, and tells on standard error what is about to be done.
 
     Raises:
-        UserError: As `check_data`; or the run's checkpoints are damaged.
+        UserError: As `check_data`; or `run.dir` is somebody else's or can't be written, its checkpoints are damaged, or
+            `run.start_from` is no directory.
+        OSError: `run.start_from` can't be looked at.
     """
     config = with_absolute_paths(config)
     dataset = check_data(config)
+    check_run_dir(config)
+    if config.run.start_from is not None:
+        _check_origin(config.run.start_from)
+    with probed(config.run.dir):
+        lines = opening_lines(config, dataset)
     with ProgressLine() as line:
-        for text in opening_lines(config, dataset):
+        for text in lines:
             line.note(text)
 
 
@@ -44,6 +56,15 @@ def opening_lines(config: TrainConfig, dataset: Dataset) -> list[str]:
         f"{manifest.num_items:,} items",
         f"model    {config.model.backbone} by {config.method.name}; {batches}, {_workers(run.workers)}{each}",
     ]
+
+
+def _check_origin(path: str) -> None:
+    fs, root = filesystem(path)
+    if fs.get_file_info(root).type != pafs.FileType.Directory:
+        raise UserError(
+            f"run.start_from (--from) is {path}, which is no directory; give the run.dir of a run that has finished a "
+            "round, or one of the directories in its checkpoints"
+        )
 
 
 def _workers(count: int) -> str:

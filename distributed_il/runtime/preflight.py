@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
-import pyarrow as pa
 import ray
 from pyarrow import fs as pafs
 from ray._private.state import state as cluster_state
@@ -22,18 +19,15 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.methods import make_method
 from distributed_il.models.backbones import find_backbone
 from distributed_il.runtime.data_checks import check_data
+from distributed_il.runtime.run_directory import check_run_dir, probed
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.checkpoint_manifest import tell_unverified
 from distributed_il.training.exposure_factors import resolve_factors
 from distributed_il.training.feedback import resolve_feedback
 from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.resume import check_same_run
-from distributed_il.training.run_claim import CLAIM_FILE
 from distributed_il.training.warm_start import check_warm_start, find_warm_start
 
-_OURS = {"checkpoints", "config.yaml", CLAIM_FILE, "metrics.json", "ray", "tensorboard"}
-_JOB_FILES = "/runtime_resources/working_dir_files/"
-"""Where Ray unpacks the working directory of a job."""
 PROBE_WITHIN_S = 45.0
 """How long a node may take to check its storage; more than a process takes to start on a busy one."""
 LOOK_AGAIN_S = 1.0
@@ -57,7 +51,7 @@ def check_run(config: TrainConfig) -> Dataset:
     config = resolve_feedback(config, dataset)
     if isinstance(config.method, OrdinalConfig):
         pair_sampler(config, dataset)
-    _check_run_dir(config)
+    check_run_dir(config)
     manifest = CheckpointStore(config.run.dir).manifest("last")
     start_from = config.run.start_from if manifest is None else None
     origin = None if start_from is None else find_warm_start(start_from)[1]
@@ -69,7 +63,7 @@ def check_run(config: TrainConfig) -> Dataset:
         check_same_run(config, dataset, manifest)
     elif origin is not None:
         check_warm_start(config, dataset, origin)
-    with _probe(config.run.dir):
+    with probed(config.run.dir):
         pass
     return dataset
 
@@ -87,7 +81,7 @@ def check_cluster(config: TrainConfig, dataset: Dataset) -> None:
     nodes = {node: address for node, address in _nodes().items() if node != here}
     if not nodes:
         return
-    with _probe(config.run.dir) as name:
+    with probed(config.run.dir) as name:
         task = ray.remote(num_cpus=0, max_retries=0)(check_node)
 
         def ask(node: str) -> Any:
@@ -154,44 +148,6 @@ def _problem(answer: Any) -> str | None:
         return f"run.dir and data.path could not be checked ({last}); all nodes need the same packages and storage"
 
 
-def _check_run_dir(config: TrainConfig) -> None:
-    """Refuses a directory that holds something other than a run; the dataset's own directory is fine."""
-    if _JOB_FILES in config.run.dir:
-        raise UserError(
-            f"run.dir {config.run.dir} lies in the job's copy of its working directory, which does not outlive the "
-            "job; give the full path of a place on storage that all nodes share"
-        )
-    fs, root = filesystem(config.run.dir)
-    found = fs.get_file_info(root)
-    if found.type == pafs.FileType.File:
-        raise UserError(f"run.dir {config.run.dir} is a file; give a directory")
-    if found.type == pafs.FileType.NotFound or filesystem(config.data.path)[1] == root:
-        return
-    names = {entry.base_name for entry in fs.get_file_info(pafs.FileSelector(root))}
-    if names and not names & _OURS:
-        raise UserError(
-            f"run.dir {config.run.dir} is not empty and holds no run, but {', '.join(sorted(names)[:3])}; give a new "
-            "directory, or that of a run to go on with"
-        )
-
-
-@contextmanager
-def _probe(run_dir: str) -> Generator[str]:
-    """Writes a small file to the run's directory, and deletes it at the end of the block."""
-    fs, root = filesystem(run_dir)
-    name = f".probe-{uuid.uuid4().hex}"
-    try:
-        fs.create_dir(root, recursive=True)
-        with fs.open_output_stream(f"{root}/{name}") as stream:
-            stream.write(b"probe")
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"run.dir {run_dir} can't be written ({error}); choose a place you may write to") from error
-    try:
-        yield name
-    finally:
-        fs.delete_file(f"{root}/{name}")
-
-
 def check_node(run_dir: str, probe: str, data_path: str, fingerprint: str) -> str | None:
     """Checks, on a node, that it sees run directory and dataset as the driver does, and returns what is wrong, or None.
 
@@ -201,7 +157,7 @@ def check_node(run_dir: str, probe: str, data_path: str, fingerprint: str) -> st
     if problem is not None:
         return problem
     try:
-        with _probe(run_dir):
+        with probed(run_dir):
             return None
     except UserError as error:
         return str(error)

@@ -147,6 +147,60 @@ def test_an_unknown_variable_is_refused_with_the_nearest_right_name(
     assert "did you mean 'run.workers'" in message
 
 
+def test_words_without_a_flag_are_the_directories_in_their_order(launched: list[TrainConfig]) -> None:
+    assert main(["train", "some data", "--run.seed", "3", "runs/a"]) == 0
+    assert main(["train", "--run_dir=runs/b", "data"]) == 0
+    (one, other) = launched
+    assert (one.data.path, one.run.dir, one.run.seed) == ("some data", "runs/a", 3)
+    assert (other.data.path, other.run.dir) == ("data", "runs/b")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "key"),
+    [
+        ("evaluate", ["runs/a"], "run_dir"),
+        ("evaluate", ["--run.dir=runs/a"], "run_dir"),
+        ("prepare", ["raw.csv", "runs/a"], "output"),
+        ("simulate", ["runs/a"], "output"),
+    ],
+)
+def test_other_commands_take_words_too(command: str, arguments: list[str], key: str) -> None:
+    setting = collect(command, arguments, {}).last(key)
+    assert setting is not None
+    assert setting.value == "runs/a"
+
+
+def test_a_word_too_many_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'c' is not expected here" in refusal(capsys, "train", "a", "b", "c")
+    assert "data.path, which a flag gives already" in refusal(capsys, "train", "a", "--data.path=b", "--run.dir=c")
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--lr=1", "optimizer.learning_rate"),
+        ("--epochs=3", "run.max_rounds"),
+        ("--batch-size=8", "run.batch_size"),
+        ("--embedding_size=8", "model.embedding_dim"),
+    ],
+)
+def test_what_others_call_a_setting(flag: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"did you mean '{meant}'?" in refusal(capsys, "train", *NEEDED, flag)
+
+
+def test_the_settings_that_differ_are_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *NEEDED, "--run.seed=3", "--print_config=skip_default"]) == 0
+    assert "seed: 3" in (printed := capsys.readouterr().out)
+    assert "patience" not in printed
+
+
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help"]) == 0
+    assert "commands:" in capsys.readouterr().out
+    assert main(["help", "train"]) == 0
+    assert "[DATA_DIR] [RUN_DIR]" in capsys.readouterr().out
+
+
 def test_a_name_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean" not in refusal(capsys, "train", *NEEDED, "--qqqq.zzzz=1")
     assert suggestion("qqqq", ["seed"]) == ""
@@ -163,7 +217,7 @@ def test_a_name_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixture[s
         ("--model.dtype=float16", "one of float32, float64"),
         ("--run.checkpoint_every_steps=often", "a whole number or null"),
         ("--run=job.yaml", "'run' is a section"),
-        ("job.yaml", "'job.yaml' is not expected here"),
+        ("job.yaml", "a file of settings is given as --config=job.yaml"),
         ("--optimizer.learning_rate=0", "optimizer.learning_rate"),
         ("--optimizer.learning_rate=.inf", "finite number above 0"),
         ("--method.dual_learning_rate=-1e-4", "method.dual_learning_rate"),

@@ -29,7 +29,7 @@ def test_a_new_run(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert data.startswith(f"data     {dataset.path}: {dataset.rows('train'):,} labelled rows; ")
     assert model.startswith(f"model    {config.model.backbone} by {config.method.name}; batches of ")
     assert model.endswith(" rows, 2 workers")
-    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_run_that_goes_on(dataset: Dataset, tmp_path: Path) -> None:
@@ -45,6 +45,9 @@ def test_what_does_not_fit_the_dataset_is_refused(dataset: Dataset, tmp_path: Pa
     wrong = dataclasses.replace(config, run=dataclasses.replace(config.run, workers=3))
     with pytest.raises(UserError, match=r"run\.workers is 3"):
         open_run(wrong)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match=r"--from\) is .*missing, which is no directory"):
+        open_run(small_run(dataset, tmp_path / "run", start_from=str(tmp_path / "missing")))
     assert not (tmp_path / "run").exists()
 
 
