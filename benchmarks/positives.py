@@ -134,16 +134,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--source", default=os.environ.get(SOURCE), help=f"directory of MovieLens-1M (default: that of ${SOURCE})"
     )
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="which (default: all)")
-    parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 6)")
+    parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 4)")
     parser.add_argument("--seeds", type=int, help="repeats of what was chosen (default: 3)")
-    parser.add_argument("--max_rounds", type=int, help="rounds of our models at the most (default: 25)")
+    parser.add_argument("--max_rounds", type=int, help="rounds of our models at the most (default: 15)")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one core each (default: 2)")
     parser.add_argument(
         "--work", type=Path, help="directory of the dataset and of finished runs (default: a temporary one)"
     )
     options = parser.parse_args(arguments)
     quick: bool = options.quick
-    for name, whole, coarse in (("draws", 6, 1), ("seeds", 3, 1), ("max_rounds", 25, 4)):
+    for name, whole, coarse in (("draws", 4, 1), ("seeds", 3, 1), ("max_rounds", 15, 2)):
         if getattr(options, name) is None:
             setattr(options, name, coarse if quick else whole)
     for name in ("draws", "seeds", "max_rounds", "jobs"):

@@ -38,19 +38,22 @@ class Row:
         return not self.method
 
 
-_OURS: Mapping[str, Range] = {"learning_rate": (1e-3, 1e-2), "weight_decay": (1e-7, 1e-5), "rate": (1.5, 10.0)}
+_OURS: Mapping[str, Range] = {"learning_rate": (1e-3, 4e-3), "weight_decay": (1e-6, 1e-5), "rate": (2.0, 8.0)}
 """`rate` is rounded: sampled negatives for each positive."""
-_WEIGHT: Mapping[str, Range] = {"unlabelled_weight": (0.5, 10.0)}
+_TOWER_RATE: Range = (1.5, 4.0)
+"""A pass of a tower takes several times as long."""
+_WEIGHT: Mapping[str, Range] = {"unlabelled_weight": (1.0, 10.0)}
 _SIZES = (32, 64, 128)
 
 
 def _ours(backbone: str, method: str) -> Row:
+    tower = backbone == "neumf"
     return Row(
         name=f"{backbone}_{method}",
         backbone=backbone,
         method=method,
-        ranges={**_OURS, **(_WEIGHT if method == "ns" else {})},
-        sizes=_SIZES if backbone != "neumf" else _SIZES[:2],
+        ranges={**_OURS, **({"rate": _TOWER_RATE} if tower else {}), **(_WEIGHT if method == "ns" else {})},
+        sizes=_SIZES[:2] if tower else _SIZES,
     )
 
 
@@ -66,11 +69,11 @@ ROWS = {
             ranges={**_OURS, "factor_decay": (3e-6, 3e-4)},
             sizes=_SIZES,
         ),
-        Row(name="als", backbone="als", ranges={"alpha": (0.3, 30.0), "regularization": (0.01, 100.0)}, sizes=_SIZES),
+        Row(name="als", backbone="als", ranges={"alpha": (1.0, 10.0), "regularization": (1.0, 30.0)}, sizes=_SIZES),
         Row(
             name="bpr",
             backbone="bpr",
-            ranges={"learning_rate": (0.01, 0.1), "regularization": (1e-3, 3e-2)},
+            ranges={"learning_rate": (0.02, 0.1), "regularization": (2e-3, 2e-2)},
             sizes=_SIZES,
         ),
     )

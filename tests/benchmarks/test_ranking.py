@@ -12,5 +12,5 @@ def test_both_ways_have_the_same_model_and_all_figures_are_there(tiny_dataset: D
     model = served(learner, tiny_dataset)
     assert (len(model.users), len(model.items)) == (tiny_dataset.num_users, tiny_dataset.num_items)
     figures = measure(plan, "bias_mf")
-    assert len(figures) == 7
+    assert len(figures) == 6
     assert figures["bias_mf_metrics_over_recommend"].median > 0
