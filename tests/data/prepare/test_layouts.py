@@ -334,3 +334,33 @@ def test_valid_by_its_other_names_or_of_train(valid: str, tmp_path: Path) -> Non
     else:
         assert found["train"] | found["valid"] == {*range(20)}
         assert len(found["valid"]) == 5
+
+
+def test_the_folder_of_ncf(tmp_path: Path) -> None:
+    """Each rating is a positive; of a line of negatives the first item is one, and the others are none."""
+    (tmp_path / "Data").mkdir()
+    train = "".join(f"{u}\t{i}\t{1 + i % 5}\t{978300000 + i}\n" for u in range(4) for i in range(u, u + 5))
+    (tmp_path / "Data/ml.train.rating").write_text(train)
+    (tmp_path / "Data/ml.test.rating").write_text("0\t20\t1\t978301968\n1\t21\t4\t978301968\n")
+    (tmp_path / "Data/ml.test.negative").write_text("(0,20)\t11\t12\n(1,21)\t12\t13\n")
+    said: list[str] = []
+    dataset = run(tmp_path / "Data", said)
+    tests = {(0, 20, 1), (0, 11, 0), (0, 12, 0), (1, 21, 1), (1, 12, 0), (1, 13, 0)}
+    assert set(triples_in_order(dataset, "test")) == tests
+    assert rows(dataset) - tests == {(u, i, 1) for u in range(4) for i in range(u, u + 5)}
+    assert (dataset.rows("train"), dataset.rows("valid")) == (15, 5)
+    assert said == ["ml.train.rating: there is no valid beside it, which gets 25% of its labelled rows"]
+    (tmp_path / "Data/ml.test.negative").write_text("(0,20)\t11\t12\n\n1,21\t12\t13\n")
+    with pytest.raises(UserError, match=r"ml\.test\.negative, line 3.*does not begin with \(user,item\)"):
+        prepare(PrepareConfig(source=str(tmp_path / "Data"), output=str(tmp_path / "again")))
+
+
+def test_negatives_beside_a_valid(tmp_path: Path) -> None:
+    """As in a data set of DenoisingRec, whose train has labels of its own."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/a.train.rating").write_text("1\t10\t1\n1\t11\t0\n2\t10\t1\n")
+    (tmp_path / "log/a.valid.rating").write_text("1\t12\t1\n")
+    (tmp_path / "log/a.test.negative").write_text("(1, 13)\t14\t15\n(2, 14)\t15\n")
+    dataset = run(tmp_path / "log")
+    assert set(triples_in_order(dataset, "test")) == {(1, 13, 1), (1, 14, 0), (1, 15, 0), (2, 14, 1), (2, 15, 0)}
+    assert set(triples_in_order(dataset, "train")) == {(1, 10, 1), (1, 11, 0), (2, 10, 1)}

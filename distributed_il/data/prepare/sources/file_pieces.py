@@ -8,16 +8,17 @@ import pyarrow.fs as pafs
 
 from distributed_il.data.prepare.sources.delimited_pieces import DelimitedPieces
 from distributed_il.data.prepare.sources.files import RawFile
-from distributed_il.data.prepare.sources.first_lines import look_at
+from distributed_il.data.prepare.sources.first_lines import first_line, look_at
 from distributed_il.data.prepare.sources.impression_pieces import ImpressionPieces
 from distributed_il.data.prepare.sources.json_pieces import JsonPieces
-from distributed_il.data.prepare.sources.known_logs import ANY_LOG, is_parquet, known_log, text_layout
+from distributed_il.data.prepare.sources.known_logs import ANY_LOG, Layout, is_parquet, known_log, text_layout
 from distributed_il.data.prepare.sources.list_pieces import ListPieces
+from distributed_il.data.prepare.sources.negative_pieces import NegativePieces
 from distributed_il.data.prepare.sources.netflix_pieces import NetflixPieces
 from distributed_il.data.prepare.sources.parquet_pieces import ParquetPieces
 from distributed_il.data.prepare.sources.partitions import PartitionedPieces, keys_of
 from distributed_il.data.prepare.sources.pieces import RawPieces
-from distributed_il.data.prepare.sources.text_options import TextOptions
+from distributed_il.data.prepare.sources.text_options import VALUE, TextOptions
 
 
 def open_pieces(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawPieces:
@@ -43,6 +44,8 @@ def _by_format(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawP
         return ImpressionPieces(fs, file, options.encoding)
     if file.format == "netflix":
         return NetflixPieces(fs, file, options.encoding)
+    if file.format in ("triples", "ncf"):
+        return _of_triples(fs, file, layout)
     if log is not ANY_LOG:
         return DelimitedPieces(fs, file, layout)
     look = look_at(fs, file, layout, options)
@@ -52,3 +55,15 @@ def _by_format(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawP
         pieces = DelimitedPieces(fs, file, look.layout)
     pieces.has_header, pieces.note = look.has_header, look.note
     return pieces
+
+
+def _of_triples(fs: pafs.FileSystem, file: RawFile, layout: Layout) -> RawPieces:
+    """Opens a file of triples, or one of NCF, whose labels are where an item stands."""
+    first = first_line(fs, file, layout.encoding)
+    if first.startswith("("):
+        return NegativePieces(fs, file, layout.encoding, "label" if file.format == "ncf" else VALUE)
+    if file.format == "triples":
+        return DelimitedPieces(fs, file, layout)
+    width = max(first.count(layout.delimiter) + 1, 2)
+    layout = replace(layout, columns=(layout.columns or ())[:width])
+    return PartitionedPieces(DelimitedPieces(fs, file, layout), {"label": "1"})

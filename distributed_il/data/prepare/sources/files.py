@@ -38,6 +38,8 @@ _SUFFIXES: dict[str, FileFormat] = {
     ".pq": "parquet",
 }
 _FIRST_BYTES = 4096
+_NCF_TABS = 3
+"""In a line of NCF's: user, item, rating, timestamp."""
 _ALSO_CALLED = {"valid": ("val", "validation", "dev")}
 _TRIPLES = {"train": ".train.rating", "valid": ".valid.rating", "test": ".test.negative"}
 
@@ -109,7 +111,7 @@ def find_files(config: PrepareConfig) -> RawSource:
     )
     note = ""
     if set(by_split) == {"train", "test"}:
-        files = tuple(replace(file, split=ALL, unbiased=file.split == "test") for file in files)
+        files = tuple(replace(file, split=ALL, unbiased=file.split == "test") for file in _of_ncf(fs, files))
         share = config.valid_share / (config.train_share + config.valid_share)
         note = (
             f"{', '.join(by_split['train'])}: there is no valid beside it, which gets {share:.0%} of its labelled rows"
@@ -188,12 +190,26 @@ def _as_it_begins(fs: pafs.FileSystem, file: RawFile, config: PrepareConfig) -> 
     log = known_log(file.format)
     if config.format != "auto" or not log.first_line:
         return file
+    return (
+        file if re.match(log.first_line, _begin(fs, file)) else replace(file, format=format_of_name(file.name) or "csv")
+    )
+
+
+def _begin(fs: pafs.FileSystem, file: RawFile) -> str:
     try:
         with fs.open_input_stream(file.path, compression=compression_of(file.name)) as stream:
-            begin = stream.read(_FIRST_BYTES).decode(errors="replace").removeprefix("\ufeff")
+            return stream.read(_FIRST_BYTES).decode(errors="replace").removeprefix("\ufeff")
     except OSError as error:
         raise UserError(f"{file.path} can't be read ({error}); copy it anew") from error
-    return file if re.match(log.first_line, begin) else replace(file, format=format_of_name(file.name) or "csv")
+
+
+def _of_ncf(fs: pafs.FileSystem, files: tuple[RawFile, ...]) -> tuple[RawFile, ...]:
+    """Returns triples without a valid as NCF's where they are: with lists of negatives, or with times."""
+    if all(file.format == "triples" for file in files):
+        begins = [_begin(fs, file).partition("\n")[0] for file in files]
+        if any(begin.startswith("(") or begin.count("\t") == _NCF_TABS for begin in begins):
+            return tuple(replace(file, format="ncf") for file in files)
+    return files
 
 
 def format_of_name(name: str) -> FileFormat | None:
@@ -223,14 +239,19 @@ def _given(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
 
 def _guessed(config: PrepareConfig, present: list[str]) -> dict[str, list[str]]:
     top = [name for name in present if "/" not in name]
-    if config.format in ("auto", "triples"):
+    if config.format in ("auto", "triples", "ncf"):
         found = {split: [name for name in top if name.endswith(end)] for split, end in _TRIPLES.items()}
         if all(len(names) == 1 for names in found.values()):
             return found
-        if config.format == "triples" or found["train"]:
+        # Of NCF, whose X.test.rating holds the positives of X.test.negative.
+        tests = found["test"] or [name for name in top if name.endswith(".test.rating")]
+        if len(found["train"]) == len(tests) == 1 and not found["valid"]:
+            return {"train": found["train"], "test": tests}
+        if config.format in ("triples", "ncf") or found["train"]:
             raise UserError(
-                f"{config.source} must hold exactly one X.train.rating, one X.valid.rating and one X.test.negative, "
-                f"or name the files by the options train, valid and test; {_shown(present)}"
+                f"{config.source} must hold exactly one X.train.rating, one X.valid.rating and one X.test.negative (or "
+                "X.test.rating, without an X.valid.rating), or name the files by the options train, valid and test; "
+                f"{_shown(present)}"
             )
     known = _known(config, present) or _beside_another(config, present)
     if known:

@@ -69,6 +69,15 @@ def look_at(fs: pafs.FileSystem, file: RawFile, layout: Layout, options: TextOpt
     return FirstLook(replace(layout, columns=names), False, f"{file.name}: {note}" if note else "")
 
 
+def first_line(fs: pafs.FileSystem, file: RawFile, encoding: str | None) -> str:
+    """Returns the first line that is not blank, or as much of it as is read at a time; empty where there is none.
+
+    Raises:
+        UserError: The file can't be read.
+    """
+    return next(iter(_read(fs, file, encoding)), "")
+
+
 def _read(fs: pafs.FileSystem, file: RawFile, encoding: str | None) -> list[str]:
     """Reads the first lines but blank ones; the last is left out where it may go on."""
     try:

@@ -177,6 +177,15 @@ _TRIPLES_LOG = KnownLog(
     layout=TRIPLES,
     integer_ids=False,
 )
+_NCF_LOG = KnownLog(
+    format="ncf",
+    files=(),
+    fields=Fields(user="user", item="item", label="label", time="timestamp"),
+    rule="binary",
+    layout=Layout("\t", ("user", "item", "rating", "timestamp")),
+    integer_ids=False,
+)
+"""NCF's: what is in a `.rating` is a positive, whatever its rating."""
 ANY_LOG = KnownLog(
     format="csv",
     files=(),
@@ -207,8 +216,9 @@ def compression_of(name: str) -> str | None:
 
 
 def known_log(format: str) -> KnownLog:
-    """Returns the log of a format; `ANY_LOG` for CSV and Parquet."""
-    return _TRIPLES_LOG if format == "triples" else _BY_FORMAT.get(format, ANY_LOG)
+    """Returns the log of a format; `ANY_LOG` for CSV and the like."""
+    own = {"triples": _TRIPLES_LOG, "ncf": _NCF_LOG}
+    return own.get(format) or _BY_FORMAT.get(format, ANY_LOG)
 
 
 def plain_name(name: str) -> str:
