@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
-Part = tuple[Float64, Float64] | tuple[Float64, Float64, Float64]
+Part = tuple[Float64, ...]
 """Logits, float64 [n], labels 0 or 1, float64 [n], and perhaps the weights of the rows, float64 [n]."""
 Parts = Callable[[], Iterable[Part]]
 """This rank's rows, part after part. Where they have weights, means are Σ w·ℓ over Σ w."""

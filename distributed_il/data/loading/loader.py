@@ -75,8 +75,9 @@ class TrainingRows:
         self._maker = BatchMaker(dataset.num_users, dataset.num_items, dtype=dtype, device=device, factors=factors)
         self._held_out: HeldOutRows | None = None
         self._columns = (*COLUMNS, WEIGHT) if dataset.weighted else COLUMNS
-        weights = np.empty(0, dtype=np.float32) if dataset.weighted else None
-        self._nothing = LabelledRows(*(np.empty(0, dtype=np.int64) for _ in range(4)), weights)
+        nothing = np.empty(0, dtype=np.int64)
+        weights = nothing.astype(np.float32) if dataset.weighted else None
+        self._nothing = LabelledRows(nothing, nothing, nothing, nothing, weights)
 
     def schedule(self, subset: Subset) -> Schedule:
         """Returns the schedule of global batches of a pass over a subset, the same on every rank."""

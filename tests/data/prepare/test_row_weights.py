@@ -21,7 +21,8 @@ def log(path: Path, rows: list[tuple[Any, ...]] = PAIRS, header: str = "user_id,
 
 
 def prepared(path: Path, source: str, **options: Any) -> Dataset:
-    prepare(PrepareConfig(source=source, output=str(path), **{"weight_column": "w", "factors": 0, **options}))
+    config: dict[str, Any] = {"weight_column": "w", "factors": 0, **options}
+    prepare(PrepareConfig(source=source, output=str(path), **config))
     return Dataset.open(str(path))
 
 
