@@ -59,7 +59,7 @@ class SplitRanking:
             most = None if config.users == "all" else config.users
         self._sampled = config.candidates if isinstance(config.candidates, int) else None
         given = config.candidate_file
-        allowed = None if given is None else items_of_file(given, dataset.vocabulary("items"))
+        allowed = None if given is None else items_of_file(given, dataset)
         self._users = RankedUsers(
             dataset,
             split,

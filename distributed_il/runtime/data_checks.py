@@ -28,7 +28,7 @@ def check_data(config: TrainConfig) -> Dataset:
     check_feedback(config, dataset)
     check_selection(Selection(config.run.select_by), dataset)
     if config.evaluation.candidate_file is not None:
-        items_of_file(config.evaluation.candidate_file, dataset.vocabulary("items"))
+        items_of_file(config.evaluation.candidate_file, dataset)
     _check_min_workers(config.run, dataset)
     return dataset
 

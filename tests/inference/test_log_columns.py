@@ -10,6 +10,7 @@ from saved_runs import save_run
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.id_files.pair_files import find_pairs
+from distributed_il.data.id_files.reading import items_of_file
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.inference.config import RecommendConfig, ScoreConfig, SimilarConfig
 from distributed_il.inference.log_columns import log_names
@@ -52,6 +53,12 @@ def test_a_name_that_was_given_has_no_other(run_dir: str, tmp_path: Path) -> Non
     similar = SimilarConfig(run_dir=run_dir, output="out", column="item_id")
     assert log_names(similar)("item_id") is None
     assert log_names(SimilarConfig(run_dir=run_dir, output="out"))("item_id") == "what"
+
+
+def test_candidates_of_an_evaluation_are_read_so(run_dir: str, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("what\n1\n4\n")
+    dataset = Dataset.open(f"{Path(run_dir).parent}/data")
+    assert items_of_file(str(tmp_path / "items.csv"), dataset).tolist() == [False, True, False, False, True, False]
 
 
 def test_recommend_reads_its_files_so(run_dir: str, tmp_path: Path) -> None:

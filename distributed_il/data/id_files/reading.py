@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distributed_il.core.errors import UserError
+from distributed_il.data.dataset import Dataset
 from distributed_il.data.id_files.id_lookup import IdLookup
 from distributed_il.data.id_files.pair_files import PairFiles, find_pairs
 from distributed_il.data.prepare.sources.column_types import BadValueError
@@ -32,12 +33,12 @@ def read_ids(files: PairFiles, piece: int, lookups: Sequence[IdLookup]) -> Itera
         yield ids + [found.batch.column(name) for name in files.columns[len(lookups) :]]
 
 
-def items_of_file(path: str, items: pa.Array) -> NDArray[np.bool_]:
-    """Reads files of external ids of items, in a column `item_id`.
+def items_of_file(path: str, dataset: Dataset) -> NDArray[np.bool_]:
+    """Reads files of external ids of items, in a column `item_id`, or else one called as in the dataset's log.
 
     Args:
         path: A file, a directory or a pattern, as of `find_pairs`.
-        items: External ids of all items, in the order of their dense ones.
+        dataset: Whose items they are.
 
     Returns:
         Which items they name, bool [num_items].
@@ -45,7 +46,10 @@ def items_of_file(path: str, items: pa.Array) -> NDArray[np.bool_]:
     Raises:
         UserError: As `find_pairs` and `read_items`.
     """
-    return read_items(find_pairs(path, ["item_id"]), IdLookup("item", items))
+    in_log = dataset.manifest.reading.columns.get("item")
+    return read_items(
+        find_pairs(path, ["item_id"], name_of=lambda _: in_log), IdLookup("item", dataset.vocabulary("items"))
+    )
 
 
 def read_items(files: PairFiles, items: IdLookup) -> NDArray[np.bool_]:
