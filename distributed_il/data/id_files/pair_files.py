@@ -63,8 +63,9 @@ def find_pairs(
     files = [_opened(fs, info.path) for info in infos]
     names = [file.columns() for file in files]
     there = [name for found in names for name in found]
-    first, last, *columns = (name and _there(name, there, name_of) for name in (first, last, *columns))
-    columns = [*_those_of(there, first), *columns, *_those_of(there, last)]
+    wanted = [_there(name, there, name_of) for name in columns]
+    before, behind = (_those_of(there, name and _there(name, there, name_of)) for name in (first, last))
+    columns = [*before, *wanted, *behind]
     pieces: list[tuple[RawPieces, Part]] = []
     for info, file, found in zip(infos, files, names, strict=True):
         _require_columns(info.path, found, columns)

@@ -173,13 +173,13 @@ def test_a_middle_of_ratings_is_unclear(tmp_path: Path) -> None:
         "format": ["movielens100k"],
         "split": None,
     }
-    with pytest.raises(UserError, match=r"prepared with negative_below 3, not None; .* set negative_below to what"):
+    with pytest.raises(UserError, match=r"prepared with negative_below 3, not 2; .* set negative_below to what"):
         prepare(
             PrepareConfig(
                 source=str(tmp_path / "u.data"),
                 output=str(tmp_path / "more"),
                 append_to=dataset.path,
-                positive_above=4,
+                negative_below=2,
             )
         )
 
