@@ -26,6 +26,7 @@ from distributed_il.training.exposure_factors import resolve_factors
 from distributed_il.training.feedback import resolve_feedback
 from distributed_il.training.pair_sampler import pair_sampler
 from distributed_il.training.resume import check_same_run
+from distributed_il.training.trial_pass import try_own_code
 from distributed_il.training.warm_start import check_warm_start, find_warm_start
 
 PROBE_WITHIN_S = 45.0
@@ -39,15 +40,15 @@ def check_run(config: TrainConfig) -> Dataset:
     """Checks all that can be checked without Ray of a run with absolute paths, and returns its dataset.
 
     Raises:
-        UserError: The backbone or the method can't be made, the dataset is not there or too small, the workers do not
-            fit its lanes, its training rows are of one class and the method needs two, its valid split does not define
-            `run.select_by`, it lacks the exposure factors or the logged pairs that are asked for,
-            `evaluation.candidates` names none of its items, `run.dir` is somebody else's or can't be written, its
-            checkpoint belongs to another run, or what `run.start_from` names does not fit.
+        UserError: The backbone or the method can't be made, or the user's own fails on two rows; the run does not fit
+            its dataset (see `check_data`), which lacks the exposure factors or the logged pairs that are asked for;
+            `run.dir` is somebody else's or can't be written, its checkpoint belongs to another run, or what
+            `run.start_from` names does not fit.
     """
     find_backbone(config.model)
     make_method(config.method)
     dataset = check_data(config)
+    try_own_code(config, dataset)
     config = resolve_feedback(config, dataset)
     if isinstance(config.method, OrdinalConfig):
         pair_sampler(config, dataset)

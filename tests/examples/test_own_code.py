@@ -69,6 +69,27 @@ class NeedsRate(NoConfig):
     class Config:
         rate: float
         kinds: list[str] = field(default_factory=list)
+
+class Slips(NoShare):
+    test_share = 0.0
+    def step(self, executor, batch):
+        return batch.labels + batch.lables
+"""
+SLIPS = """
+import torch
+from distributed_il.models.backbones import Backbone
+
+class Wide(Backbone):
+    def __init__(self, embedding_dim):
+        super().__init__(embedding_dim)
+        self.user_dim = self.item_dim = embedding_dim
+
+    def forward(self, user_rows, item_rows):
+        return user_rows * item_rows
+
+class Slips(Wide):
+    def forward(self, user_rows, item_rows):
+        return torch.cat([user_rows, item_rows[:1]]) @ user_rows
 """
 
 
@@ -76,6 +97,7 @@ class NeedsRate(NoConfig):
 def own_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Commands are given where the examples lie; the module of mistakes lies elsewhere on the path."""
     (tmp_path / "mistaken.py").write_text(MISTAKES)
+    (tmp_path / "slips.py").write_text(SLIPS)
     (tmp_path / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(Path(__file__).parent)
@@ -212,6 +234,29 @@ def test_a_method_without_a_part_is_refused_before_anything_starts(name: str, me
         check_run(config)
     with pytest.raises(UserError, match=message):
         make_method(config.method)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        (
+            "--method.name=mistaken:Slips",
+            r"method\.name 'mistaken:Slips' fails on two rows, at .*mistaken\.py:44: A",
+        ),
+        (
+            "--model.backbone=slips:Slips",
+            r"model\.backbone 'slips:Slips' fails on two rows, at .*slips\.py:15: R",
+        ),
+        ("--model.backbone=slips:Wide", r"model\.backbone 'slips:Wide' gives logits of shape \[2, 4\] for 2 rows"),
+    ],
+)
+def test_a_slip_in_own_code_is_told_with_its_line_before_anything_starts(
+    flag: str, message: str, argv: list[str], tmp_path: Path
+) -> None:
+    config = read_train_config([*argv, flag])
+    with pytest.raises(UserError, match=message):
+        check_run(config)
+    assert not Path(config.run.dir).exists()
 
 
 def test_an_unknown_backbone_is_refused_before_anything_starts(argv: list[str]) -> None:
