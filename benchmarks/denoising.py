@@ -119,14 +119,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--logs", nargs="+", choices=LOGS, help="which (default: all, or with --quick the simulated)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which (default: all)")
     parser.add_argument("--seeds", type=int, help="repeats of what was chosen (default: 3)")
-    parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 4)")
-    parser.add_argument("--rounds", type=int, help="of every run (default: 20)")
+    parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 3)")
+    parser.add_argument("--rounds", type=int, help="of every run (default: 12)")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one core each (default: 2)")
     parser.add_argument("--work", type=Path, help="directory of datasets and finished runs (default: a temporary one)")
     options = parser.parse_args(arguments)
     quick: bool = options.quick
     options.logs = options.logs or list(LOGS[:1] if quick else LOGS)
-    for name, full, coarse in (("seeds", 3, 2), ("draws", 4, 2), ("rounds", 20, 10), ("jobs", 2, 2)):
+    for name, full, coarse in (("seeds", 3, 2), ("draws", 3, 2), ("rounds", 12, 10), ("jobs", 2, 2)):
         given = getattr(options, name)
         if given is not None and given < 1:
             parser.error(f"--{name} must be at least 1")

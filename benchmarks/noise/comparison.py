@@ -42,11 +42,11 @@ class Plan:
     """Directory of MovieLens-1M."""
     work: Path
     """Directory of datasets and of finished runs."""
-    draws: int = 4
+    draws: int = 3
     """Settings that each row is chosen from."""
     seeds: int = 3
     """Repeats of what was chosen."""
-    rounds: int = 20
+    rounds: int = 12
     """Of every run: all of them, so that the curves show what noise does in the end."""
     sizes: Mapping[str, int] = dataclasses.field(default_factory=lambda: SIZES)
     """Of the simulated log."""
