@@ -10,12 +10,11 @@ from distributed_il.core.method_config import (
     METHODS,
     InverseDualConfig,
     InverseGradientConfig,
+    MethodConfig,
     NegativeSamplingConfig,
     NoneConfig,
 )
 from distributed_il.data.dataset import Dataset
-from distributed_il.methods import make_method
-from distributed_il.methods.protocol import weighs_rows
 from distributed_il.training.pair_sampler import SAMPLING, has_all_positive
 
 _CURE = "set method.name to none, t_ce, r_ce or ns, which take sampled pairs for negatives"
@@ -53,7 +52,7 @@ def check_feedback(config: TrainConfig, dataset: Dataset) -> None:
             the user's does not know of.
     """
     train, method = dataset.manifest.splits["train"], config.method
-    if dataset.weighted and method.name not in METHODS and not weighs_rows(make_method(method)):
+    if dataset.weighted and method.name not in METHODS and not _weighs_rows(method):
         raise UserError(
             f"the training rows of {dataset.path} have weights, and method.name {method.name} does not say that it "
             "multiplies by `batch.weights`; let it do so and set `weighs_rows = True` in its class, or prepare without"
@@ -92,3 +91,11 @@ def about_feedback(config: TrainConfig, dataset: Dataset) -> str | None:
     sampled = isinstance(method, (*SAMPLING, NegativeSamplingConfig))
     how = f"method {method.name}" + (" with sampled negatives" if sampled else "")
     return f"{found}: {how}, the best round by {config.run.select_by}"
+
+
+def _weighs_rows(config: MethodConfig) -> bool:
+    # Imported for a method of the user's alone: this module is needed before torch, which comes with the methods.
+    from distributed_il.methods import make_method
+    from distributed_il.methods.protocol import weighs_rows
+
+    return weighs_rows(make_method(config))
