@@ -192,7 +192,7 @@ def test_more_workers_than_there_is_capacity_for_are_told_after_the_time_given(h
         "--run.wait_for_workers_s=6",
     )  # fmt: skip
     assert done.returncode == 2
-    waiting, refusal = done.stdout.splitlines()[1:]
+    waiting, refusal = done.stdout.splitlines()[-2:]
     assert waiting.startswith("waiting up to 6 s for capacity: 2 workers of 1 CPU each; it has 1 CPU")
     assert "the cluster has no capacity for 2 workers of 1 CPU each: it has 1 CPU (1 free) on 1 node" in refusal
 
