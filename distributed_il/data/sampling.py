@@ -61,7 +61,7 @@ class PairIndex:
         return PairIndex(indptr, np.concatenate([part.items for part in parts]) if parts else self.items)
 
     @classmethod
-    def from_pairs(cls, user_ids: Int64, item_ids: Int64, num_users: int) -> PairIndex:
+    def from_pairs(cls, user_ids: Int64, item_ids: Int64 | NDArray[np.int32], num_users: int) -> PairIndex:
         """Builds the index in memory; a pair that occurs twice counts once.
 
         Args:

@@ -39,8 +39,10 @@ def test_train_shows_the_model_beside_the_trivial_rows(
 
 
 def test_training_ends_by_naming_the_command_that_finds_what_pays(
-    launched: list[TrainConfig], capsys: pytest.CaptureFixture[str]
+    launched: list[TrainConfig], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As where the environment is active: its programs go by their names.
+    monkeypatch.setattr("shutil.which", lambda name: str(Path(sys.executable).with_name(name)))
     assert main(["train", "--data.path=my data", "--run.dir=runs/a/"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         "What pays:   distributed-il sweep --sweep.space=jobs/choose_space.yaml --data.path='my data' "

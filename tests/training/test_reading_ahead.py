@@ -89,7 +89,7 @@ def test_a_run_that_ends_early_leaves_no_reading_behind(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def worse(self: Trainer) -> bool:
-        self.state.history.append({"round": self.state.round + 1, "step": self.learner.step})
+        self.state.history.append({"round": self.state.round + 1, "step": self.learner.step, "train_loss": 1.0})
         self.state.best_round = 1
         return self.state.round == 0
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from distributed_il.data.prepare.sources.pieces import Part, Piece, RawPieces, SetAside
 
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive writes for null."""
+
 
 def keys_of(name: str) -> dict[str, str | None]:
     """Returns the keys that the folders of a path have, and their values, None where Hive writes its null."""
-    folders = [folder for folder in posixpath.dirname(name).split("/") if folder.find("=") > 0]
-    if not folders:
-        return {}
-    from pyarrow import dataset  # which takes a while
-
-    names = [folder.partition("=")[0] for folder in folders]
-    hive = dataset.partitioning(pa.schema([(name, pa.string()) for name in dict.fromkeys(names)]), flavor="hive")
-    found = dataset.get_partition_keys(hive.parse("/".join([*folders, ""])))
-    return {name: found.get(name) for name in names}
+    folders = [folder.partition("=") for folder in posixpath.dirname(name).split("/") if folder.find("=") > 0]
+    return {key: None if value == _NULL else unquote(value) for key, _, value in folders}
 
 
 class PartitionedPieces(RawPieces):
