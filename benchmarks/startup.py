@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.common.command import command_line
 from benchmarks.common.measuring import ratios
 from benchmarks.common.result import Figure, Result
-from benchmarks.starts.first_step import STAMP
+from benchmarks.starts.stamp import STAMP
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 
 REPEATS = 7

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from benchmarks.starts.first_step import stamp
+from benchmarks.starts.stamp import stamp
 
 BATCH_SIZE = 1024
 WIDTH = 33

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks import startup
-from benchmarks.starts.first_step import STAMP, StampedBiasMF, stamp
+from benchmarks.starts.first_step import StampedBiasMF
+from benchmarks.starts.stamp import STAMP, stamp
 
 
 def test_the_first_of_all_processes_leaves_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
