@@ -79,7 +79,7 @@ def launch(config: TrainConfig) -> dict[str, Any]:
         training = _fit_in_thread(trainer)
         _follow(training, channel, line, received)
         if not training.done():
-            trainer.leave()
+            trainer.leave(training)
         result = _result(training, channel)
         if result is not None:
             return result

@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import Any
 
@@ -80,10 +81,15 @@ class SupervisedTrainer(TorchTrainer):
         self._channel, self._counts, self._store, self._hung_after_s = channel, counts, store, hung_after_s
         self._left = threading.Event()
 
-    def leave(self) -> None:
-        """Leaves `fit`, which runs in another thread, to itself: it ends soon, and until then starts no other Ray."""
+    def leave(self, training: Future[Any]) -> None:
+        """Leaves `fit`, which runs in another thread, to itself: it ends soon, and until then starts no other Ray.
+
+        Args:
+            training: Done as `fit` ends.
+        """
         self._left.set()
         auto_init_hook.enable_auto_connect = False
+        training.add_done_callback(_connect_again)  # at once, where it has just ended
 
     def _create_default_callbacks(self) -> list[Any]:
         # Workers read blocks by themselves, so there are no datasets to hand to them; and with the process that the
@@ -109,8 +115,9 @@ class SupervisedTrainer(TorchTrainer):
             variables["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(_PLACE_WITHIN_S)
         with environment(variables, override=True), lean_train() if on_private_ray() else nullcontext():
             controller = Controller(left=self._left, **arguments)
-            try:
-                asyncio.run(controller.run())
-            finally:
-                auto_init_hook.enable_auto_connect = _CONNECTS
+            asyncio.run(controller.run())
         return controller.get_result()
+
+
+def _connect_again(_: Future[Any]) -> None:
+    auto_init_hook.enable_auto_connect = _CONNECTS
