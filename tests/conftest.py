@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from small_datasets import make_small_dataset
 from xdist.scheduler import LoadScopeScheduling
 
@@ -18,6 +19,10 @@ ON_RAY = "tests/runtime/on_ray/"
 FIRST = ("tests/cluster/", "tests/runtime/jobs/", ON_RAY, "tests/methods/steps/test_compiled.py")
 """Tests of clusters count all processes that theirs has started, before a Ray of its own is among them. Of the others
 the longest: what begins last must not be what takes longest."""
+
+# The same tries in every run and on a loaded machine: `benchmarks.fuzz_prepare` looks further.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
 
 
 class ByFile(LoadScopeScheduling):

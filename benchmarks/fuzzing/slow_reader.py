@@ -63,9 +63,7 @@ def _row(log: Log, line: bytes) -> Row:
     """A line with the text of its ids."""
     fields = line.split(log.delimiter.encode())
     width = len(log.lines[0].split(log.delimiter))
-    # Where two colons separate, a single one is a slip.
-    stray = log.delimiter == "::" and b":" in b"".join(fields)
-    if stray or len(fields) != width:
+    if len(fields) != width:
         raise BadError
     texts = [""] * width
     for place in log.used:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -101,7 +101,6 @@ def test_nth_missing_item_for_every_subset_and_rank() -> None:
     assert nth_missing_item(index_of(subsets), users, ranks).tolist() == items.tolist()
 
 
-@settings(deadline=None)
 @given(st.lists(st.sets(st.integers(0, 39), max_size=40), min_size=1, max_size=6))
 def test_nth_missing_item_for_segments_of_mixed_length(sets: list[set[int]]) -> None:
     lists = [sorted(items) for items in sets]
@@ -206,7 +205,6 @@ def test_both_tosses_a_fair_coin() -> None:
 
 @pytest.mark.parametrize("source", ["sampled", "logged", "both"])
 @pytest.mark.parametrize("rate", [1, 3])
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2**40)), min_size=1, max_size=30), st.integers(1, 7), st.data()
 )

@@ -49,7 +49,7 @@ def by_full_sort(model: ServedModel, user: int, top: int, choice: Choice) -> lis
     return sorted(pairs, key=lambda pair: (cold == "last" and not known[pair[0]], -pair[1], pair[0]))[:top]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     items=st.integers(1, 40),

@@ -7,7 +7,7 @@ import math
 import mpmath
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -123,7 +123,6 @@ def test_t_ce_rounds_the_number_of_dropped_rows_down(rate: float, size: int, dro
     assert int((~keep).sum()) == dropped
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=40))
 def test_t_ce_at_rate_0_keeps_everything(losses: list[float]) -> None:
     assert t_ce_keep_mask(float64(losses), labels_for(losses), 0.0).all()
@@ -181,7 +180,6 @@ def test_r_ce_weights_carry_no_gradient() -> None:
     assert not r_ce_weights(torch.ones(2, requires_grad=True), torch.ones(2), 0.3).requires_grad
 
 
-@settings(deadline=None)
 @given(LOGITS)
 def test_r_ce_at_exponent_0_is_log_loss(logits: list[float]) -> None:
     assert (r_ce_weights(float64(logits), labels_for(logits), 0.0) == 1).all()
@@ -278,7 +276,6 @@ def test_inverse_dual_gradient_is_that_of_autograd_with_fixed_weights() -> None:
     torch.testing.assert_close(torch.autograd.grad((loss * upstream).sum(), logits)[0], expected)
 
 
-@settings(deadline=None)
 @given(LOGITS)
 def test_inverse_dual_identities(logits: list[float]) -> None:
     x = float64(logits)

@@ -7,7 +7,7 @@ import math
 import mpmath
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -99,7 +99,6 @@ def test_the_three_probabilities_sum_to_one(width: float) -> None:
     torch.testing.assert_close(sum(torch.exp(-part) for part in parts), torch.ones(401, dtype=torch.float64))
 
 
-@settings(deadline=None)
 @given(LOGITS)
 def test_identities(logits: list[float]) -> None:
     x = torch.tensor(logits, dtype=torch.float64)

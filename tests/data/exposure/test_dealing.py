@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from exposure_reference import exposures_of, neighbours, planted
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distributed_il.data.exposure import Neighbours, transpose
@@ -19,7 +19,6 @@ from distributed_il.data.exposure.dealing import Permutation, deal_anew
 from distributed_il.data.exposure.decomposition import start_columns
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 3_000), seed=st.integers(-5, 2**70))
 def test_a_permutation_meets_every_value_once(size: int, seed: int) -> None:
     found = Permutation(size, seed).take(np.arange(size))

@@ -17,7 +17,7 @@ from benchmarks.fuzzing.part_folders import folder_problem
 from benchmarks.fuzzing.slow_reader import read_slowly
 from benchmarks.fuzzing.small_logs import LOGS, Log
 
-FEW = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SHARES = st.sampled_from([0.0, 0.999])
 
 

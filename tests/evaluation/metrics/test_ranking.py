@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import ndcg_score, roc_auc_score
@@ -128,7 +128,6 @@ def test_no_users_at_all() -> None:
     ],
     ids=["auc", "ndcg@3", "ndcg@10", "mrr", "mrr_first"],
 )
-@settings(deadline=None)
 @given(rows=ROWS.filter(lambda rows: len({label for _, label in rows}) == 2))
 def test_ties_take_the_mean_over_all_orders(
     metric: Callable[[UserTies], NDArray[np.float64]],

@@ -38,7 +38,7 @@ def test_by_hand() -> None:
     assert all(values.tolist() == [0.0] for values in far.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), min_size=2, max_size=6).filter(

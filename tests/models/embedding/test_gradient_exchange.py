@@ -40,7 +40,7 @@ def test_rows_of_equal_ids_are_summed_part_after_part() -> None:
     assert reduced.gradient.tolist() == [[10, 20], [0, 7], [0.5, 0.25]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     world_size=st.sampled_from([2, 3, 4]),
     dims=st.lists(st.integers(1, 9), min_size=1, max_size=3),

@@ -36,7 +36,7 @@ def test_keepers_learn_who_needs_which_rows() -> None:
     assert second.requested == ([1, 0], [1, 1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     world_size=st.sampled_from([2, 3, 4]), counts=st.lists(st.integers(0, 9), min_size=4, max_size=4), data=st.data()
 )

@@ -37,13 +37,13 @@ INTEGERS = st.integers(0, 2**63 - 1) | st.integers(0, 9) | st.integers(2**24 - 2
 STRINGS = st.text(st.characters(max_codepoint=0x2FF), min_size=1, max_size=3)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.lists(INTEGERS, min_size=1), min_size=1), st.none() | st.lists(INTEGERS, min_size=1, unique=True))
 def test_integers(pieces: list[list[int]], known: list[int] | None) -> None:
     round_trip([*pieces], pa.int64(), known)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.lists(STRINGS, min_size=1), min_size=1), st.none() | st.lists(STRINGS, min_size=1, unique=True))
 def test_strings(pieces: list[list[str]], known: list[str] | None) -> None:
     round_trip([*pieces], pa.string(), known)
