@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -91,7 +92,7 @@ class ResumablePool:
         if not tasks:
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_one_thread) as executor:
+        with ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_start) as executor:
             futures = {executor.submit(self._work, task): task for task in tasks}
             try:
                 for future in as_completed(futures):
@@ -140,8 +141,17 @@ def _backbone(task: TrainingTask) -> str:
     return task.setting["model"]["backbone"]
 
 
-def _one_thread() -> None:
+def _start() -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leaves no process behind that computes for nobody, where the benchmark was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

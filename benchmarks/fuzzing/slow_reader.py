@@ -63,7 +63,8 @@ def _row(log: Log, line: bytes) -> Row:
     """A line with the text of its ids."""
     fields = line.split(log.delimiter.encode())
     width = len(log.lines[0].split(log.delimiter))
-    if len(fields) != width:
+    # Separators of several characters are read as ASCII's unit separator, which no field holds then.
+    if len(fields) != width or (len(log.delimiter) > 1 and b"\x1f" in line):
         raise BadError
     texts = [""] * width
     for place in log.used:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import pkgutil
 import signal
 import sys
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
+        # Else Python looks through all of torch and Ray for garbage on its way out, for more than a second.
+        atexit.register(gc.freeze)
         # As an exception, so that a command that is half done removes what it wrote.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
