@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,18 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
+from benchmarks.common.study import Amount, need_source, parse_study, run_study, study_line
 from benchmarks.noise.comparison import BATCH_SIZE, CURVE, METRICS, SEARCH_SEED, SELECT_BY, Plan, compare
 from benchmarks.noise.denoising_report import draw_curves, table, values_of
 from benchmarks.noise.logs import LOGS, ML1M, SIZES
 from benchmarks.noise.rows import OPTIMIZER, OWN, ROWS
-from distributed_il.core.errors import UserError
 
 NAME = "denoising"
 QUESTION = "Do T-CE and R-CE find the noise, in the setting of the WSDM 2021 paper?"
-SOURCE = "DISTRIBUTED_IL_ML1M"
-"""Environment variable that names the directory of MovieLens-1M."""
+AMOUNTS = {
+    "draws": Amount("settings that each row is chosen from", 3, 2),
+    "seeds": Amount("repeats of what was chosen", 3, 2),
+    "rounds": Amount("rounds of every run", 12, 10),
+}
 QUICK_SIZES = {"num_users": 300, "num_items": 250, "num_positives": 8_000, "num_negatives": 4_000, "num_unclear": 0}
 
 
@@ -112,27 +111,13 @@ def publish(plan: Plan, report: Mapping[str, Any], *, out: str, command: str, se
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = command_line(__doc__)
-    parser.add_argument(
-        "--source", default=os.environ.get(SOURCE), help=f"directory of MovieLens-1M (default: that of ${SOURCE})"
-    )
+    parser = study_line(__doc__, list(ROWS))
     parser.add_argument("--logs", nargs="+", choices=LOGS, help="which (default: all, or with --quick the simulated)")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which (default: all)")
-    parser.add_argument("--seeds", type=int, help="repeats of what was chosen (default: 3)")
-    parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 3)")
-    parser.add_argument("--rounds", type=int, help="of every run (default: 12)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes, one core each (default: 2)")
-    parser.add_argument("--work", type=Path, help="directory of datasets and finished runs (default: a temporary one)")
-    options = parser.parse_args(arguments)
-    quick: bool = options.quick
-    options.logs = options.logs or list(LOGS[:1] if quick else LOGS)
-    for name, full, coarse in (("seeds", 3, 2), ("draws", 3, 2), ("rounds", 12, 10), ("jobs", 2, 2)):
-        given = getattr(options, name)
-        if given is not None and given < 1:
-            parser.error(f"--{name} must be at least 1")
-        setattr(options, name, given or (coarse if quick else full))
-    if not options.source and ML1M in options.logs:
-        parser.error(f"give --source, or set {SOURCE}, the directory of MovieLens-1M, or --logs simulated")
+    options = parse_study(parser, arguments, AMOUNTS)
+    options.rows = options.rows or list(ROWS)
+    options.logs = options.logs or list(LOGS[:1] if options.quick else LOGS)
+    if ML1M in options.logs:
+        need_source(parser, options, ", or --logs simulated")
     return options
 
 
@@ -146,30 +131,24 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 2 where the user has to cure something.
     """
     options = parse(arguments)
-    if arguments is None:
-        start_as_worker()
-    started = time.perf_counter()
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            plan = Plan(
-                logs=tuple(options.logs),
-                rows=tuple(options.rows),
-                source=options.source or "",
-                work=options.work or Path(temporary),
-                draws=options.draws,
-                seeds=options.seeds,
-                rounds=options.rounds,
-                sizes=QUICK_SIZES if options.quick else SIZES,
-                jobs=options.jobs,
-            )
-            report = compare(plan)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    given = sys.argv[1:] if arguments is None else arguments
-    command = " ".join(["python -m benchmarks.denoising", *given]).replace(options.source or "\0", "DIR")
-    publish(plan, report, out=options.out, command=command, seconds=time.perf_counter() - started)
-    return 0
+
+    def carry_out(work: Path, command: str) -> None:
+        started = time.perf_counter()
+        plan = Plan(
+            logs=tuple(options.logs),
+            rows=tuple(options.rows),
+            source=options.source or "",
+            work=work,
+            draws=options.draws,
+            seeds=options.seeds,
+            rounds=options.rounds,
+            sizes=QUICK_SIZES if options.quick else SIZES,
+            jobs=options.jobs,
+        )
+        report = compare(plan)
+        publish(plan, report, out=options.out, command=command, seconds=time.perf_counter() - started)
+
+    return run_study(NAME, options, arguments, carry_out)
 
 
 if __name__ == "__main__":

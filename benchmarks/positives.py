@@ -12,9 +12,6 @@ thread; with `--work` a benchmark that was stopped goes on where it stood.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,15 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
+from benchmarks.common.study import Amount, need_source, parse_study, run_study, study_line
 from benchmarks.positives_only.comparison import BATCH_SIZE, METRICS, SEARCH_SEED, SELECT_BY, Plan, compare
 from benchmarks.positives_only.package import KEEP_AT, PACKAGE
 from benchmarks.positives_only.rows import QUICK_ROWS, ROWS
-from distributed_il.core.errors import UserError
 
-SOURCE = "DISTRIBUTED_IL_ML1M"
-"""Environment variable that names the directory of MovieLens-1M."""
+AMOUNTS = {
+    "draws": Amount("settings that each row is chosen from", 4, 1),
+    "seeds": Amount("repeats of what was chosen", 3, 1),
+    "max_rounds": Amount("rounds of our models at the most", 15, 2),
+}
 
 
 def values(report: Mapping[str, Any], metric: str, *, of_package: bool | None = None) -> dict[str, list[float]]:
@@ -129,29 +128,10 @@ def publish(plan: Plan, report: Mapping[str, Any], *, out: str, command: str, se
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = command_line(__doc__)
-    parser.add_argument(
-        "--source", default=os.environ.get(SOURCE), help=f"directory of MovieLens-1M (default: that of ${SOURCE})"
-    )
-    parser.add_argument("--rows", nargs="+", choices=ROWS, help="which (default: all)")
-    parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 4)")
-    parser.add_argument("--seeds", type=int, help="repeats of what was chosen (default: 3)")
-    parser.add_argument("--max_rounds", type=int, help="rounds of our models at the most (default: 15)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes, one core each (default: 2)")
-    parser.add_argument(
-        "--work", type=Path, help="directory of the dataset and of finished runs (default: a temporary one)"
-    )
-    options = parser.parse_args(arguments)
-    quick: bool = options.quick
-    for name, whole, coarse in (("draws", 4, 1), ("seeds", 3, 1), ("max_rounds", 15, 2)):
-        if getattr(options, name) is None:
-            setattr(options, name, coarse if quick else whole)
-    for name in ("draws", "seeds", "max_rounds", "jobs"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    options.rows = options.rows or list(QUICK_ROWS if quick else ROWS)
-    if not options.source:
-        parser.error(f"give --source, or set {SOURCE}, the directory of MovieLens-1M")
+    parser = study_line(__doc__, list(ROWS))
+    options = parse_study(parser, arguments, AMOUNTS)
+    need_source(parser, options)
+    options.rows = options.rows or list(QUICK_ROWS if options.quick else ROWS)
     return options
 
 
@@ -165,28 +145,22 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 2 where the user has to cure something.
     """
     options = parse(arguments)
-    if arguments is None:
-        start_as_worker()
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as temporary:
+
+    def carry_out(work: Path, command: str) -> None:
+        started = time.perf_counter()
         plan = Plan(
             rows=tuple(options.rows),
             source=options.source,
-            work=options.work or Path(temporary),
+            work=work,
             draws=options.draws,
             seeds=options.seeds,
             max_rounds=options.max_rounds,
             jobs=options.jobs,
         )
-        try:
-            report = compare(plan)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            return 2
-    given = sys.argv[1:] if arguments is None else arguments
-    command = " ".join(["python -m benchmarks.positives", *given]).replace(options.source, "DIR")
-    publish(plan, report, out=options.out, command=command, seconds=time.perf_counter() - started)
-    return 0
+        report = compare(plan)
+        publish(plan, report, out=options.out, command=command, seconds=time.perf_counter() - started)
+
+    return run_study("positives", options, arguments, carry_out)
 
 
 def _describe(setting: Mapping[str, Any]) -> str:

@@ -17,16 +17,13 @@ import argparse
 import datetime
 import json
 import math
-import os
-import sys
-import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.command import command_line, start_as_worker
 from benchmarks.common.result import Figure, Result
+from benchmarks.common.study import Amount, need_source, parse_study, run_study, study_line
 from benchmarks.feedback_value.comparison import SEARCH_SEED, SELECT_BY, Plan, compare
 from benchmarks.feedback_value.gains import Gain
 from benchmarks.feedback_value.kinds import KINDS, Kind, kind_of
@@ -40,8 +37,10 @@ QUESTION = "What is unlabelled feedback worth, by which method, at which share o
 QUICK_KINDS = ("g30", "r3")
 SUMMARISED = ("factors_ordinal", "factors")
 """Rows of the last line; its p is that of the setting's target, else of the first of them that there is."""
-SOURCE = "DISTRIBUTED_IL_ML1M"
-"""Environment variable that names the directory of MovieLens-1M."""
+AMOUNTS = {
+    "draws": Amount("settings that each row is chosen from", 12, 3),
+    "seeds": Amount("repeats of what was chosen, at the most (default: 10, 5 or 2, by setting)", None, 2),
+}
 
 
 def summary(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
@@ -152,30 +151,14 @@ def publish(plan: Plan, report: Mapping[str, Any], *, out: str, command: str, se
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = command_line(__doc__)
-    parser.add_argument(
-        "--source", default=os.environ.get(SOURCE), help=f"directory of MovieLens-1M (default: that of ${SOURCE})"
-    )
+    parser = study_line(__doc__, list(ROWS))
     parser.add_argument("--settings", nargs="+", choices=KINDS, help="which (default: all, or with --data none)")
     parser.add_argument("--data", nargs="+", default=[], help="prepared datasets of your own, each a setting")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, help="which (default: all)")
-    parser.add_argument(
-        "--seeds", type=int, help="repeats of what was chosen, at the most (default: 10, 5 or 2, by setting)"
-    )
-    parser.add_argument("--draws", type=int, help="settings that each row is chosen from (default: 12)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes, one core each (default: 2)")
-    parser.add_argument("--work", type=Path, help="directory of datasets and finished runs (default: a temporary one)")
-    options = parser.parse_args(arguments)
-    for name in ("seeds", "draws", "jobs"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    quick: bool = options.quick
-    options.settings = options.settings or ([] if options.data else list(QUICK_KINDS if quick else KINDS))
-    options.rows = options.rows or list(QUICK_ROWS if quick else ROWS)
-    options.draws = options.draws or (3 if quick else 12)
-    options.seeds = options.seeds or (2 if quick else None)
-    if not options.source and any(KINDS[name].make_log for name in options.settings):
-        parser.error(f"give --source, or set {SOURCE}, the directory of MovieLens-1M")
+    options = parse_study(parser, arguments, AMOUNTS)
+    options.settings = options.settings or ([] if options.data else list(QUICK_KINDS if options.quick else KINDS))
+    options.rows = options.rows or list(QUICK_ROWS if options.quick else ROWS)
+    if any(KINDS[name].make_log for name in options.settings):
+        need_source(parser, options)
     return options
 
 
@@ -189,34 +172,31 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 2 where the user has to cure something.
     """
     options = parse(arguments)
-    if arguments is None:
-        start_as_worker()
-    started = time.perf_counter()
-    try:
-        kinds: list[Kind] = [KINDS[name] for name in options.settings]
-        kinds += [kind_of(data) for data in options.data]
-        names = [kind.name for kind in kinds]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise UserError(f"two settings are called {twice[0]}; give --data directories of other names")
-        with tempfile.TemporaryDirectory() as temporary:
-            plan = Plan(
-                kinds=tuple(kinds),
-                rows=tuple(options.rows),
-                source=options.source or "",
-                work=options.work or Path(temporary),
-                draws=options.draws,
-                seeds=options.seeds,
-                jobs=options.jobs,
-            )
-            report = compare(plan)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    given = sys.argv[1:] if arguments is None else arguments
-    command = " ".join(["python -m benchmarks.unlabelled_value", *given]).replace(options.source or "\0", "DIR")
-    publish(plan, report, out=options.out, command=command, seconds=time.perf_counter() - started)
-    return 0
+
+    def carry_out(work: Path, command: str) -> None:
+        started = time.perf_counter()
+        plan = Plan(
+            kinds=_kinds(options.settings, options.data),
+            rows=tuple(options.rows),
+            source=options.source or "",
+            work=work,
+            draws=options.draws,
+            seeds=options.seeds,
+            jobs=options.jobs,
+        )
+        report = compare(plan)
+        publish(plan, report, out=options.out, command=command, seconds=time.perf_counter() - started)
+
+    return run_study(NAME, options, arguments, carry_out)
+
+
+def _kinds(settings: Sequence[str], datasets: Sequence[str]) -> tuple[Kind, ...]:
+    kinds = [KINDS[name] for name in settings] + [kind_of(data) for data in datasets]
+    names = [kind.name for kind in kinds]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"two settings are called {twice[0]}; give --data directories of other names")
+    return tuple(kinds)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_every_row_is_chosen_measured_and_kept(tmp_path: Path, monkeypatch: pyte
 
 
 def test_movielens_needs_its_directory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delenv(denoising.SOURCE, raising=False)
+    monkeypatch.delenv("DISTRIBUTED_IL_ML1M", raising=False)
     with pytest.raises(SystemExit):
         denoising.parse([])
     assert "give --source" in capsys.readouterr().err
