@@ -146,7 +146,7 @@ class DisturbedRun:
         last = CheckpointStore(self._dir).manifest("last")
         self._attempts += 1
         monitor = KillableMonitor(
-            f"{self._dir}/tensorboard",
+            self._dir,
             purge_step=0 if last is None else last["step"] + 1,
             attempt=self._attempts,
             switch=switch,

@@ -22,6 +22,7 @@ from distributed_il.core.files import filesystem
 from distributed_il.models.learner import Learner
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.checkpoint_shards import read_tensors
+from distributed_il.training.monitor import event_dir
 
 Curves = dict[str, list[tuple[int, float]]]
 _PLUGINS = ("scalars", "images", "text", "histograms", "hparams")
@@ -59,7 +60,7 @@ class Outcome:
         tensors, facts = _models(run_dir)
         metrics = json.loads(Path(run_dir, "metrics.json").read_text())
         del metrics["run"][OF_THE_MACHINE], metrics["sha256"]  # which is of the speed, too
-        return cls(tensors, facts, metrics, *_tensorboard(f"{run_dir}/tensorboard"))
+        return cls(tensors, facts, metrics, *_tensorboard(event_dir(run_dir)))
 
     def differences(self, other: Outcome, *, tolerance: float = 0.0) -> list[str]:
         """Where another outcome differs, in words; nothing where it does not.

@@ -49,7 +49,7 @@ def run(argv: Sequence[str]) -> None:
     print(metric_table("test", {model: result["test"], f"{model}, on valid": result["valid"], **result["trivial"]}))
     print(f"\n{ranking_table(model, result['ranking'])}")
     print(f"\nRun:         {config.run.dir} (metrics.json, config.yaml, checkpoints)")
-    print(f"TensorBoard: {_program('tensorboard')} --logdir {shlex.quote(f'{config.run.dir}/tensorboard')}")
+    print(f"TensorBoard: {_program('tensorboard')} --logdir {shlex.quote(config.run.dir)}")
     print(f"What pays:   {_choosing(config)}")
 
 

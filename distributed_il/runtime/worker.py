@@ -20,7 +20,7 @@ from distributed_il.runtime.ray_data import RayBlockReader
 from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import leave_notice
 from distributed_il.training.checkpoint import CheckpointStore
-from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor
+from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor, event_dir
 from distributed_il.training.run_claim import CLAIM_FILE, RunClaim
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import Stopped
@@ -90,4 +90,4 @@ def _train(settings: Mapping[str, Any], channel: RunChannel, claim: RunClaim, fi
 def run_monitor(run_dir: str) -> TensorBoardMonitor:
     """TensorBoard files of a run; what was written after its last checkpoint will be written again, so it is hidden."""
     last = CheckpointStore(run_dir).manifest("last")
-    return TensorBoardMonitor(f"{run_dir}/tensorboard", purge_step=0 if last is None else last["step"] + 1)
+    return TensorBoardMonitor(event_dir(run_dir), purge_step=0 if last is None else last["step"] + 1)

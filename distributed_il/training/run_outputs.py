@@ -15,10 +15,13 @@ from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows, ranking_note, ranking_rows
 from distributed_il.evaluation.selection import RANKING
 from distributed_il.training.monitor import Monitor, WeightHistogram
+from distributed_il.training.monitor.curves import TEST, metric_curves
 from distributed_il.training.run_state import RunState, read_facts
 from distributed_il.training.telemetry import Telemetry
 
 _METRICS = "metrics.json"
+_COUNTS = ("rows", "users", "users_left_out", "rows_left_out", "positives_share")
+"""What is known of the rows that metrics are of."""
 
 
 def write_beginning(config: TrainConfig, dataset: Dataset, monitor: Monitor, *, resumed: bool) -> None:
@@ -98,15 +101,15 @@ def write_end(
     # One past the last step that a checkpoint covers: a process that dies in here is followed by one that hides all
     # from there on and writes it again, and so no value comes twice.
     step = history[-1]["step"] + 1 if history else 0
-    measured = {**result["test"], RANKING: {key: value for key, value in result[RANKING].items() if key != "trivial"}}
-    test = {f"test/{name}": float(value) for name, value in flat(measured, separator="/").items()}
+    ranking = {key: value for key, value in result[RANKING].items() if key != "trivial"}
+    test = metric_curves(TEST, {**{key: result["test"][key] for key in METRICS}, RANKING: ranking, **result["test"]})
     monitor.scalars(test, step)
     if len(history) > 1:
         write_weights(telemetry.weights, step, monitor)
     _show_charts(telemetry, step, monitor)
     monitor.text("result", result_table(result), step)
     known = {key: value for key, value in flat(config_to_dict(config)).items() if value is not None}
-    monitor.hparams(known, {f"hparam/{name}": value for name, value in test.items()}, step)
+    monitor.hparams(known, test, step)
     monitor.flush()
     # Last, because it says that the run is finished.
     write_run_file(config.run.dir, _METRICS, to_json(signed(plain_values({**result, "history": list(history)}))))
@@ -154,7 +157,7 @@ def read_metrics(run_dir: str, manifest: Mapping[str, Any] | None = None) -> dic
 
 
 def result_table(result: Mapping[str, Any]) -> str:
-    """Markdown tables of the model's test metrics and of its rankings, beside the baselines."""
+    """Markdown tables of the model's test metrics and of its rankings, beside the baselines, and of the rows behind."""
     rows = [
         ["test", *METRICS],
         ["---"] * (len(METRICS) + 1),
@@ -162,9 +165,15 @@ def result_table(result: Mapping[str, Any]) -> str:
     ]
     ranking = result[RANKING]
     headings, *ranked = ranking_rows({"model": ranking, **ranking["trivial"]})
-    tables = rows, [headings, ["---"] * len(headings), *ranked]
+    counts = [[split, *(_count_text(result[split], key) for key in _COUNTS)] for split in ("test", "valid")]
+    measured = [["of", *(key.replace("_", " ") for key in _COUNTS)], ["---"] * (len(_COUNTS) + 1), *counts]
+    tables = rows, [headings, ["---"] * len(headings), *ranked], measured
     texts = ("\n".join(f"| {' | '.join(row)} |" for row in table) for table in tables)
     return "\n\n".join([*texts, f"Rankings {ranking_note(ranking)}."])
+
+
+def _count_text(metrics: Mapping[str, Any], key: str) -> str:
+    return f"{metrics[key]:.1%}" if key == "positives_share" else f"{metrics[key]:,}"
 
 
 def _show_charts(telemetry: Telemetry, step: int, monitor: Monitor) -> None:

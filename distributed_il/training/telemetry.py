@@ -23,13 +23,13 @@ from distributed_il.methods.losses import inverse_dual_weights
 from distributed_il.methods.steps.decision import Decision, StepReport
 from distributed_il.models.learner import Learner
 from distributed_il.training.monitor import DecisionHistory, WeightHistogram
+from distributed_il.training.monitor.curves import TRAIN
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import RankRequests
 
 PROGRESS_EVERY_S = 0.5
 _LARGE_LOSS = 1e3
 """Mean loss of a row, in nats, that no model reaches that learns: one of chance has 0.7."""
-CHOICES = ("direct", "skip", "inverse")
 
 
 class Telemetry:
@@ -217,19 +217,17 @@ class Telemetry:
         self.weights.counts += total[11:].astype(np.int64)
 
     def _write(self, phase: Phase, loss: float, shares: NDArray[np.float64]) -> None:
-        config, values = self._config, {f"train/loss_{phase.name}": loss}
-        values["learning_rate/labelled"] = config.optimizer.learning_rate
-        if (dual := getattr(config.method, "dual_learning_rate", None)) is not None:
-            values["learning_rate/dual"] = dual
+        values = {f"{TRAIN}/loss_{phase.name}": loss}
         values["throughput/rows_per_s"] = self.rows_per_s
         values["throughput/data_wait_share"] = float(shares[0])
         values["throughput/collectives_share"] = float(shares[1])
         values["throughput/sent_bytes"] = float(shares[2])
         if self._candidates:
-            losses = np.mean([decision.losses for decision in self._candidates], axis=0)
-            chosen = np.mean([decision.losses[decision.choice] for decision in self._candidates])
-            values |= {f"candidates/{name}": float(value) for name, value in zip(CHOICES, losses, strict=True)}
-            values["candidates/chosen"] = float(chosen)
+            direct, skip, inverse = np.mean([decision.losses for decision in self._candidates], axis=0).tolist()
+            chosen = float(np.mean([decision.losses[decision.choice] for decision in self._candidates]))
+            values["candidates/skip"] = skip
+            differences = {"direct": direct - skip, "inverse": inverse - skip, "chosen": chosen - skip}
+            values |= {f"candidates/{name}_less_skip": value for name, value in differences.items()}
             values |= {f"decisions/{name}": share for name, share in self.decisions.shares().items()}
         self._hooks.monitor.scalars(values, self._learner.step)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from distributed_il.core.collectives import Collectives
-from distributed_il.core.config import TrainConfig, config_to_dict, flat
+from distributed_il.core.config import TrainConfig, config_to_dict
 from distributed_il.core.prefetch import Prefetcher
 from distributed_il.data.dataset import BlockReader, Dataset
 from distributed_il.data.lanes import Schedule
@@ -40,6 +40,7 @@ from distributed_il.training.exposure_factors import (
 )
 from distributed_il.training.feedback import resolve_feedback
 from distributed_il.training.measurement import Measurement
+from distributed_il.training.monitor.curves import TRAIN, VALID, metric_curves
 from distributed_il.training.resume import about_run, check_best, check_same_run
 from distributed_il.training.round_line import round_line
 from distributed_il.training.run_hooks import RunHooks
@@ -291,8 +292,8 @@ class Trainer:
         loss_sum, rows = (float(total) for total in self.telemetry.round_loss)
         train_loss = loss_sum / rows if rows else math.nan
         if self.collectives.rank == 0:
-            values = {f"valid/{name}": float(value) for name, value in flat(metrics, separator="/").items()}
-            self.hooks.monitor.scalars({**values, "train/loss_round": train_loss}, self.learner.step)
+            values = {**metric_curves(VALID, metrics), f"{TRAIN}/loss_round": train_loss}
+            self.hooks.monitor.scalars(values, self.learner.step)
         entry = {"round": state.round + 1, "step": self.learner.step, "train_loss": train_loss, **metrics}
         if state.branches is not None:
             entry, state.branches = {**entry, "branches": state.branches}, None

@@ -36,7 +36,7 @@ def run(dataset: Dataset, run_dir: Path) -> None:
         method=InverseGradientConfig(test_share=0.3),
     )
     last = CheckpointStore(str(run_dir)).manifest("last")
-    monitor = TensorBoardMonitor(f"{run_dir}/tensorboard", purge_step=0 if last is None else last["step"] + 1)
+    monitor = TensorBoardMonitor(str(run_dir), purge_step=0 if last is None else last["step"] + 1)
     with monitor:
         Trainer(
             config,
@@ -50,10 +50,10 @@ def run(dataset: Dataset, run_dir: Path) -> None:
 
 def shown(run_dir: Path) -> dict[str, Any]:
     """What the server would show: the steps of each tag, and the values of those that measure no time."""
-    events = EventAccumulator(str(run_dir / "tensorboard"), {"tensors": 0}).Reload()
+    events = EventAccumulator(str(run_dir), {"tensors": 0}).Reload()
     found: dict[str, Any] = {}
     for tag in events.Tags()["tensors"]:
-        compared = tag.partition("/")[0] in ("train", "valid", "test", "candidates", "decisions", "weights")
+        compared = tag.partition("/")[0] in ("2_train", "1_valid", "test", "candidates", "decisions", "weights")
         found[tag] = [
             (event.step, tensor_util.make_ndarray(event.tensor_proto).tolist() if compared else None)
             for event in events.Tensors(tag)
@@ -75,7 +75,7 @@ def killed_at(number: int, dataset: Dataset, place: Path, kill_before: Callable[
     kill_before(reached)
     with pytest.raises(Killed):
         run(dataset, place / "run")
-    for file in (place / "killed" / "tensorboard").iterdir():  # read first, whatever the clock says
+    for file in (place / "killed").glob("events.*"):  # read first, whatever the clock says
         file.rename(file.with_name("events.out.tfevents.0000000001.killed"))
     return place / "killed"
 

@@ -1,7 +1,7 @@
 """What a run shows: TensorBoard files, and the histories that charts (`figures`) are drawn from."""
 
 from distributed_il.training.monitor.histories import DecisionHistory, WeightHistogram
-from distributed_il.training.monitor.tensorboard import Monitor, NullMonitor, TensorBoardMonitor
+from distributed_il.training.monitor.tensorboard import Monitor, NullMonitor, TensorBoardMonitor, event_dir
 
 __all__ = [
     "DecisionHistory",
@@ -9,4 +9,5 @@ __all__ = [
     "NullMonitor",
     "TensorBoardMonitor",
     "WeightHistogram",
+    "event_dir",
 ]

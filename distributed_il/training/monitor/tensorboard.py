@@ -15,13 +15,30 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pyarrow.fs import copy_files
+from pyarrow.fs import FileType, copy_files
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.plugins.scalar.metadata import create_summary_metadata
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
+from torch.utils.tensorboard.summary import scalar as scalar_summary
 
 from distributed_il.core.files import RESUMABLE, explain_full_disk, filesystem, is_local
+from distributed_il.training.monitor.curves import description
 
 P = ParamSpec("P")
+_FOLDER_OF_BEFORE = "tensorboard"
+_FIRST_SETTINGS = ("optimizer.learning_rate", "model.backbone", "method.name")
+"""Of the table of HParams."""
+
+
+def event_dir(run_dir: str) -> str:
+    """Returns where a run's event files lie: in its directory, which thus gives the run its name in TensorBoard.
+
+    A run whose files lie in a folder of their own, as they did before, goes on there.
+    """
+    fs, root = filesystem(run_dir)
+    before = fs.get_file_info(f"{root}/{_FOLDER_OF_BEFORE}").type == FileType.Directory
+    return f"{run_dir}/{_FOLDER_OF_BEFORE}" if before else run_dir
 
 
 class Monitor(Protocol):
@@ -40,7 +57,7 @@ class Monitor(Protocol):
         """Writes Markdown."""
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
-        """Writes a flat config and final metrics for the HParams page."""
+        """Writes a flat config for the HParams page, which shows final metrics, curves of this run, beside it."""
 
     def flush(self) -> None:
         """Hands everything to the files."""
@@ -88,6 +105,7 @@ class TensorBoardMonitor:
         with explain_full_disk(log_dir, RESUMABLE):
             place = self._root if self._aside is None else self._aside.name
             self._writer = SummaryWriter(place, purge_step=purge_step)
+        self._described: set[str] = set()
 
     def __enter__(self) -> TensorBoardMonitor:
         return self
@@ -101,9 +119,14 @@ class TensorBoardMonitor:
 
     @_explaining_full_disk
     def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Writes numbers; with the first one of each tag, what it means."""
         for tag, value in values.items():
             if math.isfinite(value):
-                self._writer.add_scalar(tag, value, step)
+                summary = scalar_summary(tag, value)
+                if tag not in self._described:
+                    self._described.add(tag)
+                    summary.value[0].metadata.CopyFrom(create_summary_metadata("", description(tag)))
+                self._add(summary, step)
 
     @_explaining_full_disk
     def histogram(self, tag: str, counts: NDArray[np.int64], edges: NDArray[np.float64], step: int) -> None:
@@ -136,14 +159,22 @@ class TensorBoardMonitor:
         kinds = bool | int | float | str
         known = {key: value if isinstance(value, kinds) else str(value) for key, value in config.items()}
         finite = {tag: value for tag, value in metrics.items() if math.isfinite(value)}
-        for summary in hparams_summary(known, finite):
-            self._writer._get_file_writer().add_summary(summary, step)  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
-        self.scalars(finite, step)
+        experiment, *session = hparams_summary(known, finite)
+        plugin_data = experiment.value[0].metadata.plugin_data
+        page = HParamsPluginData.FromString(plugin_data.content)
+        for info in page.experiment.hparam_infos:
+            info.differs = info.name in _FIRST_SETTINGS  # all others come behind those, by name
+        plugin_data.content = page.SerializeToString()
+        for summary in (experiment, *session):
+            self._add(summary, step)
 
     @_explaining_full_disk
     def flush(self) -> None:
         self._writer.flush()
         self._bring_over()
+
+    def _add(self, summary: Any, step: int) -> None:
+        self._writer._get_file_writer().add_summary(summary, step)  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
 
     def _bring_over(self) -> None:
         """Replaces the copies in the store; their names tell processes apart, so that none is another's."""

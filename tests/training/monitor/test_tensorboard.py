@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.util import tensor_util
 
 from distributed_il.core.errors import UserError
-from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor, WeightHistogram
+from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor, WeightHistogram, event_dir
 
 
 def read(log_dir: Path) -> EventAccumulator:
@@ -127,7 +127,7 @@ def test_text(tmp_path: Path) -> None:
 def test_hparams_lie_in_the_run_itself(tmp_path: Path) -> None:
     settings = {"method.name": "ig", "run.seed": 3, "learning_rate": 0.5, "run.use_gpu": False, "tags": ("a", "b")}
     with TensorBoardMonitor(str(tmp_path), purge_step=None) as monitor:
-        monitor.hparams(settings, {"hparam/test/auc": 0.75, "hparam/test/ece": math.nan}, 8)
+        monitor.hparams(settings, {"test/auc": 0.75, "test/ece": math.nan}, 8)
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
     events = read(tmp_path)
     start = metadata.parse_session_start_info_plugin_data(
@@ -144,8 +144,26 @@ def test_hparams_lie_in_the_run_itself(tmp_path: Path) -> None:
     experiment = metadata.parse_experiment_plugin_data(
         events.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
     )
-    assert [info.name.tag for info in experiment.metric_infos] == ["hparam/test/auc"]
-    assert points(events, "hparam/test/auc") == [(8, 0.75)]
+    assert [info.name.tag for info in experiment.metric_infos] == ["test/auc"]
+    assert events.Tags()["scalars"] == []  # the page shows the curve of that name
+
+
+def test_the_first_of_a_curve_says_what_it_means(tmp_path: Path) -> None:
+    with TensorBoardMonitor(str(tmp_path), purge_step=None) as monitor:
+        for step in (1, 2):
+            monitor.scalars({"decisions/skip": 0.5, "own": 0.5}, step)
+    events = read(tmp_path)
+    assert events.SummaryMetadata("decisions/skip").summary_description == (
+        "Share of all inverse steps so far that left the update out."
+    )
+    assert events.SummaryMetadata("own").summary_description == ""
+    assert points(events, "decisions/skip") == [(1, 0.5), (2, 0.5)]
+
+
+def test_event_files_lie_in_the_run_but_those_of_before_in_their_folder(tmp_path: Path) -> None:
+    assert event_dir(str(tmp_path / "run")) == str(tmp_path / "run")
+    (tmp_path / "old" / "tensorboard").mkdir(parents=True)
+    assert event_dir(str(tmp_path / "old")) == str(tmp_path / "old" / "tensorboard")
 
 
 def test_flush_hands_all_to_the_files(tmp_path: Path) -> None:

@@ -24,57 +24,49 @@ from distributed_il.core.collectives import LocalCollectives
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset, LocalBlockReader
-from distributed_il.training.monitor import TensorBoardMonitor
+from distributed_il.training.monitor import TensorBoardMonitor, event_dir
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.trainer import Trainer
 
 DEADLINE_S = 90.0
+RUN = "feed"
+"""Of the run's directory: no more and no less."""
 ROUNDS = 3
 METRICS = (
     "auc",
     "gauc",
-    "gauc_impressions",
     "ndcg@10",
     "ndcg@20",
     "mrr",
-    "mrr_first",
     "logloss",
     "ece",
+    "gauc_impressions",
+    "mrr_first",
     "calibrated_logloss",
     "calibrated_ece",
-    "rows",
-    "users",
-    "users_left_out",
-    "rows_left_out",
-    "positives_share",
 )
-RANKING = (
-    *(
-        f"ranking/{name}@{k}"
-        for name in ("recall", "ndcg", "hit_rate", "precision", "map", "mrr", "coverage", "popularity")
-        for k in (10, 20, 50)
-    ),
-    *(f"ranking/{name}" for name in ("users", "users_left_out", "users_with_positives")),
+RANKING = tuple(
+    f"ranking/{name}@{k}"
+    for name in ("recall", "ndcg", "hit_rate", "precision", "map", "mrr", "coverage", "popularity")
+    for k in (10, 20, 50)
 )
 SCALARS = {
-    "train/loss_training-train",
-    "train/loss_training-test",
-    "train/loss_round",
-    "candidates/direct",
+    "2_train/loss_training-train",
+    "2_train/loss_training-test",
+    "2_train/loss_round",
     "candidates/skip",
-    "candidates/inverse",
-    "candidates/chosen",
+    "candidates/direct_less_skip",
+    "candidates/inverse_less_skip",
+    "candidates/chosen_less_skip",
     "decisions/direct",
     "decisions/skip",
     "decisions/inverse",
-    "learning_rate/labelled",
-    "learning_rate/dual",
     "throughput/rows_per_s",
     "throughput/data_wait_share",
     "throughput/collectives_share",
     "throughput/sent_bytes",
-    *(f"{split}/{name}" for split in ("valid", "test", "hparam/test") for name in METRICS),
-    *(f"{split}/{name}" for split in ("test", "hparam/test") for name in RANKING),
+    *(f"{split}/{name}" for split in ("1_valid", "test") for name in METRICS),
+    *(f"test/{name}" for name in RANKING),
 }
 
 
@@ -146,7 +138,7 @@ def train(dataset: Dataset, run_dir: Path) -> dict[str, Any]:
         run=RunConfig(dir=str(run_dir), max_rounds=ROUNDS, patience=ROUNDS, batch_size=64),
         method=InverseGradientConfig(),
     )
-    with TensorBoardMonitor(f"{run_dir}/tensorboard", purge_step=0) as monitor:
+    with TensorBoardMonitor(event_dir(str(run_dir)), purge_step=0) as monitor:
         return Trainer(
             config,
             dataset,
@@ -158,22 +150,24 @@ def train(dataset: Dataset, run_dir: Path) -> dict[str, Any]:
 
 
 def check_scalars(server: Server, result: dict[str, Any], history: list[dict[str, Any]]) -> None:
-    tags = server.loaded("plugin/scalars/tags", lambda answer: set(answer.get("tensorboard", ())) >= SCALARS)
-    assert set(tags) == {"tensorboard"}
-    assert set(tags["tensorboard"]) == SCALARS
+    tags = server.loaded("plugin/scalars/tags", lambda answer: set(answer.get(RUN, ())) >= SCALARS)
+    assert set(tags) == {RUN}
+    assert set(tags[RUN]) == SCALARS
+    assert {tag for tag, shown in tags[RUN].items() if not shown["description"]} == set()
+    assert "θ + δ" in tags[RUN]["candidates/inverse_less_skip"]["description"]
 
     def points(tag: str) -> list[tuple[int, float]]:
-        found = server.get("plugin/scalars/scalars", run="tensorboard", tag=tag)
+        found = server.get("plugin/scalars/scalars", run=RUN, tag=tag)
         return [(step, value) for _, step, value in found]
 
     steps = [round["step"] for round in history]
     assert len(steps) == ROUNDS
     for name in ("logloss", "auc", "gauc", "ndcg@20"):
-        found = points(f"valid/{name}")
+        found = points(f"1_valid/{name}")
         assert [step for step, _ in found] == steps
         assert [value for _, value in found] == pytest.approx([round[name] for round in history], rel=1e-6)
         assert points(f"test/{name}") == [(steps[-1] + 1, pytest.approx(result["test"][name], rel=1e-6))]
-    assert [step for step, _ in points("train/loss_round")] == steps
+    assert [step for step, _ in points("2_train/loss_round")] == steps
     shares = [points(f"decisions/{name}")[-1][1] for name in ("direct", "skip", "inverse")]
     assert sum(shares) == pytest.approx(1, abs=1e-6)
     assert shares == pytest.approx(list(result["run"]["decisions"].values()), rel=1e-6)
@@ -181,8 +175,8 @@ def check_scalars(server: Server, result: dict[str, Any], history: list[dict[str
 
 def check_histograms(server: Server, history: list[dict[str, Any]]) -> None:
     tags = server.get("plugin/histograms/tags")
-    assert list(tags["tensorboard"]) == ["weights/w1"]
-    found = server.get("plugin/histograms/histograms", run="tensorboard", tag="weights/w1")
+    assert list(tags[RUN]) == ["weights/w1"]
+    found = server.get("plugin/histograms/histograms", run=RUN, tag="weights/w1")
     assert [step for _, step, _ in found] == [history[0]["step"], history[-1]["step"] + 1]
     first, last = (sum(count for _, _, count in bins) for _, _, bins in found)
     assert first == pytest.approx(last)
@@ -192,9 +186,9 @@ def check_histograms(server: Server, history: list[dict[str, Any]]) -> None:
 def check_images(server: Server) -> None:
     tags = server.get("plugin/images/tags")
     sizes = {"weights/w1_distribution": (990, 484), "decisions/test_loss": (990, 484)}  # inches × 110 dots
-    assert set(tags["tensorboard"]) == set(sizes)
+    assert set(tags[RUN]) == set(sizes)
     for tag, size in sizes.items():
-        [picture] = server.get("plugin/images/images", run="tensorboard", tag=tag, sample="0")
+        [picture] = server.get("plugin/images/images", run=RUN, tag=tag, sample="0")
         png = Image.open(io.BytesIO(server.raw("plugin/images/individualImage", **dict(parse_qsl(picture["query"])))))
         assert png.format == "PNG"
         assert png.size == size
@@ -203,11 +197,11 @@ def check_images(server: Server) -> None:
 
 def check_texts(server: Server, dataset: Dataset) -> None:
     tags = server.get("plugin/text/tags")
-    assert {tag.removesuffix("/text_summary") for tag in tags["tensorboard"]} == {"config", "dataset", "result"}
+    assert {tag.removesuffix("/text_summary") for tag in tags[RUN]} == {"config", "dataset", "result"}
 
     def text(tag: str) -> str:
         # TensorBoard makes HTML of the Markdown.
-        return server.get("plugin/text/text", run="tensorboard", tag=f"{tag}/text_summary")[0]["text"]
+        return server.get("plugin/text/text", run=RUN, tag=f"{tag}/text_summary")[0]["text"]
 
     assert "dual_learning_rate" in text("config")
     assert dataset.fingerprint in text("dataset")
@@ -222,8 +216,11 @@ def check_hparams(server: Server, result: dict[str, Any]) -> None:
     assert {"method.name", "optimizer.learning_rate", "run.seed"} <= {
         info["name"] for info in experiment["hparamInfos"]
     }
-    wanted = {"hparam/test/" + name for name in (*METRICS, *RANKING)}
-    assert {info["name"]["tag"] for info in experiment["metricInfos"]} == wanted
+    first = ["method.name", "model.backbone", "optimizer.learning_rate"]
+    assert [info["name"] for info in experiment["hparamInfos"]][:3] == first
+    shown = [info["name"]["tag"] for info in experiment["metricInfos"]]
+    assert shown[:7] == [f"test/{name}" for name in METRICS[:7]]
+    assert set(shown) == {f"test/{name}" for name in (*METRICS, *RANKING)}
     columns = [{"metric": info["name"], "includeInResult": True} for info in experiment["metricInfos"]]
     request = {
         "experimentName": "",
@@ -235,14 +232,14 @@ def check_hparams(server: Server, result: dict[str, Any]) -> None:
     [group] = server.get("plugin/hparams/session_groups", body=request)["sessionGroups"]
     assert group["hparams"]["method.name"] == "ig"
     values = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
-    assert values["hparam/test/auc"] == pytest.approx(result["test"]["auc"], rel=1e-6)
+    assert values["test/auc"] == pytest.approx(result["test"]["auc"], rel=1e-6)
 
 
 def test_a_server_lists_all_that_a_run_wrote(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
+    run_dir = tmp_path / "runs" / RUN
     result = train(tiny_dataset, run_dir)
     history = json.loads((run_dir / "metrics.json").read_text())["history"]
-    with tensorboard(run_dir, tmp_path / "server.log") as server:
+    with tensorboard(run_dir.parent, tmp_path / "server.log") as server:
         check_scalars(server, result, history)
         check_histograms(server, history)
         check_images(server)
