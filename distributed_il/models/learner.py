@@ -102,6 +102,11 @@ class Learner:
         return self.embeddings.items
 
     @property
+    def num_parameters(self) -> int:
+        """How many numbers are learnt: the rows of all ranks, and the tower."""
+        return sum(table.rows.stop * table.dim for table in (self.users, self.items)) + self.tower.size
+
+    @property
     def factors(self) -> tuple[RowFactors, RowFactors] | None:
         """Exposure factors of user and of item rows; None where the model takes none."""
         return self.embeddings.factors if isinstance(self.embeddings, FactoredStore) else None

@@ -152,6 +152,7 @@ class Trainer:
         if self.collectives.rank == 0:
             self.hooks.check_claim()
             write_beginning(self.config, self.dataset, self.hooks.monitor, resumed=self._resumed)
+            self.hooks.on_note(f"training begins: {self.learner.num_parameters:,} parameters")
         try:
             if not self.state.finished(self.config.run):
                 # The first reading starts whatever it needs; the rates of the passes are without that.

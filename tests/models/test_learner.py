@@ -29,9 +29,10 @@ def make_learner(
     collectives: Collectives | None = None,
     weight_decay: float = 1e-3,
     missed_steps: str = "skip",
+    tables: str = "replicated",
 ) -> Learner:
     return Learner(
-        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype=dtype),
+        ModelConfig(backbone=backbone, embedding_dim=4, init_std=0.3, dtype=dtype, tables=tables),
         OptimizerConfig(learning_rate=1e-2, weight_decay=weight_decay, missed_steps=missed_steps),
         num_users=USERS,
         num_items=ITEMS,
@@ -71,6 +72,13 @@ def test_tables_are_no_parameters() -> None:
     learner = make_learner("neumf")
     assert learner.tower.size == sum(parameter.numel() for parameter in learner.tower.module.parameters())
     assert make_learner("backbones:DotProduct").tower.size == 0
+
+
+def test_parameters_are_counted_over_all_ranks() -> None:
+    gmf = (USERS + ITEMS) * 4 + 4 + 1  # rows, and the head with its bias
+    assert make_learner().num_parameters == gmf
+    sharded = run_on_threads(2, lambda ranks: make_learner(tables="sharded", collectives=ranks).num_parameters)
+    assert sharded == [gmf, gmf]
 
 
 def test_scores_are_the_towers_logits_of_whole_rows() -> None:
