@@ -10,16 +10,9 @@ import pyarrow.fs as pafs
 
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.sources.column_names import shown_names
+from distributed_il.data.prepare.sources.file_names import fits, format_of_name, in_partitions, plain_format_of
 from distributed_il.data.prepare.sources.file_pieces import open_pieces
-from distributed_il.data.prepare.sources.files import (
-    RawFile,
-    find_place,
-    fits,
-    format_of_name,
-    in_partitions,
-    plain_format_of,
-    require_file_or_directory,
-)
+from distributed_il.data.prepare.sources.files import RawFile, find_place, require_file_or_directory
 from distributed_il.data.prepare.sources.pieces import Part, RawPieces
 from distributed_il.data.prepare.sources.text_options import TextOptions
 

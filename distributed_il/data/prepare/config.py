@@ -57,8 +57,8 @@ class PrepareConfig:
     name: str | None = None
     """The dataset's name; the source's own name by default."""
     format: Format = "auto"
-    """`triples` (X.train.rating, X.valid.rating, X.test.negative: user, item, value; tab, no header), `ncf`
-    (X.train.rating, X.test.negative, where each rating is a positive), `movielens`
+    """`triples` (X.train.rating, X.valid.rating, X.test.negative: user, item, value, or user, item, where each row is a
+    positive; tab, no header), `ncf` (X.train.rating, X.test.negative, where each rating is a positive), `movielens`
     (ratings.dat), `movielens100k` (u.data), `kuairec`, `kuairand`, `kuaisar`, `tenrec`, `tiktok` (ICME 2019), `recbole`
     (X.inter), `mind` (behaviors.tsv), `netflix` (combined_data_*.txt, mv_*.txt), `csv`, `adjacency` (a user and their
     items in a line), `json` (an object in a line), `parquet`; `auto` goes by the names of the files, and by their first

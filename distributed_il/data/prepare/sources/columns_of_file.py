@@ -119,6 +119,8 @@ def _recognised(
     by_position = pieces.has_header is False and VALUE in header
     if by_position:
         log = replace(log, fields=replace(log.fields, label=VALUE, rating=VALUE))
+    if file.format == "triples" and VALUE not in header:
+        log = replace(log, fields=replace(log.fields, label="label", rating=None))
     given = {role: getattr(config, f"{role}_column") for role in ROLES}
     named = {role: name for role, name in given.items() if name}
     there = {role: name for role, name in before.items() if name in header and name not in named.values()}
@@ -134,6 +136,8 @@ def _recognised(
 def _needed(rule: Rule, file: _File) -> tuple[str, ...]:
     if rule == "kuaishou" or (rule == "watch_ratio" and not file.raw("ratio")):
         return ("play", "duration")
+    if rule == "rating" and file.fields.rating is None:
+        return ("label",)  # its rows are positive and negative for where they stand
     return {"watch_ratio": ("ratio",), "rating": ("rating",), "binary": ("label",), "positive": ()}[rule]
 
 
@@ -194,9 +198,8 @@ def _rule(config: PrepareConfig, pieces: Mapping[RawFile, RawPieces], files: Map
     if len(own) == 1 and (rule := own.pop()) is not None:
         return rule
     if any(file.format == "triples" for file in files) or all(found.undecided for found in files.values()):
-        binary = all(
-            only_binary(piece.batch.column(0)) for of_file in pieces.values() for piece in of_file.read([VALUE])
-        )
+        valued = [of_file for file, of_file in pieces.items() if files[file].found(VALUE)]
+        binary = all(only_binary(piece.batch.column(0)) for of_file in valued for piece in of_file.read([VALUE]))
         return "binary" if binary else "rating"
     wanted: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         ("binary", ("label",)),

@@ -11,8 +11,9 @@ import pyarrow.fs as pafs
 from distributed_il.core.errors import UserError
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.delimited_pieces import DelimitedPieces
+from distributed_il.data.prepare.sources.file_names import plain_format_of
 from distributed_il.data.prepare.sources.file_pieces import open_pieces
-from distributed_il.data.prepare.sources.files import RawFile, plain_format_of
+from distributed_il.data.prepare.sources.files import RawFile
 from distributed_il.data.prepare.sources.known_logs import Layout, plain_name
 from distributed_il.data.prepare.sources.pieces import RawPieces
 from distributed_il.data.prepare.sources.text_lines import open_text

@@ -18,7 +18,9 @@ from distributed_il.data.prepare.sources.netflix_pieces import NetflixPieces
 from distributed_il.data.prepare.sources.parquet_pieces import ParquetPieces
 from distributed_il.data.prepare.sources.partitions import PartitionedPieces, keys_of
 from distributed_il.data.prepare.sources.pieces import RawPieces
-from distributed_il.data.prepare.sources.text_options import VALUE, TextOptions
+from distributed_il.data.prepare.sources.text_options import TextOptions
+
+_PAIR = 2
 
 
 def open_pieces(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawPieces:
@@ -58,12 +60,15 @@ def _by_format(fs: pafs.FileSystem, file: RawFile, options: TextOptions) -> RawP
 
 
 def _of_triples(fs: pafs.FileSystem, file: RawFile, layout: Layout) -> RawPieces:
-    """Opens a file of triples, or one of NCF, whose labels are where an item stands."""
+    """Opens a file of triples, or one of NCF; where it holds no labels, a row is a positive for standing there."""
     first = first_line(fs, file, layout.encoding)
     if first.startswith("("):
-        return NegativePieces(fs, file, layout.encoding, "label" if file.format == "ncf" else VALUE)
-    if file.format == "triples":
+        return NegativePieces(fs, file, layout.encoding)
+    width = max(first.count(layout.delimiter) + 1, _PAIR)
+    if file.format == "triples" and width > _PAIR:
         return DelimitedPieces(fs, file, layout)
-    width = max(first.count(layout.delimiter) + 1, 2)
     layout = replace(layout, columns=(layout.columns or ())[:width])
-    return PartitionedPieces(DelimitedPieces(fs, file, layout), {"label": "1"})
+    pieces = PartitionedPieces(DelimitedPieces(fs, file, layout), {"label": "1"})
+    if file.format == "triples":
+        pieces.note = f"{file.name}: users and items alone, each row is a positive"
+    return pieces

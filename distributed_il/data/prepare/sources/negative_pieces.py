@@ -17,13 +17,12 @@ _PAIR = r"^\s*\(\s*([^\s(),]+)\s*,\s*([^\s(),]+)\s*\)"
 class NegativePieces(ListPieces):
     """One file of lines such as `(0,25)`, 1064, 174, parted by tabs: user 0 has seen item 25, and not the others."""
 
-    def __init__(self, fs: pafs.FileSystem, file: RawFile, encoding: str | None, label: str) -> None:
-        """Reads nothing yet; `label` is what the column of 1 and 0 is called."""
+    def __init__(self, fs: pafs.FileSystem, file: RawFile, encoding: str | None) -> None:
+        """Reads nothing yet."""
         super().__init__(fs, file, encoding, ("user", "item"))
-        self._label = label
 
     def _columns_of(self, lines: pa.Array) -> list[str]:
-        return [*super()._columns_of(lines), self._label]
+        return [*super()._columns_of(lines), "label"]
 
     def _expanded(self, lines: pa.Array, before: int) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
         wrong = pc.index(pc.match_substring_regex(lines, _PAIR), pa.scalar(False)).as_py()
@@ -32,4 +31,4 @@ class NegativePieces(ListPieces):
         found, counts = super()._expanded(pc.replace_substring_regex(lines, _PAIR, r"\1 \2 "), before)
         labels = np.zeros(int(counts.sum()), np.int8)
         labels[np.cumsum(counts) - counts] = 1
-        return found | {self._label: pa.array(labels)}, counts
+        return found | {"label": pa.array(labels)}, counts

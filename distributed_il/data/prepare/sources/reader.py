@@ -230,7 +230,7 @@ class RawReader:
         if self.rule == "binary":
             return columns["label"]
         if self.rule == "rating":
-            return columns["rating"]
+            return columns["rating"] if "rating" in columns else columns["label"]
         flags = [column for name, column in columns.items() if name.startswith(ENGAGEMENT)]
         engaged = [flag.to_numpy(zero_copy_only=False) for flag in flags]
         return watch_labels(self.rule, columns, np.logical_or.reduce(engaged) if engaged else None, self.config)
