@@ -36,7 +36,7 @@ def _evaluate(config: EvaluateConfig) -> None:
 def _write_result(function: str, config: ResultConfig) -> None:
     write = pkgutil.resolve_name(function)
     with ProgressLine() as line:
-        counts = write(config, line.update_stage)
+        counts = write(config, line.update_stage, line.note)
     print(result_line(config.output, counts))
 
 

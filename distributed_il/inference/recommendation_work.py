@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,15 +27,16 @@ from distributed_il.inference.result_parts import Work
 class _Files:
     """The files that settings name; whether they are there shows before a model is read."""
 
-    def __init__(self, config: RecommendConfig) -> None:
+    def __init__(self, config: RecommendConfig, say: Callable[[str], None]) -> None:
         user, item, label = config.user_column or USER, config.item_column or ITEM, config.label_column
-        find = partial(find_pairs, name_of=log_names(config))
+        find = partial(find_pairs, name_of=log_names(config), say=say)
         columns = [user, item, *([label] if label else [])]
         self.users = find(config.users, [user]) if config.users else None
         self.histories = find(config.histories, columns, last=None if label else LABEL) if config.histories else None
         self.candidates = find(config.candidates, [item]) if config.candidates else None
         self.exclude = find(config.exclude, [item], first=user) if config.exclude else None
-        self.item_file = find(config.item_file, [item, *config.item_fields]) if config.item_file else None
+        fields = [item, *config.item_fields]
+        self.item_file = find(config.item_file, fields, has_names=True) if config.item_file else None
         if self.histories and self.excludes_by_user:
             raise UserError(
                 f"{config.exclude} excludes items for users of the dataset, and histories are of others; give exclude "
@@ -52,13 +54,13 @@ class _Files:
         return {name: [read.columns, read.files] for name, read in named.items() if read is not None}
 
 
-def recommendations_of(config: RecommendConfig) -> Work:
-    """Reads the model and all files.
+def recommendations_of(config: RecommendConfig, say: Callable[[str], None] = lambda line: None) -> Work:
+    """Reads the model and all files; `say` is told how files without names of columns are read.
 
     Raises:
         UserError: There is no such model or file, or one holds what it must not.
     """
-    files = _Files(config)
+    files = _Files(config, say)
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     users, items = (IdLookup(kind[:-1], run.dataset.vocabulary(kind)) for kind in ("users", "items"))
     work = Recommendations(

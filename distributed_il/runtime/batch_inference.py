@@ -5,7 +5,7 @@ from __future__ import annotations
 from distributed_il.runtime.session import ray_session  # isort: skip  # before Ray
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -27,6 +27,8 @@ from distributed_il.inference.result_parts import ResultParts, Work
 from distributed_il.inference.similar import Similarities
 from distributed_il.runtime.ray_data import quiet_execution
 
+Say = Callable[[str], None]
+"""Told a line for the user."""
 _COUNTS, _REFUSED = "counts", "refused"
 
 
@@ -85,35 +87,37 @@ def _made(work: Work, parts: ResultParts, todo: Sequence[int], workers: int | No
         yield json.loads(row[_COUNTS])
 
 
-def score(config: ScoreConfig, on_progress: StageProgress) -> dict[str, int]:
+def score(config: ScoreConfig, on_progress: StageProgress, say: Say = lambda line: None) -> dict[str, int]:
     """Writes ŷ of pairs; returns rows in all, and those of the model and of each fallback.
+
+    `say` is told how files without names of columns are read.
 
     Raises:
         UserError: There is no such model or no such pairs, an id is none, or the output is taken.
     """
-    return _pairs(config, config.split, weights=False, on_progress=on_progress)
+    return _pairs(config, config.split, weights=False, on_progress=on_progress, say=say)
 
 
-def annotate(config: AnnotateConfig, on_progress: StageProgress) -> dict[str, int]:
+def annotate(config: AnnotateConfig, on_progress: StageProgress, say: Say = lambda line: None) -> dict[str, int]:
     """Writes w1, w0 and ŷ of pairs; returns what `score` returns.
 
     Raises:
         UserError: As `score`; or the dataset has no unclear pairs and none were given.
     """
-    return _pairs(config, None if config.pairs else "unclear", weights=True, on_progress=on_progress)
+    return _pairs(config, None if config.pairs else "unclear", weights=True, on_progress=on_progress, say=say)
 
 
-def recommend(config: RecommendConfig, on_progress: StageProgress) -> dict[str, int]:
+def recommend(config: RecommendConfig, on_progress: StageProgress, say: Say = lambda line: None) -> dict[str, int]:
     """Writes the K best items of users; returns and raises as `score`."""
-    work = recommendations_of(config)
+    work = recommendations_of(config, say)
     return run_work(work, config.output, workers=config.workers, on_progress=on_progress)
 
 
-def similar(config: SimilarConfig, on_progress: StageProgress) -> dict[str, int]:
+def similar(config: SimilarConfig, on_progress: StageProgress, say: Say = lambda line: None) -> dict[str, int]:
     """Writes the K most similar items of items, or users of users; returns rows, and raises as `score`."""
     of_users = config.entity == "users"
     column = config.column or (USER if of_users else ITEM)
-    files = find_pairs(config.ids, (column,), name_of=log_names(config)) if config.ids else None
+    files = find_pairs(config.ids, (column,), name_of=log_names(config), say=say) if config.ids else None
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     lookup = IdLookup("user" if of_users else "item", run.dataset.vocabulary(config.entity))
     work = Similarities(
@@ -133,10 +137,12 @@ def similar(config: SimilarConfig, on_progress: StageProgress) -> dict[str, int]
     return run_work(work, config.output, workers=config.workers, on_progress=on_progress)
 
 
-def _pairs(config: PairsConfig, split: str | None, *, weights: bool, on_progress: StageProgress) -> dict[str, int]:
+def _pairs(
+    config: PairsConfig, split: str | None, *, weights: bool, on_progress: StageProgress, say: Say
+) -> dict[str, int]:
     # Whether there are pairs shows before the model is read.
     columns = config.user_column or USER, config.item_column or ITEM
-    files = find_pairs(config.pairs, columns, name_of=log_names(config)) if config.pairs else None
+    files = find_pairs(config.pairs, columns, name_of=log_names(config), say=say) if config.pairs else None
     model, run = load_served_model(config.run_dir, config.checkpoint, config.data, allow_code=config.allow_code)
     source: PairSource = GivenPairs(files) if files else SplitPairs(run.dataset, str(split))
     work = PairResults(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow.fs as pafs
 
@@ -14,8 +14,9 @@ from distributed_il.data.prepare.sources.file_names import fits, format_of_name,
 from distributed_il.data.prepare.sources.file_pieces import open_pieces
 from distributed_il.data.prepare.sources.files import RawFile, find_place, require_file_or_directory
 from distributed_il.data.prepare.sources.pieces import Part, RawPieces
-from distributed_il.data.prepare.sources.text_options import TextOptions
+from distributed_il.data.prepare.sources.text_options import VALUE, TextOptions
 
+_PAIR = 2
 PIECE_ROWS = 262_144
 """Rows of a piece of Parquet, at least, but for the last one of a file."""
 PIECE_BYTES = 8 << 20
@@ -37,28 +38,36 @@ def find_pairs(
     first: str | None = None,
     last: str | None = None,
     name_of: Callable[[str], str | None] = lambda name: None,
+    has_names: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> PairFiles:
     """Looks at the files, and checks that each has the columns.
 
     Args:
-        source: A file, a directory of files or a pattern, as a path or a pyarrow URI: Parquet, JSON Lines, or text with
-            a header, its fields parted by commas, or by tabs where its name ends in .tsv, .txt or .inter; text may be
-            compressed.
+        source: A file, a directory of files or a pattern, as a path or a pyarrow URI: Parquet, JSON Lines, or text, its
+            fields parted by commas, or by tabs where its name ends in .tsv, .txt or .inter, which may be compressed.
         columns: Names of the columns to read.
         first: One more, in front of them, if a file has it; then all have to.
         last: Likewise, behind them.
         name_of: Told a name that no file has, may know another one for that column.
+        has_names: Whether text has to name its columns; else, where its first line is a row, these columns go by their
+            position: user, item, and perhaps a label and a time, or ids alone.
+        say: Told of each file that has no names.
 
     Raises:
         UserError: There is no such file, it can't be read, or a column is missing or not of plain values.
     """
     fs, infos = _found(source)
-    files = [_opened(fs, info.path) for info in infos]
+    roles = None if has_names else [name for name in (first, *columns, last) if name]
+    files = [_opened(fs, info.path, roles, len(columns) == 1, name_of) for info in infos]
     names = [file.columns() for file in files]
     there = [name for found in names for name in found]
     wanted = [_there(name, there, name_of) for name in columns]
     before, behind = (_those_of(there, name and _there(name, there, name_of)) for name in (first, last))
     columns = [*before, *wanted, *behind]
+    for file in files:
+        if file.has_header is False:
+            say(file.note)
     pieces: list[tuple[RawPieces, Part]] = []
     for info, file, found in zip(infos, files, names, strict=True):
         _require_columns(info.path, found, columns)
@@ -70,8 +79,32 @@ def find_pairs(
     return PairFiles(tuple(columns), told, tuple(pieces))
 
 
-def _opened(fs: pafs.FileSystem, path: str) -> RawPieces:
-    return open_pieces(fs, RawFile("all", path, path, plain_format_of(path)), TextOptions(no_header=False))
+def _opened(
+    fs: pafs.FileSystem, path: str, roles: Sequence[str] | None, alone: bool, name_of: Callable[[str], str | None]
+) -> RawPieces:
+    """Opens a file whose columns, in the order of user, item and label, are `roles`; None where it names them itself.
+
+    Raises:
+        UserError: It can't be read, or it is not clear what its first line is.
+    """
+    file = RawFile("all", path, path, plain_format_of(path))
+    named = open_pieces(fs, file, TextOptions(no_header=False))
+    if roles is None or named.has_header is None:
+        return named
+    found = named.columns()
+    names = [_there(name, found, name_of) for name in roles]
+    by_place = {"user": names[0], "item": names[min(1, len(names) - 1)], "time": "timestamp"}
+    alone_as = names[-1] if alone else None
+    options = TextOptions(names=by_place, named=frozenset(names), alone=alone_as, can_be_told=False)
+    pieces = open_pieces(fs, file, options)
+    if len(names) > _PAIR and pieces.has_header is False and VALUE in pieces.columns():
+        pieces = open_pieces(fs, file, replace(options, names=by_place | {VALUE: names[_PAIR]}))
+    if pieces.has_header is False and len(roles) == 1 and len(pieces.columns()) > 1:
+        raise UserError(
+            f"{path} has no header, and its first line is a row of several fields; write ids alone, one in a line, or "
+            "a line of names above it"
+        )
+    return pieces
 
 
 def _found(source: str) -> tuple[pafs.FileSystem, list[pafs.FileInfo]]:
@@ -117,5 +150,6 @@ def _require_columns(path: str, found: list[str], columns: Sequence[str]) -> Non
         if found.count(name) != 1:
             state = "has no column" if name not in found else f"has {found.count(name)} columns called"
             raise UserError(
-                f"{path} {state} {name!r}, only {shown_names(found)}; correct it, or name its columns by the options"
+                f"{path} {state} {name!r}, only {shown_names(found)}; name its columns by the options, or if its first "
+                "line is a row, write a line of names above it"
             )

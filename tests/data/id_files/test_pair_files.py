@@ -116,7 +116,7 @@ def test_a_missing_id_is_told_by_its_row(tmp_path: Path) -> None:
         (
             "pairs.csv",
             "user,item_id\n1,2\n",
-            "has no column 'user_id', only user, item_id; correct it, or name",
+            "has no column 'user_id', only user, item_id; name its columns by the options",
         ),
         ("pairs.csv", "user_id,item_id,item_id\n", "has 2 columns called 'item_id'"),
         ("pairs.csv", "", "is empty; give a file with rows"),

@@ -127,21 +127,27 @@ def _names(file: RawFile, lines: Sequence[list[str]], options: TextOptions) -> t
     if options.no_header:
         return _by_position(file, lines, options)
     first = lines[0]
-    wanted = {options.names["user"], options.names["item"]}
+    wanted = {options.alone} if options.alone and len(first) == 1 else {options.names["user"], options.names["item"]}
     counted = first == [str(n) for n in range(len(first))]
     if not _is_row(first, lines[1] if len(lines) > 1 else first):
         return None
     if wanted <= set(first):
         if counted or not any(_VALUE.fullmatch(name) for name in options.named & set(first)):
             return None
+        cure = "; write a line of names above it, and name the columns as it does"
+        if options.can_be_told:
+            cure = (
+                "; if it is one, give --no_header, and no names taken from it; if it does name the columns, give "
+                "--no_header=false"
+            )
         raise UserError(
-            f"{file.name}: its first line ({_shown(first)}) looks like a row, and columns are named after it; if it is "
-            "one, give --no_header, and no names taken from it; if it does name the columns, give --no_header=false"
+            f"{file.name}: its first line ({_shown(first)}) looks like a row, and columns are named after it{cure}"
         )
     if counted:
+        cure = "give --no_header" if options.can_be_told else "write a line of names above it"
         raise UserError(
-            f"{file.name}: its first line ({_shown(first)}) may be a row or names; if it is a row, give --no_header; "
-            "if it names the columns, name them by the options: --user_column=0 --item_column=1"
+            f"{file.name}: its first line ({_shown(first)}) may be a row or names; if it is a row, {cure}; if it names "
+            "the columns, name them by the options: --user_column=0 --item_column=1"
         )
     return _by_position(file, lines, options)
 
@@ -159,6 +165,8 @@ def _is_row(first: list[str], second: list[str]) -> bool:
 def _by_position(file: RawFile, lines: Sequence[list[str]], options: TextOptions) -> tuple[str, ...]:
     names, width = options.names, len(lines[0])
     value = names.get(VALUE, VALUE)
+    if options.alone and width == 1:
+        return (options.alone,)
     if width == 2:
         return names["user"], names["item"]
     if width == 3:
@@ -169,10 +177,12 @@ def _by_position(file: RawFile, lines: Sequence[list[str]], options: TextOptions
         if all(len(line) == 4 and _AMAZON.fullmatch(",".join(line[:2])) for line in lines):
             pair = names["item"], names["user"]
         return *pair, value, names["time"]
+    cure = "write a line of names above it"
+    if options.can_be_told:
+        cure = "name all columns in their order, such as --columns='[user, item, rating, other]', or give the delimiter"
     raise UserError(
         f"{file.name} has no header, its first line ({_shown(lines[0])}) is a row of {width} fields; by position at "
-        "most user, item, rating or label, and timestamp are told: name all columns in their order, such as "
-        "--columns='[user, item, rating, other]', or give the delimiter"
+        f"most user, item, rating or label, and timestamp are told: {cure}"
     )
 
 

@@ -96,7 +96,8 @@ def _triples(config: PrepareConfig, present: list[str], top: list[str]) -> dict[
     if config.format in ("triples", "ncf") or found["train"]:
         raise UserError(
             f"{config.source} must hold exactly one X.train.rating, one X.valid.rating (or none) and one "
-            f"X.test.negative (or X.test.rating), or name the files by the options train, valid and test; {_shown(present)}"
+            "X.test.negative (or X.test.rating), or name the files by the options train, valid and test; "
+            f"{_shown(present)}"
         )
     return {}
 

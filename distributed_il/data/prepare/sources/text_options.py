@@ -28,6 +28,10 @@ class TextOptions:
     which of the two it is."""
     named: frozenset[str] = frozenset()
     """Columns that the user has named."""
+    alone: str | None = None
+    """What the only column of a file is called; None where rows have more of them."""
+    can_be_told: bool = True
+    """Whether the user can say what a first line is, by the options `no_header` and `columns`."""
 
     @classmethod
     def of(cls, config: PrepareConfig) -> TextOptions:
