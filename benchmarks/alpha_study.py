@@ -11,13 +11,11 @@ from __future__ import annotations
 import datetime
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.image import imsave
 from tqdm import tqdm
 
 from benchmarks.common.command import command_line, start_as_worker
@@ -25,13 +23,13 @@ from benchmarks.common.result import Figure, Result
 from benchmarks.common.training_task import local_trainer
 from benchmarks.feedback_value.kinds import MICRO_VIDEO_SUBSET
 from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
-from distributed_il.core.drawing import pixels
+from distributed_il.core.drawing import figure_file
 from distributed_il.core.method_config import InverseGradientConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare.simulate.simulator import SimulateConfig, simulate
 from distributed_il.inference.config import EvaluateConfig
 from distributed_il.inference.evaluate import evaluate
-from distributed_il.training.monitor.figures import decision_chart
+from distributed_il.training.monitor.figures import alpha_charts
 from distributed_il.training.monitor.histories import DecisionHistory
 
 NAME = "alpha_study"
@@ -118,10 +116,9 @@ def draw(runs: Mapping[float, Trained], path: Path) -> None:
         runs: By α / γ.
         path: A PNG file to write.
     """
-    charts = [
-        replace(decision_chart(run.decisions), title=f"α = {multiple:g} γ", note="") for multiple, run in runs.items()
-    ]
-    imsave(path, np.concatenate([pixels(*charts[first : first + 2]) for first in range(0, len(charts), 2)]))
+    path.write_bytes(
+        figure_file(alpha_charts({f"{multiple:g}": run.decisions for multiple, run in runs.items()}), "png")
+    )
 
 
 def table(runs: Mapping[float, Trained]) -> str:

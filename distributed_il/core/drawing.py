@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -111,14 +111,45 @@ class Chart:
 def pixels(*charts: Chart) -> NDArray[np.uint8]:
     """Draws charts side by side, from left to right, with titles, notes and legends: RGB uint8 [height, width, 3]."""
     with mpl.rc_context({**_STYLE, "font.size": 10}):
-        figure = Figure(figsize=(9, 4.4), dpi=110, layout="constrained")
+        figure = _panels(charts, columns=len(charts), width=9, height=4.4)
         canvas = FigureCanvasAgg(figure)
-        for axes, chart in zip(figure.subplots(1, len(charts), squeeze=False)[0], charts, strict=True):
-            chart.draw(axes)
-            axes.set_title(f"{chart.title}\n{chart.note}", fontsize="medium", color=INK)
-            if len(chart.legend) > 1:
-                # Under its own axes: charts beside each other may give one name other values.
-                place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-                axes.legend(**place, ncols=4 // len(charts) + 1, frameon=False, markerscale=1.5)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def figure_file(charts: Sequence[Chart], kind: Literal["pdf", "svg", "png"]) -> bytes:
+    """Draws charts two beside each other, with titles, notes and legends, as a file that looks the same everywhere."""
+    columns = min(len(charts), 2)
+    rows = -(-len(charts) // columns)
+    outlines: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": ""}
+    dates = {"pdf": "CreationDate", "svg": "Date"}
+    file = io.BytesIO()
+    with mpl.rc_context({**_STYLE, **outlines, "font.size": 9}):
+        figure = _panels(charts, columns=columns, width=4.5 * columns, height=3.6 * rows)
+        figure.savefig(file, format=kind, dpi=110, metadata={dates[kind]: None} if kind in dates else {})
+    return file.getvalue()
+
+
+def _panels(charts: Sequence[Chart], *, columns: int, width: float, height: float) -> Figure:
+    """Draws charts as a figure of that size in inches."""
+    rows = -(-len(charts) // columns)
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places[len(charts) :]:
+        axes.remove()
+    for axes, chart in zip(places, charts, strict=False):
+        chart.draw(axes)
+        axes.set_title(f"{chart.title}\n{chart.note}", fontsize="medium", color=INK)
+        if len(chart.legend) > 1:
+            # Under its own axes: charts beside each other may give one name other values.
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.616 * rows / height)}
+            drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+            axes.legend(
+                [drawn[key.name] for key in chart.legend],
+                [key.name for key in chart.legend],
+                **place,
+                ncols=4 // columns + 1,
+                frameon=False,
+                markerscale=1.5,
+            )
+    return figure

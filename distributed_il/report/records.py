@@ -93,6 +93,15 @@ def read_record(run_dir: str, name: str) -> RunRecord:
     )
 
 
+def read_records(run_dirs: Sequence[str]) -> list[RunRecord]:
+    """Reads the records of runs, each named by as little of its path as tells it from the others.
+
+    Raises:
+        UserError: As `read_record` and `short_names`.
+    """
+    return [read_record(run_dir, name) for run_dir, name in zip(run_dirs, short_names(run_dirs), strict=True)]
+
+
 def short_names(run_dirs: Sequence[str]) -> list[str]:
     """Returns the last parts of each path or URI, as few as make all names distinct.
 

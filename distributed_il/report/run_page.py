@@ -13,7 +13,7 @@ from distributed_il.evaluation.metric_columns import METRICS, metric_text
 from distributed_il.evaluation.metrics.bootstrap import RESAMPLES
 from distributed_il.report import curves, results
 from distributed_il.report.measurement import compare
-from distributed_il.report.records import RunRecord, read_record, short_names
+from distributed_il.report.records import RunRecord, read_records
 from distributed_il.report.render import plain, render, setting_text
 
 
@@ -21,8 +21,13 @@ from distributed_il.report.render import plain, render, setting_text
 class ReportConfig:
     """What the report is made of beside the runs."""
 
-    output: str
+    output: str | None = None
     """File (or pyarrow URI) of the page, such as page.html."""
+    figures: str | None = None
+    """Directory (or pyarrow URI) for the paper's Figures 3 to 5 as PDF and SVG, a panel for each run: w1 of unlabelled
+    pairs in the first and in the last round, and the loss of each step's winner marked by what was decided."""
+    alpha_study: str | None = None
+    """JSON file of `python -m benchmarks.alpha_study`, which becomes Figure 6 beside them."""
     data: str | None = None
     """Prepared dataset; by default the one that each run names. It must be the one that the runs were trained on."""
     allow_code: bool = False
@@ -35,11 +40,12 @@ def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
     Raises:
         UserError: There is no such run, its dataset is missing or another one, or the page can't be written.
     """
+    assert config.output is not None
     fs, path = filesystem(config.output)
     with _told_unwritable(config.output):  # now, since measuring takes its time
         write_atomically(fs, f"{path}.probe", b"")
         fs.delete_file(f"{path}.probe")
-    records = [read_record(run_dir, name) for run_dir, name in zip(run_dirs, short_names(run_dirs), strict=True)]
+    records = read_records(run_dirs)
     comparisons = compare(records, config.data, allow_code=config.allow_code)
     keys = list(dict.fromkeys(key for one in records for key in one.settings))
     settings = [[key, *(setting_text(one.settings.get(key, "–")) for one in records)] for key in keys]

@@ -1,6 +1,9 @@
-"""The charts of a run: weight distributions (the paper's Figures 3 and 4) and the decision curve (Figure 5)."""
+"""The charts of a run: weight distributions (the paper's Figures 3 and 4) and the decision curve (5 and 6)."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +52,12 @@ def decision_chart(history: DecisionHistory) -> Chart:
     line = Series("", steps.tolist(), losses.tolist(), 0)
     title = "Training-test loss of the chosen update"
     return scatter_chart(title, groups, x_label="optimiser step", line=line, note=note)
+
+
+def alpha_charts(decisions: Mapping[str, DecisionHistory]) -> list[Chart]:
+    """Draws Figure 6: what `decision_chart` does, for each α, named by its multiple of γ."""
+    charts = {multiple: decision_chart(history) for multiple, history in decisions.items()}
+    return [replace(one, title=f"Training-test loss, α = {multiple} γ", note="") for multiple, one in charts.items()]
 
 
 def _means(steps: NDArray[np.int64], losses: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
