@@ -70,8 +70,9 @@ class PairsConfig(ResultConfig):
     """Which pairs to use the model on."""
 
     pairs: str | None = None
-    """Pairs of external ids: Parquet or delimited text, as a file, a directory or a pattern; without them `annotate`
-    takes the dataset's unclear pairs, and `score` needs a split."""
+    """Pairs of external ids: Parquet or delimited text, as a file, a directory or a pattern; where the first line of a
+    text is a row, its columns are user and item, in that order. Without pairs `annotate` takes the dataset's unclear
+    ones, and `score` needs a split."""
     user_column: str | None = None
     """Column of user ids in the files of pairs; null: `user_id`, or where they have none, what the log called it that
     the dataset was prepared from."""

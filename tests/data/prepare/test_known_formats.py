@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -360,72 +359,6 @@ def test_recbole_without_a_value_is_positives_only(tmp_path: Path) -> None:
     dataset = run(tmp_path / "gowalla.inter")
     assert labels(dataset) == {(u, f"i{i}"): 1 for u in range(5) for i in range(4)}
     assert dataset.manifest.rule["name"] == "positive"
-
-
-def mind(root: Path) -> Path:
-    root.mkdir(parents=True)
-    lines = [
-        "1\tU13740\t11/11/2019 9:05:58 AM\tN55189 N42782\tN55689-1 N35729-0",
-        "2\tU91836\t11/12/2019 6:11:30 PM\t\tN20678-0 N39317-0 N58114-1",  # without a history
-        "3\tU73700\t11/14/2019 12:01:09 AM\tN10732\tN50014-0",
-    ]
-    (root / "behaviors.tsv").write_text("\n".join(lines) + "\n")
-    (root / "news.tsv").write_text("N55689\tsports\tfootball_nfl\tCharles Rogers\t\thttps://a.html\t[]\t[]\n")
-    (root / "entity_embedding.vec").write_text("Q34433\t0.01\n")
-    return root
-
-
-SHOWN = [
-    ("U13740", "N55689", 1),
-    ("U13740", "N35729", 0),
-    ("U91836", "N20678", 0),
-    ("U91836", "N39317", 0),
-    ("U91836", "N58114", 1),
-    ("U73700", "N50014", 0),
-]
-
-
-def test_mind_impressions(tmp_path: Path) -> None:
-    mind(tmp_path / "MINDsmall_train")
-    dataset = run(tmp_path / "MINDsmall_train", split="time", train_share=0.4, valid_share=0.4)
-    assert labels(dataset) == {(user, item): label for user, item, label in SHOWN}
-    assert triples_in_order(dataset, "test") == [SHOWN[-1]]
-    assert dataset.manifest.times["train"][0] == "2019-11-11 09:05:58"
-    assert dataset.manifest.times["valid"][1] == "2019-11-12 18:11:30"
-
-
-def test_what_is_wrong_in_impressions_is_told_by_its_line(tmp_path: Path) -> None:
-    path = mind(tmp_path / "MIND") / "behaviors.tsv"
-    whole = path.read_text()
-    path.write_text(whole + "4\tU1\t11/15/2019 8:00:00 AM\t\tN1-1 N2\n")
-    with pytest.raises(UserError, match=r"behaviors\.tsv, line 4, column label: 'N2': a label is 0, 1 or missing"):
-        run(path)
-    path.write_text(whole + "4\tU1\t11/15/2019 8:00:00 AM\tN1-1\n")
-    with pytest.raises(UserError, match=r"behaviors\.tsv, line 4: it does not have 5 fields: impression id, user"):
-        run(path)
-    path.write_text("user_id\titem_id\tlabel\n" + "".join(f"{n}\t{n}\t{n % 2}\n" for n in range(9)))
-    assert labels(run(path)) == {(n, n): n % 2 for n in range(9)}  # anybody's file of that name
-
-
-def test_netflix(tmp_path: Path) -> None:
-    root = tmp_path / "netflix"
-    root.mkdir()
-    first = "1:\n1488844,3,2005-09-06\n822109,5,2005-05-13\n2:\n885013,2,2005-10-19\n3:\n"
-    (root / "combined_data_1.txt").write_text(first)
-    (root / "combined_data_2.txt").write_text("4:\r\n30878,1,2005-12-26\r\n\r\n823519,4,2004-05-03\r\n")
-    (root / "movie_titles.csv").write_bytes(b"1,2003,Dinosaur Plan\xe8t\n")
-    (root / "probe.txt").write_text("1:\n30878\n")
-    dataset = run(root, split="time")
-    expected = {(1488844, 1): 1, (822109, 1): 1, (885013, 2): 0, (30878, 4): 0, (823519, 4): 1}
-    assert labels(dataset) == expected
-    assert triples_in_order(dataset, "test") == [(30878, 4, 0)]
-    shutil.rmtree(dataset.path)
-    (root / "combined_data_1.txt").write_text(first + "7,x,2005-01-01\n")
-    with pytest.raises(UserError, match=r"combined_data_1\.txt, line 7, column rating: 'x'"):
-        run(root)
-    (root / "combined_data_1.txt").write_text(first + "7,2005-01-01\n")
-    with pytest.raises(UserError, match=r"combined_data_1\.txt, line 7: it is neither movie: nor user,rating,date"):
-        run(root)
 
 
 OWN = "viewer,clip,secs,length,up,down"

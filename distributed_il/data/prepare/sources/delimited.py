@@ -24,14 +24,13 @@ from distributed_il.data.prepare.sources.text_lines import (
     line_numbers,
     lines_within,
     open_text,
+    shown_line,
 )
 
 _BLOCK_BYTES = 2 << 20
 """Bytes that pyarrow reads at a time; it keeps some 40 such blocks ahead."""
 _PIECE_ROWS = 1 << 19
 """Rows, at least, of a piece but the last: numbering ids costs the vocabulary's size for each piece."""
-_SHOWN = 80
-"""Characters of a bad line that a message shows."""
 _SHOWN_ERROR = 200
 """Characters of an error of pyarrow, which may quote a whole line."""
 
@@ -100,15 +99,11 @@ class _Parsing:
         )
 
     def _text(self, row: Any) -> str:
-        return _shown(row.text.replace(SEPARATOR, self.layout.delimiter))
+        return shown_line(row.text.replace(SEPARATOR, self.layout.delimiter))
 
 
 def _wrong_width(row: Any) -> str:
     return f"{row.actual_columns} fields instead of {row.expected_columns}"
-
-
-def _shown(text: str) -> str:
-    return text.replace(SUBSTITUTE, "\ufffd")[:_SHOWN]
 
 
 def column_names(fs: pafs.FileSystem, path: str, name: str, layout: Layout) -> list[str]:
@@ -206,7 +201,7 @@ def _checked(piece: Piece, parsing: _Parsing) -> Piece:
     for name, column in zip(piece.batch.schema.names, piece.batch.columns, strict=True):
         broken = pc.match_substring(column, SUBSTITUTE).to_numpy(zero_copy_only=False)
         for row in np.flatnonzero(broken & good).tolist():
-            number, text = int(piece.rows[row]), _shown(column[row].as_py())
+            number, text = int(piece.rows[row]), shown_line(column[row].as_py())
             if parsing.set_aside is None:
                 raise UserError(
                     f"{parsing.name} can't be read as delimited UTF-8 text: {parsing.place(number)}, column {name}: "

@@ -12,6 +12,10 @@ from distributed_il.data.prepare.sources.expanded_pieces import ExpandedPieces
 from distributed_il.data.prepare.sources.files import RawFile
 
 _FIELDS = 5
+_WRONG_WIDTH = (
+    f"it does not have {_FIELDS} fields: impression id, user, time, history and impressions, parted by tabs; correct "
+    "or remove it"
+)
 _TIME = "%m/%d/%Y %I:%M:%S %p"
 
 
@@ -32,13 +36,11 @@ class ImpressionPieces(ExpandedPieces):
     def _columns_of(self, lines: pa.Array) -> list[str]:
         return ["user_id", "item_id", "label", "time"]
 
-    def _expanded(self, lines: pa.Array, before: int) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
-        fields = pc.split_pattern(lines, "\t")
-        wrong = np.flatnonzero(pc.list_value_length(fields).to_numpy() != _FIELDS)
-        if wrong.size:
-            due = "impression id, user, time, history and impressions, parted by tabs"
-            self._refuse(before + int(wrong[0]), f"it does not have {_FIELDS} fields: {due}; correct or remove it")
-        flat = fields.flatten()
+    def _problems(self, lines: pa.Array, before: int) -> dict[str, NDArray[np.bool_]]:
+        return {_WRONG_WIDTH: pc.list_value_length(pc.split_pattern(lines, "\t")).to_numpy() != _FIELDS}
+
+    def _expanded(self, lines: pa.Array) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
+        flat = pc.split_pattern(lines, "\t").flatten()
         _, users, times, _, shown = (flat.take(pa.array(np.arange(n, len(flat), _FIELDS))) for n in range(_FIELDS))
         impressions = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(shown))
         counts = pc.list_value_length(impressions).to_numpy().astype(np.int64)

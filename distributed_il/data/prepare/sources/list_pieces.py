@@ -23,7 +23,7 @@ class ListPieces(ExpandedPieces):
     def _columns_of(self, lines: pa.Array) -> list[str]:
         return list(self._names)
 
-    def _expanded(self, lines: pa.Array, before: int) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
+    def _expanded(self, lines: pa.Array) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
         plain = pc.replace_substring_regex(lines, r"^\s*([^\s:,]+):", r"\1 ")
         fields = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.replace_substring(plain, ",", " ")))
         bounds, flat = fields.offsets.to_numpy(), fields.flatten()

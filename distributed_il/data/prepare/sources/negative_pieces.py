@@ -24,11 +24,12 @@ class NegativePieces(ListPieces):
     def _columns_of(self, lines: pa.Array) -> list[str]:
         return [*super()._columns_of(lines), "label"]
 
-    def _expanded(self, lines: pa.Array, before: int) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
-        wrong = pc.index(pc.match_substring_regex(lines, _PAIR), pa.scalar(False)).as_py()
-        if wrong >= 0:
-            self._refuse(before + wrong, "it does not begin with (user,item); correct or remove it")
-        found, counts = super()._expanded(pc.replace_substring_regex(lines, _PAIR, r"\1 \2 "), before)
+    def _problems(self, lines: pa.Array, before: int) -> dict[str, NDArray[np.bool_]]:
+        begins = pc.match_substring_regex(lines, _PAIR).to_numpy(zero_copy_only=False)
+        return {"it does not begin with (user,item); correct or remove it": ~begins}
+
+    def _expanded(self, lines: pa.Array) -> tuple[dict[str, pa.Array], NDArray[np.int64]]:
+        found, counts = super()._expanded(pc.replace_substring_regex(lines, _PAIR, r"\1 \2 "))
         labels = np.zeros(int(counts.sum()), np.int8)
         labels[np.cumsum(counts) - counts] = 1
         return found | {"label": pa.array(labels)}, counts

@@ -23,6 +23,7 @@ _BLOCK_BYTES = 2 << 20
 _CHARACTER_BYTES = 4
 _REST_S = 0.1
 """A thread that reads ahead and has not come back within this time has read enough for now."""
+_SHOWN = 80
 SUBSTITUTE = "\x1a"
 """ASCII's substitute character, for bytes that are no UTF-8."""
 SEPARATOR = "\x1f"
@@ -73,6 +74,11 @@ class LineCounter:
         if self.in_line:
             self.lines += 1
             self.filled += 1
+
+
+def shown_line(text: str) -> str:
+    """Returns the begin of a line, for messages."""
+    return text.replace(SUBSTITUTE, "\ufffd")[:_SHOWN]
 
 
 def open_text(fs: pafs.FileSystem, path: str, encoding: str | None = None) -> Any:
