@@ -18,7 +18,12 @@ _TRAINING, _TRAINED = ("train", "sweep"), ("evaluate", "export", "score", "annot
 SHORT = {
     (command, short): key
     for command in _TRAINING
-    for short, key in (("from", "run.start_from"), ("take_over", "run.take_over"), ("run_dir", "run.dir"))
+    for short, key in (
+        ("from", "run.start_from"),
+        ("take_over", "run.take_over"),
+        ("run_dir", "run.dir"),
+        ("seeds", "run.seeds"),
+    )
 } | {(command, "run.dir"): "run_dir" for command in _TRAINED}
 """Other names of flags and variables, by command."""
 OPERANDS: Mapping[str, tuple[str, ...]] = (

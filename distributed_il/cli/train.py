@@ -34,9 +34,18 @@ def run(argv: Sequence[str]) -> None:
     """Trains, and prints the model's test metrics beside the baselines.
 
     Raises:
-        UserError: See `distributed_il.runtime.launch.launch`.
+        UserError: See `distributed_il.runtime.launch.launch` and `seeds.train_seeds`.
     """
     config = for_the_data(read(argv), argv, "train")
+    if config.run.seeds > 1:
+        _train_seeds(config)
+    else:
+        _train_one(config)
+    print(f"TensorBoard: {_program('tensorboard')} --logdir {shlex.quote(config.run.dir)}")
+    print(f"What pays:   {_choosing(config)}")
+
+
+def _train_one(config: TrainConfig) -> None:
     from distributed_il.runtime.opening import open_run
 
     began = time.monotonic()
@@ -45,12 +54,29 @@ def run(argv: Sequence[str]) -> None:
 
     result = start_run(config)
     model = f"{config.model.backbone} {config.method.name}"
-    print(f"{_ending(config, result['run'])}; {datetime.timedelta(seconds=round(time.monotonic() - began))} in all\n")
+    print(f"{_ending(config, result['run'])}; {_since(began)} in all\n")
     print(metric_table("test", {model: result["test"], f"{model}, on valid": result["valid"], **result["trivial"]}))
     print(f"\n{ranking_table(model, result['ranking'])}")
     print(f"\nRun:         {config.run.dir} (metrics.json, config.yaml, checkpoints)")
-    print(f"TensorBoard: {_program('tensorboard')} --logdir {shlex.quote(config.run.dir)}")
-    print(f"What pays:   {_choosing(config)}")
+
+
+def _train_seeds(config: TrainConfig) -> None:
+    from distributed_il.runtime.seeds import train_seeds
+    from distributed_il.training.seeds import SEEDS_FILE, seed_lines
+
+    began = time.monotonic()
+    results = train_seeds(config)
+    print(f"{len(results)} seeds of {config.model.backbone} {config.method.name}; {_since(began)} in all\n")
+    trivial = next(iter(results.values()))["trivial"]
+    print(metric_table("test", {**seed_lines(results), **trivial}))
+    names = ", ".join(f"seed-{seed}" for seed in results)
+    print(f"\nRuns:        {config.run.dir} ({names}, {SEEDS_FILE})")
+    page = [_program("distributed-il"), "report", shlex.quote(config.run.dir), "--output=page.html"]
+    print(f"Page:        {' '.join(page)}")
+
+
+def _since(began: float) -> datetime.timedelta:
+    return datetime.timedelta(seconds=round(time.monotonic() - began))
 
 
 def _ending(config: TrainConfig, run: Mapping[str, Any]) -> str:

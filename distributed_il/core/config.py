@@ -132,6 +132,9 @@ class RunConfig:
     at its next checkpoint. Also written `--take_over`."""
     seed: int = 0
     """Decides initial weights, the training-test split, the order of rows and every sampled pair."""
+    seeds: int = 1
+    """Runs of so many seeds, from `seed` on, one after the other, each in a directory `seed-…` below `dir`; their means
+    and standard deviations come into `dir`. Also written `--seeds`."""
     workers: int = 1
     """Ray Train workers; it must divide the dataset's lanes."""
     min_workers: int | None = None
@@ -169,7 +172,7 @@ class RunConfig:
     """Worker failures that Ray Train may cure by a restart from the last checkpoint."""
 
     def __post_init__(self) -> None:
-        for name in ("workers", "batch_size", "max_rounds", "patience", "threads_per_worker"):
+        for name in ("seeds", "workers", "batch_size", "max_rounds", "patience", "threads_per_worker"):
             require_at_least(f"run.{name}", getattr(self, name), 1)
         require_seed("run.seed", self.seed)
         require(

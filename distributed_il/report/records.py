@@ -16,6 +16,7 @@ from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import DecisionHistory, WeightHistogram
 from distributed_il.training.run_outputs import read_metrics
 from distributed_il.training.run_state import RunState, read_facts
+from distributed_il.training.seeds import seed_dirs
 
 _log = logging.getLogger(__name__)
 
@@ -96,9 +97,12 @@ def read_record(run_dir: str, name: str) -> RunRecord:
 def read_records(run_dirs: Sequence[str]) -> list[RunRecord]:
     """Reads the records of runs, each named by as little of its path as tells it from the others.
 
+    A directory of `run.seeds` stands for the runs in it.
+
     Raises:
         UserError: As `read_record` and `short_names`.
     """
+    run_dirs = [run_dir for given in run_dirs for run_dir in seed_dirs(given) or [given]]
     return [read_record(run_dir, name) for run_dir, name in zip(run_dirs, short_names(run_dirs), strict=True)]
 
 

@@ -11,7 +11,7 @@ from distributed_il.core.files import write_atomically
 from distributed_il.data.dataset import Dataset, filesystem
 from distributed_il.evaluation.metric_columns import METRICS, metric_text
 from distributed_il.evaluation.metrics.bootstrap import RESAMPLES
-from distributed_il.report import curves, results
+from distributed_il.report import curves, results, seed_groups
 from distributed_il.report.measurement import compare
 from distributed_il.report.records import RunRecord, read_records
 from distributed_il.report.render import plain, render, setting_text
@@ -63,6 +63,7 @@ def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
         ],
         curves=curves,
         results=results,
+        seeds=seed_groups,
         dataset_facts=_dataset_facts,
         resamples=RESAMPLES,
         headings=list(METRICS.values()),

@@ -35,8 +35,9 @@ class Run:
 
     Attributes:
         dir: Its directory.
-        metrics: `valid`, `test` and `trivial`, each by metric, `ranking` and `run`, as in metrics.json.
-        history: The validation metrics of each round.
+        metrics: `valid`, `test` and `trivial`, each by metric, `ranking` and `run`, as in metrics.json; of several
+            seeds what seeds.json holds.
+        history: The validation metrics of each round, and where there are several seeds, which it was.
     """
 
     dir: str
@@ -89,12 +90,27 @@ def train(config: TrainConfig | Mapping[str, Any] | None = None, **settings: Any
     from distributed_il.runtime.opening import open_run
 
     made = _for_the_data(config_of(config, settings), config, settings)
+    if made.run.seeds > 1:
+        return _train_seeds(made)
     open_run(made)
     from distributed_il.runtime.early_start import start_run
 
     metrics = start_run(made)
-    history = (read_metrics(made.run.dir) or {}).get("history", [])
-    return Run(made.run.dir, {name: value for name, value in metrics.items() if name != "history"}, history)
+    metrics = {name: value for name, value in metrics.items() if name != "history"}
+    return Run(made.run.dir, metrics, _history(made.run.dir))
+
+
+def _train_seeds(made: TrainConfig) -> Run:
+    from distributed_il.runtime.seeds import train_seeds
+    from distributed_il.training.seeds import over_seeds
+
+    results = train_seeds(made)
+    history = [{"seed": seed, **entry} for seed in results for entry in _history(f"{made.run.dir}/seed-{seed}")]
+    return Run(made.run.dir, over_seeds(results), history)
+
+
+def _history(run_dir: str) -> list[dict[str, Any]]:
+    return (read_metrics(run_dir) or {}).get("history", [])
 
 
 def sweep(

@@ -6,7 +6,9 @@ from distributed_il.runtime.session import ray_session  # isort: skip  # before 
 
 import importlib
 import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from itertools import chain
 from typing import Any
 
 from distributed_il.core.config import TrainConfig
@@ -18,9 +20,20 @@ def start_run(config: TrainConfig) -> dict[str, Any]:
     Raises:
         As `distributed_il.runtime.launch.launch`.
     """
+    (result,) = start_runs([config])
+    return result
+
+
+def start_runs(configs: Iterable[TrainConfig]) -> Iterator[dict[str, Any]]:
+    """Does what `start_run` does for one run after the other, on one Ray; each is taken as it is about to begin."""
+    ahead = iter(configs)
+    first = next(ahead, None)
+    if first is None:
+        return
     launching = _imported_aside("distributed_il.runtime.launch")
-    with ray_session(cpus=config.run.workers * config.run.threads_per_worker):
-        return launching.result().launch(config)
+    with ray_session(cpus=first.run.workers * first.run.threads_per_worker):
+        for config in chain([first], ahead):
+            yield launching.result().launch(config)
 
 
 def _imported_aside(name: str) -> Future[Any]:

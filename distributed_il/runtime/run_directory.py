@@ -13,6 +13,7 @@ from distributed_il.core.config import TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import filesystem
 from distributed_il.training.run_claim import CLAIM_FILE
+from distributed_il.training.seeds import seed_dirs
 
 _OURS = {"checkpoints", "config.yaml", CLAIM_FILE, "metrics.json", "ray", "tensorboard"}
 _JOB_FILES = "/runtime_resources/working_dir_files/"
@@ -38,6 +39,19 @@ def check_run_dir(config: TrainConfig) -> None:
             f"run.dir {config.run.dir} is not empty and holds no run, but {', '.join(sorted(names)[:3])}; give a new "
             "directory, or that of a run to go on with"
         )
+
+
+def check_seeds_dir(config: TrainConfig) -> None:
+    """Refuses a directory that holds something other than the runs of several seeds."""
+    run_dir = config.run.dir
+    fs, root = filesystem(run_dir)
+    if fs.get_file_info(root).type != pafs.FileType.Directory or seed_dirs(run_dir):
+        return
+    names = sorted(entry.base_name for entry in fs.get_file_info(pafs.FileSelector(root)))
+    if "checkpoints" in names:
+        raise UserError(f"run.dir {run_dir} holds the run of one seed; for run.seeds {config.run.seeds} give another")
+    if names:
+        raise UserError(f"run.dir {run_dir} is not empty: it holds {', '.join(names[:3])}; give a new directory")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ FREE_TO_CHANGE = {
     "run.dir",
     "run.max_rounds",
     "run.patience",
+    "run.seeds",
     "run.workers",
     "run.min_workers",
     "run.batch_size",

@@ -38,6 +38,36 @@ def test_train_shows_the_model_beside_the_trivial_rows(
     assert "900 users, of the 1,234 with positives; 100 left out" in out
 
 
+def test_seeds_are_shown_beside_their_mean(
+    metrics: dict[str, Any],
+    ranking: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[TrainConfig] = []
+
+    def train_seeds(config: TrainConfig) -> dict[int, Any]:
+        asked.append(config)
+        results = {"trivial": {"item_mean": metrics}, "ranking": ranking}
+        return {seed: {**results, "test": {**metrics, "auc": auc}} for seed, auc in ((7, 0.8), (8, 0.9))}
+
+    module = types.ModuleType("distributed_il.runtime.seeds")
+    module.train_seeds = train_seeds  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "distributed_il.runtime.seeds", module)
+    assert main(["train", *NEEDED, "--run.seed=7", "--seeds=2"]) == 0
+    assert (asked[0].run.seed, asked[0].run.seeds) == (7, 2)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["mean", "of", "2", "seeds", "0.8500"] in [line[:5] for line in lines]
+    assert ["standard", "deviation", "0.0707"] in [line[:3] for line in lines]
+    assert ["seed", "8", "0.9000"] in [line[:3] for line in lines]
+    assert ["Runs:", "run", "(seed-7,", "seed-8,", "seeds.json)"] in lines
+
+
+def test_a_sweep_of_several_seeds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *NEEDED, "--sweep.space=space.yaml", "--method.name=none", "--seeds=2"]) == 2
+    assert "run.seeds is 2, but a trial is one run; set it to 1" in capsys.readouterr().err
+
+
 def test_training_ends_by_naming_the_command_that_finds_what_pays(
     launched: list[TrainConfig], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

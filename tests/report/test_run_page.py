@@ -75,8 +75,8 @@ class Page(HTMLParser):
         return next(row for row in self.rows if row and row[0] == first)
 
 
-def train(place: Path, name: str, method: MethodConfig, *, finish: bool = True) -> str:
-    run = RunConfig(dir=str(place / name), batch_size=50, max_rounds=3, patience=3)
+def train(place: Path, name: str, method: MethodConfig, *, finish: bool = True, seed: int = 0) -> str:
+    run = RunConfig(dir=str(place / name), batch_size=50, max_rounds=3, patience=3, seed=seed)
     trainer = local_trainer(TrainConfig(data=DataConfig(path=str(place / "data")), run=run, method=method))
     if finish:
         trainer.run()
@@ -93,6 +93,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(place, "<b>ig & co", InverseGradientConfig(dual_learning_rate=1e-3))
     train(place, "none", NoneConfig())
     train(place, "trial", NoneConfig(), finish=False)
+    for seed in (1, 2):
+        train(place, f"seeds/seed-{seed}", NoneConfig(), seed=seed)
     return place
 
 
@@ -117,6 +119,7 @@ def test_a_page_shows_what_the_runs_have_measured(place: Path) -> None:
         assert shown[title] == [f"{trivial[name][metric]:.4f}" for metric in names]
     ranking = metrics_of(place, "none")["ranking"]
     ranked = [row for row in page.rows if row[:2] == ["none", "20"]]
+    assert "Over seeds" not in page.words
     assert [row[2:4] for row in ranked] == [[f"{ranking['recall@20']:.4f}", f"{ranking['ndcg@20']:.4f}"]]
     assert f"over all items that a user has not seen; {ranking['users']} users" in page.words
     shares = metrics_of(place, "<b>ig & co")["run"]["decisions"]
@@ -125,6 +128,14 @@ def test_a_page_shows_what_the_runs_have_measured(place: Path) -> None:
     assert page.row("train")[1] == "600"
     assert "users × items" in page.words
     assert "40 × 60" in page.words
+
+
+def test_seeds_of_one_configuration_are_taken_together(place: Path) -> None:
+    page = page_of(place, "seeds")  # the directory of `run.seeds`
+    aucs = [metrics_of(place, f"seeds/seed-{seed}")["test"]["auc"] for seed in (1, 2)]
+    assert page.row("mean of seeds")[1:3] == ["2", f"{sum(aucs) / 2:.4f}"]
+    assert {"seed-1", "seed-2"} <= {row[0] for row in page.rows if row}
+    assert "less user + item bias" in page.words
 
 
 def test_a_page_needs_nothing_from_elsewhere_and_all_its_links_lead_somewhere(place: Path) -> None:
@@ -189,7 +200,7 @@ def test_the_command_takes_runs_and_flags_in_any_order(
     capsys.readouterr()
     for argv, message in (
         (["--output", output], "say which runs"),
-        ([str(place / "none")], "output is missing"),
+        ([str(place / "none")], "say where to: --output=page.html"),
         ([str(place / "data"), "--output", output], "holds no run that has finished a round"),
         ([str(place / "none"), str(place / "none"), "--output", output], "is given twice"),
         ([str(place / "none"), "--output", str(tmp_path / "no" / "page.html")], "can't be written"),

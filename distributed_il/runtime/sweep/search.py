@@ -50,6 +50,8 @@ def run_sweep(config: SweepConfig, base: TrainConfig) -> Outcome:
     Raises:
         UserError: A setting, file or resource is not as it must be, or no trial has a model.
     """
+    if base.run.seeds > 1:
+        raise UserError(f"run.seeds is {base.run.seeds}, but a trial is one run; set it to 1, and train the winner so")
     base = with_absolute_paths(base)
     dataset = Dataset.open(base.data.path)
     base = resolve_feedback(base, dataset)
