@@ -1,4 +1,4 @@
-"""The one door to Parquet and Arrow files: only columns of plain values are ever read.
+"""The one door to Parquet and Arrow files: only columns of plain values, or of lists of such, are ever read.
 
 Values of an extension type are made by code that has registered itself: that of Ray Data unpickles what stands in the
 file, whoever wrote it. So types are looked at when a file is opened, before any value is.
@@ -130,7 +130,7 @@ def open_arrow_stream(source: Any, place: str, cure: str) -> pa.RecordBatchStrea
 
 
 def require_plain(fields: pa.Schema | Sequence[pa.Field], place: str) -> None:
-    """Raises `UserError` unless all columns are of numbers, truth values, text, times or decimals, or their numbering.
+    """Raises `UserError` unless all columns are of numbers, truth values, text, times or decimals, or lists of them.
 
     Args:
         fields: The columns that will be read.
@@ -150,6 +150,9 @@ def require_plain(fields: pa.Schema | Sequence[pa.Field], place: str) -> None:
 def _is_plain(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_plain(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        item = kind.value_field
+        return _EXTENSION not in (item.metadata or {}) and any(check(item.type) for check in _PLAIN)
     return any(check(kind) for check in _PLAIN)
 
 

@@ -33,7 +33,8 @@ def features_for(model: ModelConfig, dataset: Dataset) -> Features | None:
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
         users, items = (torch.from_numpy(dataset.feature_codes(entity)) for entity in _ENTITIES)
     user_values, item_values = (tuple(column.values for column in some) for some in columns)
-    return Features(users, items, user_values, item_values)
+    widths = [tuple(column.width for column in some) for some in columns]
+    return Features(users, items, user_values, item_values, *(() if set(some) <= {1} else some for some in widths))
 
 
 def about_features(model: ModelConfig, dataset: Dataset) -> dict[str, list[dict[str, Any]]]:

@@ -32,12 +32,16 @@ PLAIN = {
     "decimal": pa.array([decimal.Decimal("1.5"), None]),
     "coded": pa.array(["a", None]).dictionary_encode(),
     "nothing": pa.nulls(2),
+    "list": pa.array([[1, None], None]),
+    "large list": pa.array([["a"], []], pa.large_list(pa.string())),
 }
 UUID = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16] * 2, pa.binary(16)))
 NOT_PLAIN = {
     "uuid": UUID,
     "bytes": pa.array([b"a", b"b"]),
-    "list": pa.array([[1], [2]]),
+    "list of uuids": pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), UUID),
+    "list of bytes": pa.array([[b"a"], [b"b"]]),
+    "list of lists": pa.array([[[1]], [[2]]]),
     "struct": pa.array([{"b": 1}, {"b": 2}]),
     "map": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
     "time": pa.array([datetime.time(1), None]),
@@ -90,12 +94,17 @@ def test_any_other_column_is_refused_by_every_way_of_reading(kind: str, tmp_path
 
 
 def test_an_extension_type_that_nobody_has_registered_is_refused_as_well(tmp_path: Path) -> None:
-    field = pa.field("bad", pa.int64(), metadata={"ARROW:extension:name": "somebody.s", "ARROW:extension:metadata": ""})
+    marks = {"ARROW:extension:name": "somebody.s", "ARROW:extension:metadata": ""}
+    field = pa.field("bad", pa.int64(), metadata=marks)
     path = write_parquet(tmp_path / "a.parquet", [pa.array([1])], pa.schema([field]))
     with (
         open_parquet(LOCAL, path, "cure") as file,
         pytest.raises(UserError, match=r"column bad: it is of the extension type 'somebody\.s'"),
     ):
+        file.read(["bad"])
+    listed = pa.field("bad", pa.list_(pa.field("element", pa.int64(), metadata=marks)))
+    path = write_parquet(tmp_path / "b.parquet", [pa.array([[1]], listed.type)], pa.schema([listed]))
+    with open_parquet(LOCAL, path, "cure") as file, pytest.raises(UserError, match="column bad: it is of type list"):
         file.read(["bad"])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from local_runs import local_trainer
-from random_features import ITEM_VALUES, USER_VALUES, random_features
+from random_features import ITEM_WIDTHS, USER_VALUES, random_features
 from small_datasets import make_small_dataset
 
 from distributed_il.core.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
@@ -120,7 +120,7 @@ def test_rows_are_those_of_a_loop_over_users(backbone: str, with_factors: bool, 
                 codes: list[torch.Tensor] = []
                 if model.codes:
                     codes = [torch.zeros((1, len(USER_VALUES)), dtype=torch.uint8)]
-                    codes += [torch.from_numpy(model.codes[1][[item]].copy()).view(1, len(ITEM_VALUES))]
+                    codes += [torch.from_numpy(model.codes[1][[item]].copy()).view(1, sum(ITEM_WIDTHS))]
                 logit = model.backbone((own + fixed)[None], torch.from_numpy(model.items[[item]]), *codes)
                 margin = logit - (half_width or 0) if label else -logit - (half_width or 0)
                 losses.append((1 + (-margin).exp()).log())  # softplus(t − x) for label 1, softplus(t + x) for 0

@@ -59,15 +59,15 @@ def write_dataset(
                 owners = np.repeat(np.arange(num_users), np.diff(pairs.indptr))
                 writer.write_index(index, [(owners, pairs.items)], num_users)
         if features is not None:
-            for entity, codes, values in (
-                ("users", features.users, features.user_values),
-                ("items", features.items, features.item_values),
+            for entity, codes, values, widths in (
+                ("users", features.users, features.user_values, features.user_widths),
+                ("items", features.items, features.item_values, features.item_widths),
             ):
                 named = {
                     f"column{c}": pa.array([f"v{k + 1}" for k in range(count)], pa.string())
                     for c, count in enumerate(values)
                 }
-                writer.write_features(entity, codes.numpy(), named)
+                writer.write_features(entity, codes.numpy(), named, widths)
         users = pa.array(range(num_users), pa.int64()) if users is None else users
         writer.finish(users=users, items=pa.array(range(num_items), pa.int64()))
     return Dataset.open(str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def old(place: Path) -> TrainConfig:
 def grown(path: Path, **changes: Any) -> Dataset:
     """Five new users, and of the second column of users an eighth value."""
     features = random_features(USERS + 5, ITEMS)
-    values = {"user_values": (2, 8), "item_values": features.item_values} | changes
-    return make(path, Features(features.users, features.items, **values), USERS + 5)
+    values = {"user_values": (2, 8)} | changes
+    return make(path, replace(features, **values), USERS + 5)
 
 
 def test_a_run_takes_them_and_evaluation_reads_them_again(old: TrainConfig) -> None:
@@ -99,9 +100,9 @@ def test_other_features_are_refused_before_the_run(old: TrainConfig, tmp_path: P
 
     refused(make(tmp_path / "none", None), r"has the user features \[\], and checkpoint .* with \[column0, column1\]")
     features = random_features(USERS, ITEMS)
-    one = Features(features.users[:, :1].contiguous(), features.items, (2,), features.item_values)
+    one = replace(features, users=features.users[:, :1].contiguous(), user_values=(2,), user_widths=(1,))
     refused(make(tmp_path / "one", one), r"has the user features \[column0\], and checkpoint")
-    fewer = Features(features.users.clamp(max=6), features.items, (2, 6), features.item_values)
+    fewer = replace(features, users=features.users.clamp(max=6), user_values=(2, 6))
     refused(make(tmp_path / "fewer", fewer), "the first 7 values of the user feature column1 are not those that")
 
 

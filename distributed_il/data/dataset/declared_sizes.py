@@ -38,6 +38,8 @@ def check_declared_sizes(manifest: Manifest, place: str, cure: str) -> None:
             whole = file.rows == sum(file.row_groups) and min(file.row_groups, default=0) >= 0
             require(whole, f"{file.path} has other rows than its row groups together")
             require(file.rows <= file.bytes * _ROWS_PER_BYTE, f"{file.path} can't hold {file.rows:,} rows in its bytes")
+    widths = [column.width for columns in manifest.features.values() for column in columns]
+    require(min(widths, default=1) >= 1, "a side feature has no width")
     rows, sizes = ({file.path: getattr(file, key) for file in manifest.tables} for key in ("rows", "bytes"))
     least = _least_bytes(manifest)
     for path, (wanted, bytes_of_rows) in least.items():
@@ -61,6 +63,6 @@ def _least_bytes(manifest: Manifest) -> dict[str, tuple[int | None, float]]:
             found |= {indptr_name(index): (manifest.num_users + 1, 8), items_name(index): (None, 4)}
     for entity, ids in sizes.items():
         if columns := manifest.features.get(entity, ()):
-            found[codes_name(entity)] = (ids * len(columns), 1)
+            found[codes_name(entity)] = (ids * sum(column.width for column in columns), 1)
             found[values_name(entity)] = (sum(column.values for column in columns), 1 / _ROWS_PER_BYTE)
     return found

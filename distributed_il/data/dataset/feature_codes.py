@@ -42,7 +42,8 @@ def write_features(
         fs: Where to write.
         root: Directory on `fs`.
         entity: Whose.
-        codes: Integers [ids, columns]: 0 for unknown, k for the k-th value of the column.
+        codes: Integers [ids, Σ widths]: of each column its width of codes, k for the k-th value of the column, 0 for
+            unknown and behind the last one.
         values: The values of each column, strings, in the order of the columns.
     """
     most = max((len(known) for known in values.values()), default=0)
@@ -73,7 +74,7 @@ def read_codes(
     columns: Sequence[FeatureColumn],
     hashes: Mapping[str, str],
 ) -> NDArray[Any]:
-    """Opens the codes of one entity without a copy: integers [ids, columns], a map that must not be written to.
+    """Opens the codes of one entity without a copy: integers [ids, Σ widths], a map that must not be written to.
 
     `hashes` holds the SHA-256 of each file, by its name.
 
@@ -84,12 +85,17 @@ def read_codes(
         return np.zeros((ids, 0), np.uint8)
     path = f"{root}/{codes_name(entity)}"
     flat = read_array(fs, path, hashes[codes_name(entity)])
-    if flat.size != ids * len(columns):
-        raise UserError(f"{path} holds {flat.size} codes instead of {ids} × {len(columns)}; {_AGAIN}")
-    codes = flat.reshape(ids, len(columns))
-    most = [column.values for column in columns]
+    widths = [column.width for column in columns]
+    if flat.size != ids * sum(widths):
+        raise UserError(f"{path} holds {flat.size} codes instead of {ids} × {sum(widths)}; {_AGAIN}")
+    codes = flat.reshape(ids, sum(widths))
+    most = np.repeat([column.values for column in columns], widths)
     if ids and (np.any(codes.min(axis=0) < 0) or np.any(codes.max(axis=0) > most)):
         raise UserError(f"{path} is damaged: it holds codes of values that are not there; {_AGAIN}")
+    for start, width in zip(np.cumsum(widths) - widths, widths, strict=True):
+        before, behind = codes[:, start : start + width - 1], codes[:, start + 1 : start + width]
+        if np.any((behind != 0) & (behind <= before) | (before == 0) & (behind != 0)):
+            raise UserError(f"{path} is damaged: codes of a column do not ascend; {_AGAIN}")
     return codes
 
 

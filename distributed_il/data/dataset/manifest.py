@@ -71,6 +71,8 @@ class FeatureColumn:
     """Of the column that it was read from."""
     values: Count
     """Distinct values; code 0 stands for unknown, k for the k-th of them."""
+    width: Count = 1
+    """Most values that a user or an item has; each has so many codes, ascending, and 0 behind the last of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +158,9 @@ class Manifest:
         for name in ("parent", "features", "id_rule", "times"):  # as in manifests from before there were such
             if not content[name]:
                 del content[name]
+        for column in [column for columns in content.get("features", {}).values() for column in columns]:
+            if column["width"] == 1:
+                del column["width"]
         content["reading"] = {name: value for name, value in content["reading"].items() if value}
         if not content["reading"]:
             del content["reading"]

@@ -193,15 +193,22 @@ class DatasetWriter:
         self._indexes[index] = files[1].rows
         self._tables += files
 
-    def write_features(self, entity: Entity, codes: NDArray[Any], values: Mapping[str, pa.Array]) -> None:
+    def write_features(
+        self, entity: Entity, codes: NDArray[Any], values: Mapping[str, pa.Array], widths: Sequence[int] = ()
+    ) -> None:
         """Writes the side features of users or items; see `feature_codes.write_features`.
+
+        `widths` are the codes of each column; empty where each has one.
 
         Raises:
             UserError: The disk is full.
         """
         with explain_full_disk(self.path):
             self._tables += write_features(self._staging.filesystem, self._staging.building, entity, codes, values)
-        self._features[entity] = tuple(FeatureColumn(name=name, values=len(known)) for name, known in values.items())
+        self._features[entity] = tuple(
+            FeatureColumn(name=name, values=len(known), width=width)
+            for (name, known), width in zip(values.items(), widths or [1] * len(values), strict=True)
+        )
         self._coded[entity] = len(codes)
 
     def finish(

@@ -10,6 +10,8 @@ from typing import Literal
 
 from distributed_il.core.errors import UserError, require, require_not_negative, require_seed
 
+_OF_FEATURE_FILE = ("id", "delimiter", "separator", "encoding", "header")
+"""Options of a file of side features; `user_features_` or `item_features_` stands before them."""
 MAX_FACTORS = 512
 """More columns would cost a training step more than they are worth."""
 
@@ -136,6 +138,10 @@ class PrepareConfig:
     user_features_delimiter: str | None = None
     """What separates its fields; by default what separates those of the log, if its header then has these columns, else
     what its name and its first lines tell."""
+    user_features_separator: str | None = None
+    """What separates the values of a field that holds several, such as `|` in `Comedy|Drama` or a blank in RecBole's
+    columns of the types token_seq and float_seq; lists of Parquet and JSON hold several without it. A model takes the
+    mean of their embeddings. Without it a field is one value."""
     user_features_encoding: str | None = None
     """How it is encoded; by default as the log."""
     user_features_header: list[str] | None = None
@@ -149,6 +155,8 @@ class PrepareConfig:
     """Its column of item ids; by default it is called as in the log, or else `item_id`."""
     item_features_delimiter: str | None = None
     """As of users, for items."""
+    item_features_separator: str | None = None
+    """Likewise."""
     item_features_encoding: str | None = None
     """Likewise."""
     item_features_header: list[str] | None = None
@@ -294,8 +302,9 @@ class PrepareConfig:
         file, columns = getattr(self, f"{kind}_features"), getattr(self, f"{kind}_feature_columns")
         if file is not None and not columns and self.append_to is None:
             raise UserError(f"{kind}_features is given; give {kind}_feature_columns, such as '[age, gender]', too")
-        of_file = ("feature_columns", "features_id", "features_delimiter", "features_encoding", "features_header")
-        also = next((f"{kind}_{name}" for name in of_file if getattr(self, f"{kind}_{name}")), None)
+        of_file = ("feature_columns", *(f"features_{name}" for name in _OF_FEATURE_FILE))
+        also = next((f"{kind}_{name}" for name in of_file if getattr(self, f"{kind}_{name}") is not None), None)
+        require(getattr(self, f"{kind}_features_separator") != "", f"{kind}_features_separator is empty; leave it away")
         if file is None and also:
             raise UserError(f"{also} is given; give {kind}_features, the file that it is of, too")
         if columns and len(set(columns)) < len(columns):

@@ -30,7 +30,14 @@ _OPTIONS = (
     "encoding",
 )
 """Options that hold for the next log, too. Its columns are remembered by what the files of this one called them."""
-_OF_FEATURES = ("feature_columns", "features_id", "features_delimiter", "features_encoding", "features_header")
+_OF_FEATURES = (
+    "feature_columns",
+    "features_id",
+    "features_delimiter",
+    "features_separator",
+    "features_encoding",
+    "features_header",
+)
 """Those of side features, which hold where a file of such is given; `user_` or `item_` stands before them."""
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(PrepareConfig)}
 

@@ -196,7 +196,7 @@ def summary_text(manifest: Manifest) -> str:
         )
     for entity, columns in manifest.features.items():
         kind, known = entity.removesuffix("s"), counts.get(f"{entity}_with_features", 0)
-        values = ", ".join(f"{column.name} ({column.values:,} values)" for column in columns)
+        values = ", ".join(f"{column.name} ({column.values:,} values{_at_once(column.width)})" for column in columns)
         unused = counts.get(f"{kind}_features_unused", 0)
         rest = f"; {unused:,} {entity} of the file are not in the log" if unused else ""
         lines.append(f"  {'features':<8}{known:>14,} {entity} have some: {values}{rest}")
@@ -209,3 +209,7 @@ def _files(manifest: Manifest) -> str:
     if files < 1:
         return ""
     return f" of {files:,} file{'s' if files > 1 else ''}" + (f", {empty:,} of them empty" if empty else "")
+
+
+def _at_once(width: int) -> str:
+    return f", up to {width} at once" if width > 1 else ""

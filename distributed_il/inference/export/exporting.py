@@ -124,6 +124,9 @@ def _write_arrays(path: Path, model: ServedModel, run: TrainedRun) -> None:
     if model.output.half_width is not None:
         arrays["half_width"] = model.output.half_width
     arrays |= dict(zip(CODES, model.codes, strict=False))
+    for entity, columns in run.dataset.manifest.features.items() if model.codes else ():
+        widths = [column.width for column in columns]
+        arrays |= {f"{entity.removesuffix('s')}_widths": np.array(widths)} if max(widths) > 1 else {}
     arrays |= {f"tower.{name}": tensor.numpy() for name, tensor in model.backbone.state_dict().items()}
     np.savez(path, **arrays)
 

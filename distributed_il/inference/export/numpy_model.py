@@ -35,6 +35,10 @@ class NumpyModel:
         self._slope, self._intercept = arrays["calibration"]
         self._half_width = arrays.get("half_width")
         self._codes = [arrays[name] for name in ("user_codes", "item_codes") if name in arrays]
+        self._ends = [
+            np.cumsum(arrays.get(name, np.ones(codes.shape[1], np.int64)))[:-1]
+            for name, codes in zip(("user_widths", "item_widths"), self._codes, strict=False)
+        ]
         self._backbone = BACKBONES[str(arrays["backbone"])]
         self._tower = {
             name.removeprefix("tower."): array for name, array in arrays.items() if name.startswith("tower.")
@@ -58,7 +62,10 @@ class NumpyModel:
 
     def logits(self, users: Array, items: Array) -> Array:
         """Returns raw logits of pairs of rows [n], whether the model has seen them or not."""
-        codes = (table[rows] for table, rows in zip(self._codes, (users, items), strict=False))
+        codes = (
+            np.split(table[rows], ends, axis=1) if table.shape[1] else []
+            for table, ends, rows in zip(self._codes, self._ends, (users, items), strict=False)
+        )
         return self._backbone(self._tower, self.users[users], self.items[items], *codes)
 
     def _rows(self, entity: int, given: Array) -> Array:
@@ -97,16 +104,26 @@ def neumf(tower: Tower, users: Array, items: Array) -> Array:
     return both @ tower["predict.weight"][0] + tower["predict.bias"][0]
 
 
-def deepfm(tower: Tower, users: Array, items: Array, *codes: Array) -> Array:
-    """x = Σ_f w_f + ½ (|Σ_f e_f|² − Σ_f |e_f|²) + hᵀ MLP([e_1, …]) + b; the weight is in a row's last column."""
-    user_codes, item_codes = (table.T for table in codes) if codes else ((), ())
-    fields = [users, *(tower[f"user_features.{column}"][values] for column, values in enumerate(user_codes))]
-    fields += [items, *(tower[f"item_features.{column}"][values] for column, values in enumerate(item_codes))]
+def deepfm(tower: Tower, users: Array, items: Array, *codes: Sequence[Array]) -> Array:
+    """x = Σ_f w_f + ½ (|Σ_f e_f|² − Σ_f |e_f|²) + hᵀ MLP([e_1, …]) + b; the weight is in a row's last column.
+
+    `codes` are those of each column of users and of items, [B, width] each.
+    """
+    user_codes, item_codes = codes or ((), ())
+    fields = [users, *(_mean(tower[f"user_features.{column}"], own) for column, own in enumerate(user_codes))]
+    fields += [items, *(_mean(tower[f"item_features.{column}"], own) for column, own in enumerate(item_codes))]
     rows = np.stack(fields, axis=1)
     first_order, embeddings = rows[:, :, -1].sum(axis=1), rows[:, :, :-1]
     second_order = (embeddings.sum(axis=1) ** 2 - (embeddings**2).sum(axis=1)).sum(axis=1) / 2
     hidden = _layers(tower, embeddings.reshape(len(embeddings), -1))
     return first_order + second_order + hidden @ tower["predict.weight"][0] + tower["predict.bias"][0]
+
+
+def _mean(table: Array, codes: Array) -> Array:
+    """Returns the mean of the rows of several values, behind which zeros stand; a first one is the unknown value."""
+    given = (codes > 0).astype(table.dtype)
+    given[:, 0] = 1
+    return (given[:, :, np.newaxis] * table[codes]).sum(axis=1) / given.sum(axis=1, keepdims=True)
 
 
 def _perceptron(tower: Tower, users: Array, items: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -35,8 +36,10 @@ class Backbone(nn.Module, ABC):
     One that sets `takes_features` is built as `cls(embedding_dim, user_values=…, item_values=…)` with the number of
     values of each side feature, none where the dataset has none. If it has some, `forward` and `all_pairs` are given
     the codes of users and items after their rows, integers [B, columns], 0 for unknown, else up to the number of
-    values. Embeddings of such values are few, so that they are parameters of the tower: one whose first dimension
-    follows from a number of values is 1 longer than that, with a row for each code.
+    values. Where some have several values in a column, it is also built with `user_widths=…, item_widths=…`, and codes
+    are [B, Σ widths]: of each column its width of them, and 0 behind the last value. Embeddings of such values are few,
+    so that they are parameters of the tower: one whose first dimension follows from a number of values is 1 longer than
+    that, with a row for each code.
 
     Attributes:
         user_dim: Width of a user row.
@@ -114,13 +117,27 @@ def load_backbone(config: ModelConfig, *, seed: int, features: Features | None =
     The caller's random state is left as it was. Of the features only their numbers of values count.
 
     Raises:
-        UserError: The name is unknown, can't be imported, or is no `Backbone`.
+        UserError: The name is unknown, can't be imported, or is no `Backbone`, or is one that takes side features, but
+            not several values in one of them, as there are.
     """
     cls = find_backbone(config)
     values: dict[str, Sequence[int]] = {}
     if cls.takes_features and features is not None:
         values = {"user_values": features.user_values, "item_values": features.item_values}
+        if features.user_widths or features.item_widths:
+            _require_widths(cls)
+            values |= {"user_widths": features.user_widths, "item_widths": features.item_widths}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = cls(config.embedding_dim, **values)
     return backbone.to(getattr(torch, config.dtype))
+
+
+def _require_widths(cls: type[Backbone]) -> None:
+    taken = inspect.signature(cls).parameters
+    anything = any(argument.kind is argument.VAR_KEYWORD for argument in taken.values())
+    if not anything and not {"user_widths", "item_widths"} <= taken.keys():
+        raise UserError(
+            f"the backbone {cls.__name__} takes one value of each side feature, and some here have several; give it "
+            "arguments user_widths and item_widths, or prepare the dataset without a separator of values"
+        )

@@ -70,3 +70,14 @@ def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
         read_codes(LOCAL, str(tmp_path), "users", 3, COLUMNS, hashes(tmp_path))
     with pytest.raises(UserError, match="can't be read as Parquet"):
         read_values(LOCAL, str(tmp_path), "users", COLUMNS, hashes(tmp_path))
+
+
+def test_several_values_of_a_column_ascend(tmp_path: Path) -> None:
+    columns = (FeatureColumn(name="a", values=2), FeatureColumn(name="b", values=3, width=3))
+    for whole in ([[1, 1, 3, 0]], [[2, 0, 0, 0]]):
+        write_features(LOCAL, str(tmp_path), "users", np.array(whole), VALUES)
+        assert read_codes(LOCAL, str(tmp_path), "users", 1, columns, hashes(tmp_path)).tolist() == whole
+    for damaged in ([[1, 3, 1, 0]], [[1, 2, 2, 0]], [[1, 0, 2, 0]]):
+        write_features(LOCAL, str(tmp_path), "users", np.array(damaged), VALUES)
+        with pytest.raises(UserError, match="codes of a column do not ascend"):
+            read_codes(LOCAL, str(tmp_path), "users", 1, columns, hashes(tmp_path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from random_features import random_features
@@ -91,13 +93,17 @@ def test_deepfm_is_a_double_loop_over_fields_beside_a_perceptron() -> None:
     """x = Σ_f w_f + Σ_{f<g} e_f · e_g + hᵀ φ₃(φ₂(φ₁([e_1, …]))) + b with φ(z) = max(0, Wz + c)."""
     deepfm, features = deepfm_with_features()
     users, items = torch.tensor([0, 1, 2, 3, 4, 4]), torch.tensor([3, 2, 1, 0, 3, 1])
+    features = replace(features, items=torch.tensor([[0, 0, 0], [2, 0, 0], [1, 4, 0], [1, 2, 3]]))
     user_rows, item_rows = rows(deepfm, 6)
     named = dict(deepfm.named_parameters())
     expected = []
     for pair in range(6):
         fields = [user_rows[pair]]
         fields += [named[f"user_features.{c}"][int(features.users[users[pair], c])] for c in range(2)]
-        fields += [item_rows[pair], named["item_features.0"][int(features.items[items[pair], 0])]]
+        # The mean of the rows of an item's values, which stand in front; of none it is the row of the unknown value.
+        several = [code for code in features.items[items[pair]].tolist() if code] or [0]
+        mean = torch.stack([named["item_features.0"][code] for code in several]).sum(dim=0) / len(several)
+        fields += [item_rows[pair], mean]
         logit = named["predict.bias"][0]
         for f, one in enumerate(fields):
             logit = logit + one[3]
@@ -118,6 +124,40 @@ def test_deepfm_has_a_row_for_each_value_and_for_the_unknown_one() -> None:
     assert shapes["item_features.0"] == (5, 4)
     assert [shapes[f"perceptron.{layer}.weight"] for layer in (0, 2, 4)] == [(12, 15), (6, 12), (3, 6)]
     assert deepfm.user_dim == deepfm.item_dim == 4
+
+
+@pytest.mark.parametrize("more", [0, 1, 5])
+def test_how_much_room_there_is_for_values_does_not_matter(more: int) -> None:
+    deepfm, features = deepfm_with_features()
+    wider = DeepFM(3, user_values=(2, 7), item_values=(4,), user_widths=(1, 1), item_widths=(3 + more,)).double()
+    wider.load_state_dict(deepfm.state_dict())
+    users, items = torch.arange(4), torch.arange(4)
+    user_codes, item_codes = features.codes(users, items)
+    more_room = torch.cat([item_codes, torch.zeros(4, more, dtype=item_codes.dtype)], dim=1)
+    expected = deepfm(*rows(deepfm, 4), user_codes, item_codes)
+    torch.testing.assert_close(wider(*rows(deepfm, 4), user_codes, more_room), expected, rtol=1e-14, atol=1e-14)
+    with torch.no_grad():
+        pairs = wider.all_pairs(*rows(deepfm, 4), user_codes, more_room)
+    torch.testing.assert_close(pairs.diagonal(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_of_one_value_each_a_column_is_as_ever() -> None:
+    """The same bits, whether it has room for one or for several: a mean of one."""
+    deepfm, features = deepfm_with_features()
+    single = DeepFM(3, user_values=(2, 7), item_values=(4,)).double()
+    single.load_state_dict(deepfm.state_dict())
+    user_codes, item_codes = features.codes(torch.arange(4), torch.arange(4))
+    item_codes[:, 1:] = 0
+    pair_rows = rows(deepfm, 4)
+    assert torch.equal(single(*pair_rows, user_codes, item_codes[:, :1]), deepfm(*pair_rows, user_codes, item_codes))
+
+
+def test_a_backbone_that_takes_one_value_of_each_feature_is_not_given_several() -> None:
+    features = random_features(5, 4)
+    config = ModelConfig(backbone="one_value:OneValue", embedding_dim=2)
+    load_backbone(config, seed=0, features=replace(features, user_widths=(), item_widths=()))
+    with pytest.raises(UserError, match="OneValue takes one value of each side feature, and some here have several"):
+        load_backbone(config, seed=0, features=features)
 
 
 def test_deepfm_over_ids_alone_by_hand() -> None:

@@ -122,5 +122,5 @@ def _write_features(
     for side in features:
         vocabulary = gathered.users if side.entity == "users" else gathered.items
         coded = code_features(side, vocabulary, options.parent)
-        writer.write_features(side.entity, coded.codes, coded.values)
+        writer.write_features(side.entity, coded.codes, coded.values, coded.widths)
         counts.update(coded.counts)

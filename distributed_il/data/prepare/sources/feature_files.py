@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -12,18 +13,20 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 from numpy.typing import NDArray
 
-from distributed_il.core.arrow_compute import pc
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import Dataset, Entity, SourceFile, filesystem
 from distributed_il.data.prepare.build.side_features import SideFeatures
 from distributed_il.data.prepare.config import PrepareConfig
 from distributed_il.data.prepare.sources.column_names import shown_names
-from distributed_il.data.prepare.sources.column_types import BadValueError, read_categories
+from distributed_il.data.prepare.sources.column_types import BadValueError
 from distributed_il.data.prepare.sources.feature_layouts import open_features
+from distributed_il.data.prepare.sources.feature_values import NONE, lay_out, read_values
 from distributed_il.data.prepare.sources.files import fingerprint
 from distributed_il.data.prepare.sources.ids import IdType, read_ids
 from distributed_il.data.prepare.sources.pieces import Piece, RawPieces
 
+MAX_WIDTH = 64
+"""Values that a field may hold; each user or item has room for as many as the longest field."""
 _SIDES: dict[Entity, Literal["user", "item"]] = {"users": "user", "items": "item"}
 
 
@@ -39,6 +42,8 @@ class FeatureFile:
     columns: tuple[str, ...]
     raw: Mapping[str, str]
     """What the file calls each of them."""
+    separator: str | None = None
+    """What parts the values of a field; None where it holds one."""
 
     def fingerprint(self) -> SourceFile:
         """Reads the file for its size and SHA-256."""
@@ -52,16 +57,25 @@ class FeatureFile:
         """
         ids: list[pa.Array] = []
         values: list[list[pa.Array]] = [[] for _ in self.columns]
+        counts: list[list[NDArray[np.int64]]] = [[] for _ in self.columns]
         rows: list[NDArray[np.int64]] = []
         for piece in self.pieces.read([self.raw[name] for name in (self.id_column, *self.columns)]):
             ids.append(self._converted(piece, self.id_column, lambda column: read_ids(column, wanted)))
-            for column, parts in zip(self.columns, values, strict=True):
-                parts.append(self._converted(piece, column, read_categories).dictionary_encode())
+            for column, parts, of_rows in zip(self.columns, values, counts, strict=True):
+                read = partial(read_values, separator=self._separator_of(column))
+                texts, count = self._converted(piece, column, read)
+                parts.append(texts.dictionary_encode())
+                of_rows.append(count)
             rows.append(piece.rows)
         if not sum(len(part) for part in ids):
             raise UserError(f"{self.path} holds no rows; give a file with rows, or leave {self.option} out")
         columns = [pa.chunked_array(parts).unify_dictionaries().combine_chunks() for parts in values]
-        places = np.stack([pc.fill_null(column.indices, -1).to_numpy() for column in columns], axis=1)
+        laid_out = [
+            lay_out(column.indices.to_numpy().astype(np.int64), np.concatenate(of_rows))
+            for column, of_rows in zip(columns, counts, strict=True)
+        ]
+        self._require_few(laid_out, rows)
+        places, widths = np.concatenate(laid_out, axis=1), tuple(block.shape[1] for block in laid_out)
         texts = {name: column.dictionary for name, column in zip(self.columns, columns, strict=True)}
         encoded = pa.chunked_array(ids).combine_chunks().dictionary_encode()
         of_id = encoded.indices.to_numpy()
@@ -69,10 +83,9 @@ class FeatureFile:
         first[of_id[::-1]] = np.arange(of_id.size)[::-1]  # of equal ids the first comes last, and stays
         contradicting = np.flatnonzero((places != places[first[of_id]]).any(axis=1))
         if contradicting.size:
-            self._refuse(
-                int(contradicting[0]), int(first[of_id[contradicting[0]]]), places, texts, np.concatenate(rows)
-            )
-        return SideFeatures(self.entity, encoded.dictionary, places[first], texts)
+            row = int(contradicting[0])
+            self._refuse(row, int(first[of_id[row]]), laid_out, texts, np.concatenate(rows))
+        return SideFeatures(self.entity, encoded.dictionary, places[first], texts, widths)
 
     @property
     def kind(self) -> Literal["user", "item"]:
@@ -84,6 +97,21 @@ class FeatureFile:
         """The option that has named it."""
         return f"{self.kind}_features"
 
+    def _separator_of(self, column: str) -> str | None:
+        """Returns what parts the values of a column; a header that names types says which columns hold one."""
+        one = self.raw[column] != column and self.raw[column].endswith((":token", ":float"))
+        return None if one else self.separator
+
+    def _require_few(self, laid_out: Sequence[NDArray[np.int32]], rows: Sequence[NDArray[np.int64]]) -> None:
+        """Raises `UserError` if a field holds more values than each row of the dataset is to have room for."""
+        for name, block in zip(self.columns, laid_out, strict=True):
+            if block.shape[1] > MAX_WIDTH:
+                place = self.pieces.place(int(np.concatenate(rows)[np.flatnonzero(block[:, -1] != NONE)[0]]))
+                raise UserError(
+                    f"{place}, column {name}: {block.shape[1]:,} values in one field, and at most {MAX_WIDTH} can be; "
+                    f"correct {self.option}_separator, or keep the values that matter"
+                )
+
     def _converted(self, piece: Piece, column: str, convert: Any) -> pa.Array:
         try:
             return convert(piece.batch.column(self.raw[column]))
@@ -91,13 +119,20 @@ class FeatureFile:
             raise error.at(self.pieces.place(int(piece.rows[error.row])), column) from error
 
     def _refuse(
-        self, row: int, first: int, places: NDArray[np.int32], texts: dict[str, pa.Array], rows: NDArray[np.int64]
+        self,
+        row: int,
+        first: int,
+        laid_out: Sequence[NDArray[np.int32]],
+        texts: Mapping[str, pa.Array],
+        rows: NDArray[np.int64],
     ) -> NoReturn:
-        column = int(np.flatnonzero(places[row] != places[first])[0])
-        name = self.columns[column]
+        column = next(number for number, block in enumerate(laid_out) if (block[row] != block[first]).any())
+        name, block = self.columns[column], laid_out[column]
         there, here = (
-            None if places[k, column] < 0 else texts[name][int(places[k, column])].as_py() for k in (first, row)
+            [texts[name][int(place)].as_py() for place in block[k] if place != NONE] or None for k in (first, row)
         )
+        if block.shape[1] == 1:
+            there, here = (found and found[0] for found in (there, here))
         raise UserError(
             f"{self.pieces.place(int(rows[row]))}, column {name}: {here!r}, but {self.pieces.place(int(rows[first]))} "
             f"has {there!r} for the same {self.id_column}; leave one row for each {self.kind}"
@@ -150,7 +185,8 @@ def _opened(config: PrepareConfig, entity: Entity, log_column: str) -> FeatureFi
             )
     if raw[id_column] in [raw[name] for name in columns]:
         raise UserError(f"{given}: the column {id_column!r} holds the ids; leave it out of {kind}_feature_columns")
-    return FeatureFile(entity, fs, path, pieces, id_column, tuple(columns), raw)
+    separator = getattr(config, f"{kind}_features_separator")
+    return FeatureFile(entity, fs, path, pieces, id_column, tuple(columns), raw, separator)
 
 
 def _listed(names: Sequence[str]) -> str:
