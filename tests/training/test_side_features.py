@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import torch.nn.functional as F
 from local_runs import local_trainer
 from random_features import random_features
 from small_datasets import random_rows, write_dataset
@@ -57,10 +58,10 @@ def old(place: Path) -> TrainConfig:
 
 
 def grown(path: Path, **changes: Any) -> Dataset:
-    """Five new users, and of the second column of users an eighth value."""
+    """Five new users, of the second column of users an eighth value, and room for two more values of an item."""
     features = random_features(USERS + 5, ITEMS)
-    values = {"user_values": (2, 8)} | changes
-    return make(path, replace(features, **values), USERS + 5)
+    wider = {"items": F.pad(features.items, (0, 2)), "item_widths": (features.items.shape[1] + 2,)}
+    return make(path, replace(features, **{"user_values": (2, 8), **wider, **changes}), USERS + 5)
 
 
 def test_a_run_takes_them_and_evaluation_reads_them_again(old: TrainConfig) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from dataset_rows import triples_in_order
+from prepared_logs import labels
 
 from distributed_il.core.errors import UserError
-from distributed_il.data.dataset import SPLITS, Dataset
+from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.data.prepare.sources import text_lines
 
@@ -21,11 +22,6 @@ def run(source: Path, **options: Any) -> Dataset:
     shutil.rmtree(output, ignore_errors=True)
     prepare(PrepareConfig(source=str(source), output=str(output), **{"lanes": 2, "factors": 0, **options}))
     return Dataset.open(str(output))
-
-
-def labels(dataset: Dataset) -> dict[tuple[Any, Any], int]:
-    rows = [row for split in SPLITS for row in triples_in_order(dataset, split)]
-    return {(user, item): label for user, item, label in rows}
 
 
 def rejects(dataset: Dataset) -> list[tuple[int, str]]:

@@ -1,11 +1,15 @@
-"""Part files: empty ones are counted and left out, and compression goes by the name in whatever case."""
+"""Part files: empty ones are counted and left out, and compression goes by the name in whatever case; patterns choose."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import prepared_logs
+import pyarrow as pa
 import pytest
 
 from distributed_il.core.errors import UserError
@@ -60,3 +64,23 @@ def test_compression_goes_by_the_name_in_whatever_case(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "LOG.CSV.GZ").write_bytes(gzip.compress((HEADER + ROWS).encode()))
     assert run(tmp_path).counts["rows_read"] == 30
+
+
+def zstd(data: bytes) -> bytes:
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+@pytest.mark.parametrize(("ending", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)])
+def test_compressed_files_and_patterns(ending: str, compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    for number in range(3):
+        rows = "".join(f"{user},{10 * number + item},{(user + item) % 2}\n" for user in range(4) for item in range(3))
+        path = tmp_path / "logs" / f"2024-0{number}" / f"log.csv{ending}"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(compress(f"user_id,item_id,label\n{rows}".encode()))
+    dataset = prepared_logs.run(f"{tmp_path}/logs/2024-0[01]/*.csv{ending}")
+    assert prepared_logs.labels(dataset) == {
+        (u, 10 * n + i): (u + i) % 2 for n in (0, 1) for u in range(4) for i in range(3)
+    }
+    assert len(dataset.manifest.source) == 2
+    with pytest.raises(UserError, match="no file fits the source"):
+        prepared_logs.run(f"{tmp_path}/logs/2023-*")
