@@ -1,4 +1,4 @@
-"""Part files: empty ones are counted and left out, and compression goes by the name in whatever case; patterns choose."""
+"""Part files: patterns choose them, empty ones are counted and left out, and compression goes by the name."""
 
 from __future__ import annotations
 
