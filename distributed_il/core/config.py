@@ -117,6 +117,10 @@ class UnlabelledConfig:
         require_at_least("unlabelled.rate", self.rate, 1)
 
 
+LOGGERS = ("mlflow", "wandb")
+"""What `run.loggers` may name."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """How long, how wide and where a run is."""
@@ -154,6 +158,9 @@ class RunConfig:
     `logloss`: as served before the fit; `auc`, `gauc`: refused where valid does not define them; `recall@20`,
     `ndcg@20`, `hit_rate@20`, `precision@20`, `map@20`, `mrr@20`, with any k: of the ranking over all unseen items
     (section `evaluation`). `auto`: ndcg@20 where the training rows are positives only, else calibrated_logloss."""
+    loggers: list[str] = field(default_factory=list[str])
+    """`mlflow`, `wandb`: also sends metrics and settings to MLflow or Weights & Biases, each installed by the extra of
+    its name; `MLFLOW_…` and `WANDB_…` variables of the workers say where to."""
     checkpoint_every_steps: int | None = None
     """Also checkpoint inside a round every so many steps; at the end of each round there always is one."""
     checkpoint_every_s: float | None = 600.0
@@ -180,6 +187,8 @@ class RunConfig:
             f"run.select_by is {self.select_by!r}; it must be one of auto, {', '.join(ROW_METRICS)}, or one of "
             f"{', '.join(RANKING_METRICS)} with its k, such as ndcg@20",
         )
+        unknown = [name for name in self.loggers if name not in LOGGERS]
+        require(not unknown, f"run.loggers names {', '.join(unknown)}; there are {' and '.join(LOGGERS)}")
         require(self.max_failures >= 0, f"run.max_failures is {self.max_failures}; it must be 0 or above")
         require(
             self.checkpoint_every_steps is None or self.checkpoint_every_steps >= 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from distributed_il.core.config import RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.data.dataset import SPLITS, Dataset
@@ -18,10 +20,11 @@ def check_data(config: TrainConfig) -> Dataset:
         config: What the run was asked for.
 
     Raises:
-        UserError: The dataset is not there or too small, the workers do not fit its lanes, its training rows are of one
-            class and the method needs two, its valid split does not define `run.select_by`, or the file of
-            `evaluation.candidates` can't be read or names none of its items.
+        UserError: A logger is not installed, the dataset is not there or too small, the workers do not fit its lanes,
+            its training rows are of one class and the method needs two, its valid split does not define
+            `run.select_by`, or the file of `evaluation.candidates` can't be read or names none of its items.
     """
+    _check_loggers(config.run)
     dataset = Dataset.open(config.data.path)
     _check_workers(config.run.workers, dataset)
     config = resolve_feedback(config, dataset)
@@ -31,6 +34,16 @@ def check_data(config: TrainConfig) -> Dataset:
         items_of_file(config.evaluation.candidate_file, dataset)
     _check_min_workers(config.run, dataset)
     return dataset
+
+
+def _check_loggers(run: RunConfig) -> None:
+    for name in run.loggers:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # such as the folder `wandb` that W&B makes
+            raise UserError(
+                f"run.loggers names {name}, which is not installed; `pip install 'distributed-il[{name}]'` here and "
+                "on every node, or leave it out"
+            )
 
 
 def _check_workers(workers: int, dataset: Dataset) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,17 +10,19 @@ import ray.train
 import ray.train.torch
 import torch
 
-from distributed_il.core.config import config_from_dict
+from distributed_il.core.config import TrainConfig, config_from_dict
 from distributed_il.core.errors import UserError
 from distributed_il.core.shared_memory import join_ranks
 from distributed_il.data.dataset import Dataset
-from distributed_il.runtime.lean_ray import lean_data, on_private_ray
+from distributed_il.runtime.lean_ray import ignore, lean_data, on_private_ray
 from distributed_il.runtime.preflight import find_difference
 from distributed_il.runtime.ray_data import RayBlockReader
+from distributed_il.runtime.round_metrics import RoundMetrics
 from distributed_il.runtime.run_channel import RunChannel
 from distributed_il.runtime.supervision import leave_notice
 from distributed_il.training.checkpoint import CheckpointStore
 from distributed_il.training.monitor import NullMonitor, TensorBoardMonitor, event_dir
+from distributed_il.training.monitor.loggers import LoggingMonitor
 from distributed_il.training.run_claim import CLAIM_FILE, RunClaim
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import Stopped
@@ -67,7 +69,7 @@ def _train(settings: Mapping[str, Any], channel: RunChannel, claim: RunClaim, fi
         raise UserError(f"node {ray.util.get_node_ip_address()}: {problem}")
     dataset = Dataset.open(config.data.path)
     collectives = join_ranks(config.run.collective_timeout_s)
-    with run_monitor(config.run.dir) if collectives.rank == 0 else NullMonitor() as monitor:
+    with run_monitor(config, channel.note) if collectives.rank == 0 else NullMonitor() as monitor:
         trainer = Trainer(
             config,
             dataset,
@@ -82,12 +84,19 @@ def _train(settings: Mapping[str, Any], channel: RunChannel, claim: RunClaim, fi
                 should_save=channel.should_save,
                 should_leave=leave_notice,
                 on_note=channel.note,
+                # A private Ray has no dashboard, nor what reports go through.
+                on_round=ignore if on_private_ray() else RoundMetrics(config.run.dir, collectives.rank),
             ),
         )
         return trainer.run()
 
 
-def run_monitor(run_dir: str) -> TensorBoardMonitor:
-    """TensorBoard files of a run; what was written after its last checkpoint will be written again, so it is hidden."""
+def run_monitor(config: TrainConfig, on_note: Callable[[str], None]) -> TensorBoardMonitor | LoggingMonitor:
+    """Returns TensorBoard's files of a run, and its loggers; `on_note` is told where one of these fails.
+
+    What was written after the last checkpoint will be written again, so it is hidden.
+    """
+    run_dir = config.run.dir
     last = CheckpointStore(run_dir).manifest("last")
-    return TensorBoardMonitor(event_dir(run_dir), purge_step=0 if last is None else last["step"] + 1)
+    files = TensorBoardMonitor(event_dir(run_dir), purge_step=0 if last is None else last["step"] + 1)
+    return LoggingMonitor(files, config, on_note) if config.run.loggers else files

@@ -20,6 +20,7 @@ FREE_TO_CHANGE = {
     "run.max_rounds",
     "run.patience",
     "run.seeds",
+    "run.loggers",
     "run.workers",
     "run.min_workers",
     "run.batch_size",

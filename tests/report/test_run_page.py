@@ -135,7 +135,7 @@ def test_seeds_of_one_configuration_are_taken_together(place: Path) -> None:
     aucs = [metrics_of(place, f"seeds/seed-{seed}")["test"]["auc"] for seed in (1, 2)]
     assert page.row("mean of seeds")[1:3] == ["2", f"{sum(aucs) / 2:.4f}"]
     assert {"seed-1", "seed-2"} <= {row[0] for row in page.rows if row}
-    assert "less user + item bias" in page.words
+    assert "Difference to user + item bias, resampled" in page.words
 
 
 def test_a_page_needs_nothing_from_elsewhere_and_all_its_links_lead_somewhere(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,12 @@ from distributed_il.core.files import write_run_file
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation.selection import Selection
 from distributed_il.runtime.worker import run_monitor
-from distributed_il.training.monitor import TensorBoardMonitor
+from distributed_il.training.monitor import Monitor
 from distributed_il.training.run_claim import RunClaim, TakenOver
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.trainer import Trainer
 
+_log = logging.getLogger(__name__)
 FAILED = "failed.txt"
 """Why a trial ended without a model, in its directory."""
 VALUE, ROUND = "valid_value", "round"
@@ -32,7 +34,7 @@ def run_trial(config: TrainConfig, claim: RunClaim) -> None:
     knows them; then the run resumes. `claim` is the sweep's.
     """
     try:
-        with run_monitor(config.run.dir) as monitor:
+        with run_monitor(config, _warn) as monitor:
             selection = Selection(config.run.select_by)
 
             def report(entry: dict[str, Any]) -> None:
@@ -53,12 +55,16 @@ def run_trial(config: TrainConfig, claim: RunClaim) -> None:
 
 def finish_run(config: TrainConfig, claim: RunClaim) -> dict[str, Any]:
     """Trains a trial to its end where Tune had stopped it early, tests it, and returns what metrics.json holds."""
-    with run_monitor(config.run.dir) as monitor:
+    with run_monitor(config, _warn) as monitor:
         return _trainer(config, monitor, claim, on_round=lambda entry: None).run()
 
 
+def _warn(text: str) -> None:
+    _log.warning(text)
+
+
 def _trainer(
-    config: TrainConfig, monitor: TensorBoardMonitor, claim: RunClaim, on_round: Callable[[dict[str, Any]], None]
+    config: TrainConfig, monitor: Monitor, claim: RunClaim, on_round: Callable[[dict[str, Any]], None]
 ) -> Trainer:
     torch.set_num_threads(config.run.threads_per_worker)
     dataset = Dataset.open(config.data.path)
