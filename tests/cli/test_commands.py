@@ -139,7 +139,7 @@ def test_a_command_with_a_result_calls_its_function(
     told: list[Any] = []
     module = types.ModuleType("distributed_il.runtime.batch_inference")
 
-    def write(config: Any, on_progress: Any) -> dict[str, int]:
+    def write(config: Any, on_progress: Any, on_note: Any) -> dict[str, int]:
         told.append(config)
         return {"rows": 1200, "model": 1190, "item_mean": 10, "overall_mean": 0}
 
