@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "numpy", "pyarrow", "ray")
+from distributed_il.core import machine
 
 
 def machine_facts() -> dict[str, Any]:
     """Processor, cores, memory, system, versions, and the commit of the sources, as plain values."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.platform(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "commit": _commit(),
-    }
+    return {**machine.machine_facts(), "commit": _commit()}
 
 
 def machine_line(facts: dict[str, Any]) -> str:
@@ -30,27 +20,7 @@ def machine_line(facts: dict[str, Any]) -> str:
     Args:
         facts: What `machine_facts` returns.
     """
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items() if number)
-    return (
-        f"{facts['processor']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GiB; "
-        f"{versions}; commit {facts['commit'] or 'unknown'}"
-    )
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return f"{machine.machine_text(facts)}; {machine.versions_text(facts)}; commit {facts['commit'] or 'unknown'}"
 
 
 def _commit() -> str | None:

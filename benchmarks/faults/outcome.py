@@ -28,8 +28,8 @@ Curves = dict[str, list[tuple[int, float]]]
 _PLUGINS = ("scalars", "images", "text", "histograms", "hparams")
 _FACTS = "_hparams_/"
 """Facts of the whole run, of which TensorBoard takes the first; each process that ends the run tells them."""
-OF_THE_MACHINE = "throughput"
-"""What is measured anew by each process, and so never the same."""
+OF_THE_MACHINE = ("throughput", "environment")
+"""What is told anew by each process, and so never the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Outcome:
     Attributes:
         tensors: The last and the best model with their moments, and the arrays of the run's state.
         facts: Position, history and sums of the last checkpoint.
-        metrics: What metrics.json holds, speed aside.
+        metrics: What metrics.json holds, speed, time and machine aside.
         curves: Step and value of each scalar of TensorBoard by its tag, as TensorBoard shows them; speed aside.
         steps: The steps at which pictures, texts and histograms stand, by tag.
     """
@@ -59,7 +59,9 @@ class Outcome:
         """
         tensors, facts = _models(run_dir)
         metrics = json.loads(Path(run_dir, "metrics.json").read_text())
-        del metrics["run"][OF_THE_MACHINE], metrics["sha256"]  # which is of the speed, too
+        for name in OF_THE_MACHINE:
+            metrics["run"].pop(name, None)
+        del metrics["sha256"]  # which is of the speed, too
         return cls(tensors, facts, metrics, *_tensorboard(event_dir(run_dir)))
 
     def differences(self, other: Outcome, *, tolerance: float = 0.0) -> list[str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from distributed_il.core.drawing import COLOURS, INK, LINE, PAPER, SOFT, WIDTH, Chart, Key
+from distributed_il.core.drawing import COLOURS, HEIGHT, INK, LINE, MARGINS, PAPER, SOFT, WIDTH, Chart, Key
 
 SYMBOLS = {"o": "●", "v": "▼", "^": "▲", "s": "■"}
 LETTER = 7.8
@@ -89,7 +89,11 @@ def line_chart(
 
     named = [one for one in (drawn if legend is None else legend) if one.points()]
     told = "; ".join(f"{one.name} from {one.points()[0][1]:.4g} to {one.points()[-1][1]:.4g}" for one in named)
-    return Chart(title, f"Lines over {x_label}: {told}.", draw, [Key(one.name, one.style) for one in named], note)
+    keys = [Key(one.name, one.style) for one in named]
+    lower = 18 * max((name.count("\n") for name in x_names), default=0)  # names of several lines
+    left, right, bottom, top = MARGINS
+    margins, height = (left, right, bottom + lower, top), HEIGHT + lower
+    return Chart(title, f"Lines over {x_label}: {told}.", draw, keys, note, height, margins)
 
 
 def scatter_chart(
@@ -99,12 +103,14 @@ def scatter_chart(
     x_label: str,
     x_names: Sequence[str] = (),
     whole: bool = True,
+    log: bool = False,
     line: Series | None = None,
     note: str = "",
 ) -> Chart:
     """Draws points of several kinds, the rarer kinds over the others, and a line where one is given, such as means.
 
-    `x_names` name the places 0, 1, … in the place of numbers; `whole` says whether the axis counts whole things.
+    `x_names` name the places 0, 1, … in the place of numbers; `whole` says whether the axis counts whole things, `log`
+    whether it is logarithmic.
     """
     count = sum(len(one.xs) for one in groups)
 
@@ -124,9 +130,42 @@ def scatter_chart(
                 zorder=2 + number,
             )
         _finish(axes, x_label, x_names, whole=whole)
+        if log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(groups) < 3 else (1,)))
+            axes.xaxis.set_major_formatter(short)
+            axes.xaxis.set_minor_locator(NullLocator())
 
     told = ", ".join(f"{one.name}: {len(one.xs)} points" for one in groups)
     return Chart(title, f"{told}.", draw, [Key(one.name, one.style, SYMBOLS[one.marker]) for one in groups], note)
+
+
+def histogram_chart(
+    title: str, edges: Sequence[float], series: Sequence[Series], *, x_label: str, unit: str, note: str = ""
+) -> Chart:
+    """Draws stacks of counts between ascending edges, one more than bins, each as wide as its bin.
+
+    A stack's area is its count, so that bins of another width are no higher for it: heights are counts per `unit`. A
+    pointer over a part reads out its count. `series`, from the bottom up, hold a count for each bin.
+    """
+    widths = np.diff(edges)
+    totals = np.sum([one.ys for one in series], axis=0)
+
+    def draw(axes: Axes) -> None:
+        floor = np.zeros(len(widths))
+        for one in series:
+            heights = np.asarray(one.ys) / widths
+            bars = axes.bar(edges[:-1], heights, widths, floor, align="edge", color=COLOURS[one.style])
+            for bar, low, high, count in zip(bars, edges[:-1], edges[1:], one.ys, strict=True):
+                bar.set_gid(f"title:from {low:g} to {high:g}, {one.name}: {count:,.0f}")
+            floor += heights
+        _finish(axes, x_label, whole=False)
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, max(*floor, 1e-9) * 1.05))
+
+    spans = zip(edges[:-1], edges[1:], totals, strict=True)
+    told = "; ".join(f"from {low:g} to {high:g}: {total:,.0f}" for low, high, total in spans)
+    keys = [Key(one.name, one.style, SYMBOLS["s"]) for one in series]
+    return Chart(title, f"Heights are counts per {unit} over {x_label}; counts {told}.", draw, keys, note)
 
 
 def bar_chart(
@@ -239,6 +278,15 @@ def _finish(axes: Axes, x_label: str, x_names: Sequence[str] = (), *, whole: boo
     axes.xaxis.set_major_formatter(short)
     if x_names:
         room = int((WIDTH - 62) / (len(x_names) - 0.2) / LETTER)
-        names = [name if len(name) <= room else f"{name[: room - 1]}…" for name in x_names]
+        names = ["\n".join(_cut(line, room) for line in name.split("\n")) for name in x_names]
         axes.set_xticks(range(len(names)), names, gid="name")
         axes.set_xlim(-0.4, len(names) - 0.6)
+
+
+def _decades(groups: Sequence[Series]) -> float:
+    values = [x for one in groups for x in one.xs]
+    return math.log10(max(values) / min(values))
+
+
+def _cut(name: str, room: int) -> str:
+    return name if len(name) <= room else f"{name[: room - 1]}…"

@@ -26,7 +26,7 @@ VARIABLES = {
 DASHES = ("", "7 4", "2 4", "9 3 2 3")
 """Lines differ in dashes as well as in colour, for eyes that do not tell the colours apart."""
 WIDTH, HEIGHT = 560, 260
-_MARGINS = (52, 10, 42, 10)
+MARGINS = (52, 10, 42, 10)
 _STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
     "axes.xmargin": 0.03,
@@ -87,7 +87,7 @@ class Chart:
     legend: Sequence[Key] = ()
     note: str = ""
     height: int = HEIGHT
-    margins: tuple[float, float, float, float] = _MARGINS
+    margins: tuple[float, float, float, float] = MARGINS
 
     def svg(self) -> str:
         """Returns the content of an `<svg>` of `WIDTH` × `height` that takes font and colours from the page."""

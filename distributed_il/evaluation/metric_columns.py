@@ -26,13 +26,19 @@ _RANKING = {
     "coverage": "coverage",
     "popularity": "popularity",
 }
+_PREDICTORS = {"user_item_bias": "user + item bias", "item_co_occurrence": "item co-occurrence"}
 LOWER_IS_BETTER = frozenset({"logloss", "ece", "calibrated_logloss", "calibrated_ece"})
+
+
+def predictor_name(key: str) -> str:
+    """Returns what people call a predictor, such as `user_item_bias`."""
+    return _PREDICTORS.get(key) or key.replace("_", " ")
 
 
 def metric_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """Lays out metrics as a row for each predictor, such as `item_mean`: its name, then the values of `METRICS`."""
     return [
-        [name.replace("_", " "), *(metric_text(metrics.get(key)) for key in METRICS)]
+        [predictor_name(name), *(metric_text(metrics.get(key)) for key in METRICS)]
         for name, metrics in predictors.items()
     ]
 
@@ -52,7 +58,7 @@ def ranking_rows(predictors: Mapping[str, Mapping[str, Any]]) -> list[list[str]]
     for name, metrics in predictors.items():
         for cutoff in sorted(int(key.removeprefix("recall@")) for key in metrics if key.startswith("recall@")):
             values = (metric_text(metrics.get(f"{key}@{cutoff}")) for key in _RANKING)
-            rows.append([name.replace("_", " "), str(cutoff), *values])
+            rows.append([predictor_name(name), str(cutoff), *values])
     return rows
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from distributed_il.core.charts import Series, line_chart, share_bar
 from distributed_il.core.drawing import Chart
-from distributed_il.evaluation.metric_columns import METRICS, metric_text
+from distributed_il.evaluation.metric_columns import METRICS, metric_text, ranking_heading
+from distributed_il.evaluation.selection import RANKING
 from distributed_il.report.records import RunRecord
 from distributed_il.training.monitor.figures import STYLES, decision_chart, weight_chart
 
@@ -17,17 +19,34 @@ CURVES = {
     "calibrated_logloss": "Validation log loss, calibrated",
     "auc": "Validation AUC",
     "gauc": "Validation GAUC",
+    "ndcg@20": "Validation NDCG@20",
 }
 
 
 def round_charts(runs: Sequence[RunRecord], styles: Mapping[str, int]) -> list[Chart | None]:
     """Draws losses and validation metrics by round, each run in its style."""
 
-    def series(one: RunRecord, key: str) -> Series:
-        rounds = [entry["round"] for entry in one.history]
-        return Series(one.name, rounds, [float(entry.get(key) or math.nan) for entry in one.history], styles[one.name])
+    def chart(title: str, value: Callable[[Mapping[str, Any]], float | None]) -> Chart | None:
+        series = [
+            Series(
+                one.name,
+                [entry["round"] for entry in one.history],
+                [math.nan if (found := value(entry)) is None else float(found) for entry in one.history],
+                styles[one.name],
+            )
+            for one in runs
+        ]
+        return line_chart(title, series, x_label="round")
 
-    return [line_chart(title, [series(one, key) for one in runs], x_label="round") for key, title in CURVES.items()]
+    def of_ranking(key: str) -> Chart | None:
+        title = f"Validation {ranking_heading(key)} of unseen items"
+        return chart(title, lambda entry: entry.get(RANKING, {}).get(key))
+
+    ranked = dict.fromkeys(key for one in runs for entry in one.history for key in entry.get(RANKING, {}))
+    return [
+        *(chart(title, lambda entry, key=key: entry.get(key)) for key, title in CURVES.items()),
+        *(of_ranking(key) for key in ranked if key.startswith(("recall@", "ndcg@"))),
+    ]
 
 
 def round_rows(runs: Sequence[RunRecord]) -> list[list[str]]:
@@ -47,8 +66,9 @@ def round_rows(runs: Sequence[RunRecord]) -> list[list[str]]:
 
 def decision_charts(run: RunRecord) -> list[Chart]:
     """Draws what the checks of Algorithm 1 decided: shares, and the loss of each step's winner."""
-    shares = share_bar(f"{run.decisions.total:,} decisions", run.decisions.shares(), styles=list(STYLES.values()))
-    return [shares, decision_chart(run.decisions)]
+    shares = run.decisions.shares()
+    bar = share_bar(f"{run.decisions.total:,} decisions", shares, styles=[STYLES[name] for name in shares])
+    return [bar, decision_chart(run.decisions)]
 
 
 def weight_charts(run: RunRecord) -> list[Chart]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distributed_il.core.charts import Series, column_chart, line_chart, share_bar, short
+import numpy as np
+
+from distributed_il.core.charts import Series, column_chart, histogram_chart, line_chart, share_bar, short
 from distributed_il.core.drawing import Chart
+from distributed_il.data.dataset import UNCLEAR
 from distributed_il.data.prepare.summary import SET_ASIDE, factors_text
 from distributed_il.report.render import plain, render
 
+MOST_DRAWN = 0.97
+"""Share of the watches that the picture of watch times shows at least, unless the rest are in its open last bin."""
 _STYLES = {"positive": 2, "negative": 1, "unclear": 7}
 
 
@@ -24,6 +29,7 @@ def summary_page(facts: Mapping[str, Any]) -> str:
         feedback_charts=[_shares(facts["classes"]), _watch_time(facts["watch_time"])],
         activity_charts=[_activity(facts[f"train_rows_per_{entity}"], f"{entity}s") for entity in ("user", "item")],
         row_counts=_row_counts(facts),
+        split_rows=_split_rows(facts["splits"]),
         feature_rows=[
             [f"{name} of {entity}", f"{values:,}"]
             for entity, side in sides.items()
@@ -57,14 +63,41 @@ def _row_counts(facts: Mapping[str, Any]) -> list[list[str]]:
     return [[name, f"{count:,}".replace("-", "− ")] for name, count in lines]
 
 
+def _split_rows(splits: Mapping[str, Any]) -> list[list[str]]:
+    """Lays out splits: rows, share of positives, users and items, how many of these train lacks, times."""
+
+    def count(split: Mapping[str, Any], key: str) -> str:
+        return f"{split[key]:,}" if key in split else "–"
+
+    return [
+        [
+            name,
+            count(split, "rows"),
+            "–" if name == UNCLEAR else f"{split['positives'] / split['rows']:.1%}",
+            *(count(split, key) for key in ("users", "unseen_users", "items", "unseen_items")),
+            *split.get("times", ("–", "–")),
+        ]
+        for name, split in splits.items()
+    ]
+
+
 def _watch_time(watch_time: Mapping[str, Any] | None) -> Chart | None:
     if not watch_time:
         return None
+    names = ("negative", "unclear", "positive")
     edges = watch_time["from_s"]
-    series = [Series(name, edges, watch_time[name], _STYLES[name]) for name in ("negative", "unclear", "positive")]
-    without = watch_time["watches_without_duration"]
-    note = "All good rows read" + (f"; {without:,} watches have no duration." if without else ".")
-    return column_chart("Watches by watch time", [f"{edge:g}" for edge in edges], series, x_label="seconds", note=note)
+    totals = np.sum([watch_time[name] for name in names], axis=0)
+    # The last bin is open; of the others as many are drawn as it takes for nearly all watches.
+    reached = np.cumsum(totals) >= MOST_DRAWN * totals.sum()
+    bins = min(max(int(reached.argmax()) + 1, 8), len(edges) - 1)
+    series = [Series(name, edges[:bins], watch_time[name][:bins], _STYLES[name]) for name in names]
+    longer, without = int(totals[bins:].sum()), watch_time["watches_without_duration"]
+    note = "All good rows read; watches per second of watch time, so that an area is a number of watches."
+    note += f" {longer:,} are longer than {edges[bins]:g} s." if longer else ""
+    note += f" {without:,} have no duration." if without else ""
+    return histogram_chart(
+        "Watches by watch time", edges[: bins + 1], series, x_label="seconds watched", unit="second", note=note
+    )
 
 
 def _factors(factors: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,8 +124,14 @@ def _activity(activity: Mapping[str, Any], entities: str) -> Chart:
     edges = activity["from"]
     return column_chart(
         f"{entities.capitalize()} by training rows",
-        [short(edge) for edge in edges],
+        [_span(low, high) for low, high in zip(edges, [*edges[1:], None], strict=True)],
         [Series(entities, edges, activity["count"], 0)],
         x_label="training rows",
-        note=f"The most: {activity['most']:,} rows.",
+        note=f"The most: {activity['most']:,} rows. Each column reaches twice as far as the one before it.",
     )
+
+
+def _span(low: int, high: int | None) -> str:
+    if high is None:
+        return f"≥ {short(low)}" if low > 1 else short(low)
+    return short(low) if high == low + 1 else f"{short(low)}–{short(high - 1)}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from distributed_il.data.dataset import Dataset, LocalBlockReader
 from distributed_il.evaluation.distributed_metrics import ScoredRows
+from distributed_il.evaluation.metric_columns import predictor_name
 from distributed_il.evaluation.metrics import log_losses_of_logits, log_losses_of_probabilities
 from distributed_il.evaluation.metrics.bootstrap import Estimate, bootstrap
 from distributed_il.evaluation.split_scores import SplitReader, baseline_predictors, model_scores, score_split
@@ -18,7 +19,6 @@ from distributed_il.inference.evaluate import load_model
 from distributed_il.report.records import RunRecord
 from distributed_il.report.slices import Slices, activity_slices
 
-BASELINES = {"item_mean": "item mean", "user_item_bias": "user + item bias"}
 SEED = 0
 """Of the resampling: the same users are drawn for all predictors."""
 
@@ -57,6 +57,11 @@ class Comparison:
     models: Sequence[Predictor]
     baselines: Sequence[Predictor]
     slices: Mapping[str, Slices]
+
+    @property
+    def place(self) -> str:
+        """The dataset and the split, in words."""
+        return f"{self.dataset.manifest.name}, {'test' if self.split == 'test' else 'validation'}"
 
     @property
     def predictors(self) -> list[Predictor]:
@@ -98,7 +103,7 @@ def _without_models(dataset: Dataset, split: str, rows: NDArray[Any]) -> Compari
         "item": activity_slices(seen.item_rows[rows["item_id"]]),
     }
     baselines = [
-        _measure(BASELINES[name], predict(rows), slices) for name, predict in baseline_predictors(dataset).items()
+        _measure(predictor_name(name), predict(rows), slices) for name, predict in baseline_predictors(dataset).items()
     ]
     return Comparison(dataset, split, [], baselines, slices)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,17 @@ class RunRecord:
     def split(self) -> str:
         """Split that its model may be measured on: `test` only once the run itself has read it."""
         return "valid" if self.results is None else "test"
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long the process trained that ended the run, to the second; None where it has not ended."""
+        seconds = None if self.results is None else self.results["run"]["throughput"].get("seconds")
+        return None if seconds is None else timedelta(seconds=round(seconds))
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """When, on what machine and with which versions the run ended; empty where that was not written."""
+        return {} if self.results is None else self.results["run"].get("environment", {})
 
     @property
     def selection(self) -> Selection:

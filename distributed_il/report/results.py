@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distributed_il.core.charts import Interval, Series, interval_chart, line_chart
 from distributed_il.core.drawing import Chart
@@ -17,6 +17,8 @@ from distributed_il.report.records import RunRecord
 SHOWN = ("auc", "gauc", "ndcg@20", "logloss")
 """Metrics that are drawn, and those of groups of rows."""
 BASELINE_STYLES = (7, 6)
+FEWEST_USERS = 30
+"""Below that many users a group of rows is not drawn: their metrics tell of these users, not of the group."""
 
 
 class MetricCell(NamedTuple):
@@ -104,8 +106,12 @@ def difference_cells(models: Sequence[Predictor], other: Predictor) -> list[list
 
 
 def slice_charts(comparison: Comparison, styles: Mapping[str, int]) -> list[Chart | None]:
-    """Draws metrics of rows by the activity of their user and of their item, each run in its style."""
+    """Draws metrics of rows by the activity of their user and of their item, each run in its style.
+
+    Below each group stands how many users its metric is of; where they are too few there is a gap.
+    """
     styles = _all_styles(comparison, styles)
+    note = f"A group of fewer than {FEWEST_USERS} users is left out."
     return [
         line_chart(
             f"{METRICS[name]} by activity of the {kind}",
@@ -113,13 +119,20 @@ def slice_charts(comparison: Comparison, styles: Mapping[str, int]) -> list[Char
                 Series(
                     one.name,
                     range(len(groups.names)),
-                    [float(group[name]) for group in one.slices[kind]],
+                    [
+                        float(group[name]) if _users_of(name, group) >= FEWEST_USERS else math.nan
+                        for group in one.slices[kind]
+                    ],
                     styles[one.name],
                 )
                 for one in (*comparison.models, comparison.baselines[-1])
             ],
             x_label=f"training rows of the {kind}",
-            x_names=groups.names,
+            x_names=[
+                f"{group}\n{_users_of(name, metrics):,} users"
+                for group, metrics in zip(groups.names, comparison.baselines[-1].slices[kind], strict=True)
+            ],
+            note=note,
         )
         for kind, groups in comparison.slices.items()
         for name in ("auc", "gauc")
@@ -135,6 +148,18 @@ def slice_rows(comparison: Comparison, kind: str) -> list[list[str]]:
             counts = [f"{metrics['rows']:,}", f"{metrics['users']:,}", f"{metrics['positives_share']:.1%}"]
             rows.append([name, one.name, *counts, *(metric_text(metrics[key]) for key in SHOWN)])
     return rows
+
+
+def small_groups(comparison: Comparison, kind: str) -> list[int]:
+    """Returns the rows of `slice_rows` whose group has too few users."""
+    predictors = (*comparison.models, comparison.baselines[-1])
+    few = [metrics["users"] < FEWEST_USERS for metrics in comparison.baselines[-1].slices[kind]]
+    return [row for row in range(len(few) * len(predictors)) if few[row // len(predictors)]]
+
+
+def _users_of(name: str, metrics: Mapping[str, Any]) -> int:
+    """How many users a metric of a group is of: of a mean over users those with both classes."""
+    return metrics["users"] - (metrics["users_left_out"] if name == "gauc" else 0)
 
 
 def _all_styles(comparison: Comparison, styles: Mapping[str, int]) -> dict[str, int]:

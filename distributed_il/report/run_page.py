@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import write_atomically
+from distributed_il.core.machine import machine_text, versions_text
 from distributed_il.data.dataset import Dataset, filesystem
 from distributed_il.evaluation.metric_columns import METRICS, metric_text
 from distributed_il.evaluation.metrics.bootstrap import RESAMPLES
-from distributed_il.report import curves, results, seed_groups
-from distributed_il.report.measurement import compare
+from distributed_il.report import curves, findings, results, seed_groups
+from distributed_il.report.measurement import Comparison, compare
 from distributed_il.report.records import RunRecord, read_records
 from distributed_il.report.render import plain, render, setting_text
 
@@ -54,7 +55,9 @@ def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
         runs=records,
         run_names=[one.name for one in records],
         run_rows=[_run_row(one) for one in records],
+        environment_rows=[_environment_row(one) for one in records],
         comparisons=comparisons,
+        runs_by_dataset=_by_dataset(records, comparisons),
         datasets=list({one.dataset.fingerprint: one.dataset for one in comparisons}.values()),
         styles={record.name: number for number, record in enumerate(records)},
         all_settings=settings,
@@ -62,6 +65,7 @@ def write_report(config: ReportConfig, run_dirs: Sequence[str]) -> None:
             row for row in settings if len({repr(one.settings.get(row[0], "–")) for one in records}) > 1
         ],
         curves=curves,
+        findings=findings,
         results=results,
         seeds=seed_groups,
         dataset_facts=_dataset_facts,
@@ -89,13 +93,31 @@ def _run_row(one: RunRecord) -> list[str]:
         str(one.settings["method.name"]),
         f"{len(one.history)}",
         f"{one.best_round}",
-        f"{one.history[-1]['step']:,}",
         f"{one.settings['run.seed']}",
-        f"{one.settings['run.workers']}",
         "–" if one.results is None else f"{one.results['run']['throughput']['rows_per_s']:,.0f}",
+        "–" if one.duration is None else str(one.duration),
+        one.environment.get("finished", "–")[:10],
         metric_text(one.history[one.best_round - 1]["logloss"]),
         one.selection.name,
     ]
+
+
+def _environment_row(one: RunRecord) -> list[str]:
+    told = one.environment
+    known = [told["finished"], machine_text(told), versions_text(told)] if told else ["–"] * 3
+    return [one.name, f"{one.history[-1]['step']:,}", f"{one.settings['run.workers']}", *known]
+
+
+def _by_dataset(
+    records: Sequence[RunRecord], comparisons: Sequence[Comparison]
+) -> list[tuple[Dataset, list[RunRecord]]]:
+    """Returns the runs of each dataset, whose curves can be held against each other."""
+    found: dict[str, tuple[Dataset, list[RunRecord]]] = {}
+    for one in comparisons:
+        names = [model.name for model in one.models]
+        runs = found.setdefault(one.dataset.fingerprint, (one.dataset, []))[1]
+        runs += [record for record in records if record.name in names]
+    return list(found.values())
 
 
 def _dataset_facts(dataset: Dataset) -> list[tuple[str, str]]:

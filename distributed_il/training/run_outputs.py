@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
 from distributed_il.core.config import TrainConfig, config_to_dict, config_to_yaml, flat
-from distributed_il.core.documents import Measured, fitted, read_signed, signed
+from distributed_il.core.documents import Count, Measured, fitted, read_signed, signed
 from distributed_il.core.errors import UserError
 from distributed_il.core.files import plain_values, read_run_file, to_json, write_run_file
+from distributed_il.core.machine import machine_facts
 from distributed_il.data.dataset import Dataset
 from distributed_il.evaluation.metric_columns import METRICS, metric_rows, ranking_note, ranking_rows
 from distributed_il.evaluation.selection import RANKING
@@ -53,7 +55,7 @@ def run_facts(
     start: Mapping[str, Any] | None,
     branches: Sequence[str],
 ) -> dict[str, Any]:
-    """Returns what metrics.json says of a run itself, but for its throughput.
+    """Returns what metrics.json says of a run itself, but for its throughput and environment.
 
     Args:
         config: What was asked for.
@@ -76,6 +78,11 @@ def run_facts(
         **({"branches": _chosen(state, branches)} if branches else {}),
         "unlabelled_pairs": {"drawn": drawn, "stand_ins": fallback_pairs, "exhausted": undrawable},
     }
+
+
+def run_environment() -> dict[str, Any]:
+    """Returns what metrics.json says of when and where the run ended: the moment, this machine, its versions."""
+    return {"finished": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **machine_facts()}
 
 
 def _chosen(state: RunState, branches: Sequence[str]) -> dict[str, int]:
@@ -117,10 +124,20 @@ def write_end(
 
 class _Throughput(TypedDict):
     rows_per_s: Measured | None
+    seconds: NotRequired[Measured]
+
+
+class _Environment(TypedDict):
+    finished: str
+    processor: str
+    cores: Count
+    memory_bytes: Count
+    versions: dict[str, str | None]
 
 
 class _Facts(TypedDict):
     throughput: _Throughput
+    environment: NotRequired[_Environment]
 
 
 class _Metrics(TypedDict):

@@ -44,7 +44,7 @@ from distributed_il.training.monitor.curves import TRAIN, VALID, metric_curves
 from distributed_il.training.resume import about_run, check_best, check_same_run
 from distributed_il.training.round_line import round_line
 from distributed_il.training.run_hooks import RunHooks
-from distributed_il.training.run_outputs import run_facts, write_beginning, write_end, write_weights
+from distributed_il.training.run_outputs import run_environment, run_facts, write_beginning, write_end, write_weights
 from distributed_il.training.run_state import (
     CheckpointSchedule,
     Leaving,
@@ -315,7 +315,8 @@ class Trainer:
         self.store.restore(best, self.learner)
         self.learner.materialize()
         measured = self.measurement.of_run(Output.from_dict(best.get("output")))
-        result = {**measured, "run": {**self._facts(), "throughput": self.telemetry.throughput()}}
+        facts = {**self._facts(), "throughput": self.telemetry.throughput(), "environment": run_environment()}
+        result = {**measured, "run": facts}
         if self.collectives.rank:
             return {}
         self.hooks.check_claim()

@@ -28,7 +28,7 @@ def test_train_shows_the_model_beside_the_trivial_rows(
 ) -> None:
     assert main(["train", *NEEDED]) == 0
     out = capsys.readouterr().out
-    for words in ("bias mf ig", "item mean", "user item bias", "0.8400", "tensorboard --logdir run"):
+    for words in ("bias mf ig", "item mean", "user + item bias", "0.8400", "tensorboard --logdir run"):
         assert words in out
     assert out.startswith("stopped after round 9: none of the last 3 was better than round 6; 0:00:00 in all\n")
     lines = [line.split() for line in out.splitlines()]

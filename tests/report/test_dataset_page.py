@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watch_logs import prepared, watches
 
+from distributed_il.data.dataset import Dataset
 from distributed_il.data.prepare import PrepareConfig, prepare
 from distributed_il.report.dataset_page import summary_page
 
@@ -67,7 +68,20 @@ def test_figures_add_up(tmp_path: Path) -> None:
     assert watches["watches_without_duration"] == 6
     users = facts["train_rows_per_user"]
     assert sum(users["count"]) == 6
+    # Every user and item has rows in some split; who is in no labelled row of train is unseen.
+    assert facts["splits"]["train"]["unseen_users"] == facts["splits"]["train"]["unseen_items"] == 0
+    for kind in ("user", "item"):
+        assert facts["splits"]["train"][f"{kind}s"] == sum(facts[f"train_rows_per_{kind}"]["count"][1:])
+        for name, split in facts["splits"].items():
+            dataset = Dataset.open(str(tmp_path / "out"))
+            blocks = (block for lane in range(2) for block in dataset.blocks(name, lane))
+            ids = {i for block in blocks for i in dataset.read_block(block, [f"{kind}_id"]).column(0).to_pylist()}
+            rows = getattr(dataset.activity(), f"{kind}_rows")
+            assert (split[f"{kind}s"], split[f"unseen_{kind}s"]) == (len(ids), sum(rows[i] == 0 for i in ids))
     page = (tmp_path / "out" / "summary.html").read_text()
+    # Six watches in [2, 3) and seven in [10, 14), drawn 1 and 4 seconds wide.
+    assert "<title>from 10 to 14, unclear: 7</title>" in page
+    assert "6 are longer than 300 s." in page
     checker = Checker()
     checker.feed(page)
     assert checker.open == []

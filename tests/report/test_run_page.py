@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -10,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from local_runs import local_trainer
 from small_datasets import make_small_dataset
 
+from distributed_il import __version__
 from distributed_il.cli import main
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, NoneConfig
+from distributed_il.data.dataset import Dataset
 from distributed_il.inference.loaded_model import load
+from distributed_il.report import results
 from distributed_il.report.measurement import compare
 from distributed_il.report.records import read_record, short_names
 from distributed_il.report.run_page import ReportConfig, write_report
@@ -98,6 +103,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def other_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("other")
+    make_small_dataset(place / "data", seed=7)
+    train(place, "other", NoneConfig())
+    return place
+
+
+@functools.cache
 def page_of(place: Path, *names: str) -> Page:
     output = place / "page.html"
     write_report(ReportConfig(output=str(output)), [str(place / name) for name in names])
@@ -147,6 +161,52 @@ def test_a_page_needs_nothing_from_elsewhere_and_all_its_links_lead_somewhere(pl
     assert "<script" not in (place / "page.html").read_text()
     assert len(page.pictures) >= 12
     assert all(page.pictures)
+
+
+def test_the_first_words_are_what_was_found(place: Path) -> None:
+    page = page_of(place, "<b>ig & co", "none")
+    found = {name: metrics_of(place, name)["test"]["auc"] for name in ("<b>ig & co", "none")}
+    best, other = sorted(found, key=lambda name: -found[name])
+    words = page.words
+    assert words.index(f"{best} has AUC {found[best]:.4f} (") < words.index("Settings")
+    assert "the highest of 2 runs. That is" in words
+    assert re.search(rf"It is {found[best] - found[other]:.4f} above {re.escape(other)}, the next run \(", words)
+
+
+def test_a_run_says_when_where_and_how_long(place: Path) -> None:
+    page = page_of(place, "<b>ig & co", "none")
+    told = metrics_of(place, "none")["run"]["environment"]
+    assert f"distributed_il {__version__}" in page.words
+    row = next(row for row in page.rows if row[:1] == ["none"] and row[3:4] == [told["finished"]])
+    assert row[:3] == ["none", "36", "1"]
+    assert f"torch {torch.__version__.partition('+')[0]}" in row[-1]
+    assert told["processor"] in row[-2]
+    seconds = round(metrics_of(place, "none")["run"]["throughput"]["seconds"])
+    row = next(row for row in page.rows if row[0] == "none" and told["finished"][:10] in row)
+    assert f"0:00:{seconds:02}" in row
+
+
+def test_runs_on_two_datasets_stand_under_headings(place: Path, other_place: Path) -> None:
+    output = place / "two.html"
+    write_report(ReportConfig(output=str(output)), [str(place / "none"), str(other_place / "other")])
+    html = output.read_text()
+    headings = re.findall("<h3>([^<]*) <code>(.{8})</code></h3>", html)
+    for path in (place, other_place):
+        fingerprint = Dataset.open(str(path / "data")).fingerprint[:8]
+        assert [name for name, of in headings if of == fingerprint] == ["tiny, test", "tiny", "tiny, test"]
+    # Losses of different rows are no matter of one picture.
+    assert html.count("<h4>Validation log loss</h4>") == 2
+    assert html.count("<h4>Validation NDCG@20</h4>") == 2
+
+
+def test_groups_of_few_users_are_set_off_and_not_drawn(place: Path) -> None:
+    (comparison,) = compare([read_record(str(place / "none"), "none")], None)
+    users = [group["users"] for group in comparison.baselines[-1].slices["user"]]
+    assert min(users) < results.FEWEST_USERS
+    few = [number for number, count in enumerate(users) if count < results.FEWEST_USERS]
+    assert results.small_groups(comparison, "user") == [row for number in few for row in (2 * number, 2 * number + 1)]
+    chart = results.slice_charts(comparison, {"none": 0})[0]
+    assert chart is None or f"{users[0]:,} users" in chart.svg()
 
 
 def test_slices_add_up_to_all_rows(place: Path) -> None:

@@ -185,7 +185,7 @@ def _scratch(dataset: Dataset) -> Generator[Path]:
 def _summary(dataset: Dataset) -> dict[str, Any]:
     """The summary of a dataset made anew, but for the watch times, which only its source told."""
     activity = dataset.activity()
-    facts = dataset_summary(dataset.manifest, activity.user_rows, activity.item_rows, WatchTimes())
+    facts = dataset_summary(dataset, activity.user_rows, activity.item_rows, WatchTimes())
     return facts | {"watch_time": (read_summary(dataset.path) or {}).get("watch_time")}
 
 

@@ -119,7 +119,7 @@ class _Preparation:
             dataset: Dataset, scratch: Path, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]
         ) -> dict[str, str]:
             factors = new_dataset_factors(config, dataset, scratch, basis, self.progress)
-            facts = dataset_summary(dataset.manifest, user_rows, item_rows, reader.stats.watch_times)
+            facts = dataset_summary(dataset, user_rows, item_rows, reader.stats.watch_times)
             return _documents(facts | {"factors": factors}, reader, self.summary_page)
 
         if feature_files:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_il.data.dataset import UNCLEAR, FactorsManifest, Manifest
+from distributed_il.data.dataset import UNCLEAR, Dataset, FactorsManifest, Manifest
 from distributed_il.data.prepare.sources.read_stats import CLASSES, EDGES_S, WatchTimes
 
 _KINDS = {"observed": "labelled", "logged": "unclear"}
@@ -28,12 +28,12 @@ SET_ASIDE = {
 
 
 def dataset_summary(
-    manifest: Manifest, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64], watch_times: WatchTimes
+    dataset: Dataset, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64], watch_times: WatchTimes
 ) -> dict[str, Any]:
     """Summarises a dataset for summary.json and the page.
 
     Args:
-        manifest: Of the dataset.
+        dataset: Whose rows are written.
         user_rows: int64 [num_users], training rows of each user.
         item_rows: int64 [num_items].
         watch_times: Of all good rows read; empty where the log has none.
@@ -41,8 +41,15 @@ def dataset_summary(
     Returns:
         Plain values that JSON can hold.
     """
+    manifest = dataset.manifest
     splits: dict[str, Any] = {
-        name: {"rows": split.rows, "positives": split.positives} for name, split in manifest.splits.items()
+        name: {
+            "rows": split.rows,
+            "positives": split.positives,
+            **_ids_of_split(dataset, name, "user", user_rows),
+            **_ids_of_split(dataset, name, "item", item_rows),
+        }
+        for name, split in manifest.splits.items()
     }
     for name, times in manifest.times.items():
         splits[name] |= {"times": list(times)}
@@ -80,6 +87,15 @@ def dataset_summary(
         "train_rows_per_user": _activity(user_rows),
         "train_rows_per_item": _activity(item_rows),
     }
+
+
+def _ids_of_split(dataset: Dataset, split: str, kind: str, train_rows: NDArray[np.int64]) -> dict[str, int]:
+    """Counts the users or items of a split, and those of them without a row in train."""
+    found = np.zeros(train_rows.size, dtype=np.bool_)
+    for lane in range(dataset.lanes):
+        for block in dataset.blocks(split, lane):
+            found[dataset.read_block(block, [f"{kind}_id"]).column(0).to_numpy()] = True
+    return {f"{kind}s": int(found.sum()), f"unseen_{kind}s": int((found & (train_rows == 0)).sum())}
 
 
 def factors_summary(manifest: FactorsManifest | None, reason: str = "") -> dict[str, Any]:

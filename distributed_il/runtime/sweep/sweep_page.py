@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from distributed_il.core.charts import Series, line_chart, scatter_chart
@@ -27,6 +26,7 @@ def render_sweep(space: Space, outcome: Outcome) -> str:
         best_settings=[[key, setting_text(value)] for key, value in best.settings.items()],
         headings=list(METRICS.values()),
         results=metric_rows(tested),
+        best_dir=f"trials/{best.name}",
         models=sum(name.startswith("trial") for name in tested),
         compared=[trial.config.run.dir for trial in (outcome.reference, best) if trial is not None],
         metric=best.selection.name,
@@ -64,9 +64,7 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart |
 
     def place(trial: Trial) -> float:
         value = trial.settings[domain.key]
-        if domain.kind == "choice":
-            return domain.values.index(value)
-        return math.log10(value) if domain.kind == "loguniform" else value
+        return domain.values.index(value) if domain.kind == "choice" else value
 
     groups = [
         Series(name, [place(trial) for trial in some], [trial.best_value for trial in some], style)
@@ -79,9 +77,10 @@ def _by_setting(domain: Domain, trials: Sequence[Trial], best: Trial) -> Chart |
     return scatter_chart(
         f"{selection.superlative.capitalize()} {selection.name} by {domain.key}{_conditions(domain)}",
         groups,
-        x_label=f"log₁₀ of {domain.key}" if domain.kind == "loguniform" else domain.key,
+        x_label=f"{domain.key}, logarithmic" if domain.kind == "loguniform" else domain.key,
         x_names=[setting_text(value) for value in domain.values] if domain.kind == "choice" else [],
         whole=domain.kind == "randint",
+        log=domain.kind == "loguniform",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -110,3 +111,20 @@ def test_a_page_shows_the_best_beside_the_first_and_conditions_of_the_space() ->
     assert "distributed-il report run/trials/000 run/trials/001 --output=page.html" in page
     assert "Lowest calibrated log loss by method.unlabelled_weight where method.name is idl" in page
     assert "uniform, 0.1 to 1 where method.name is idl" in page
+
+
+def test_ranges_that_are_logarithmic_have_their_own_values_at_the_ticks_and_the_best_run_is_linked() -> None:
+    space = Space((Domain("optimizer.learning_rate", "loguniform", (1e-4, 1e-2)),))
+    settings = [{"optimizer.learning_rate": rate} for rate in (2e-4, 1e-3, 9e-3)]
+    trials = [trial(f"{n:03d}", [0.6, 0.5 + n / 10], settings=given) for n, given in enumerate(settings)]
+    page = render_sweep(space, outcome(trials[0], None, *trials[1:]))
+    assert "log₁₀" not in page
+    ticks = re.findall(r"<text[^>]*>([^<]+)</text>", page)
+    assert {"0.0005", "0.001", "0.002", "0.005"} <= set(ticks)
+    assert 'href="trials/000/metrics.json"' in page
+
+
+def test_baselines_have_the_names_of_the_report() -> None:
+    results = {"000": {"test": {"auc": 0.8}, "trivial": {"user_item_bias": {"auc": 0.7}}}}
+    best = trial("000", [0.6, 0.5])
+    assert "user + item bias" in render_sweep(Space(()), Outcome([best], best, None, results))
