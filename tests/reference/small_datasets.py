@@ -67,7 +67,8 @@ def write_dataset(
                     f"column{c}": pa.array([f"v{k + 1}" for k in range(count)], pa.string())
                     for c, count in enumerate(values)
                 }
-                writer.write_features(entity, codes.numpy(), named, widths)
+                if named:
+                    writer.write_features(entity, codes.numpy(), named, widths)
         users = pa.array(range(num_users), pa.int64()) if users is None else users
         writer.finish(users=users, items=pa.array(range(num_items), pa.int64()))
     return Dataset.open(str(path))

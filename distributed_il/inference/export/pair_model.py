@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -26,13 +27,19 @@ class PairModel(nn.Module):
         self.tower = model.backbone
         self.users = nn.Embedding.from_pretrained(torch.from_numpy(model.users))
         self.items = nn.Embedding.from_pretrained(torch.from_numpy(model.items))
+        self._columns = [codes.shape[1] for codes in model.codes]
         for name, codes in zip(CODES, model.codes, strict=False):
-            self.register_buffer(name, torch.from_numpy(codes.copy()))
-        self._coded, self._output = bool(model.codes), model.output
+            # Where one side alone has features: torch can't save a tensor without elements.
+            whole = codes.copy() if codes.size else np.zeros((len(codes), 1), codes.dtype)
+            self.register_buffer(name, torch.from_numpy(whole))
+        self._output = model.output
 
     def forward(self, user_ids: Tensor, item_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Scores pairs of dense ids, int64 [B]: raw logits x and calibrated scores ŷ, see `Output`, each [B]."""
-        codes = (self.user_codes[user_ids], self.item_codes[item_ids]) if self._coded else ()
+        codes: list[Tensor] = []
+        if self._columns:
+            of_users, of_items = self._columns
+            codes = [self.user_codes[user_ids][:, :of_users], self.item_codes[item_ids][:, :of_items]]
         logits = self.tower(self.users(user_ids), self.items(item_ids), *codes)
         served = self._output.served(logits).to(logits.dtype)
         calibration = self._output.calibration

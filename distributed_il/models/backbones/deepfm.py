@@ -90,7 +90,7 @@ def _orders(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _rows(features: nn.ParameterList, widths: Sequence[int], codes: Tensor | None) -> list[Tensor]:
     """Looks up the row of each feature's value, or the mean of those of its values, [B, embedding_dim + 1] each."""
-    if codes is None:
+    if codes is None or not widths:
         return []
     of_columns = codes.long().split(list(widths), dim=1)
     return [

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from distributed_il.evaluation.affine_calibration import AffineCalibration
 from distributed_il.evaluation.baselines import item_mean
 from distributed_il.evaluation.output import Output
 from distributed_il.inference.export import exporting, numpy_model
-from distributed_il.inference.export.pair_model import INPUTS
+from distributed_il.inference.export.pair_model import INPUTS, PairModel, trace
 from distributed_il.inference.model import load_served_model
 from distributed_il.models.backbones import load_backbone
 
@@ -68,6 +69,21 @@ def test_every_file_gives_the_scores_of_the_checkpoint(make_dataset: Callable[..
     np.testing.assert_allclose(found, scores[:2], rtol=1e-6)
     activity = dataset.activity()
     np.testing.assert_allclose(items["mean"], item_mean(activity.item_rows, activity.item_positives), rtol=1e-12)
+
+
+def test_side_features_of_items_alone(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    """A program with a tensor without elements, the codes of users, could not be saved."""
+    features = random_features(40, 60)
+    features = replace(features, users=features.users[:, :0], user_values=(), user_widths=())
+    save_run(make_dataset(features=features), tmp_path / "run", backbone="deepfm")
+    model, run = load_served_model(str(tmp_path / "run"), "best", None)
+    pairs = np.array([3, 0, 39]), np.array([59, 0, 7])
+    expected = model.logits(*pairs)
+    torch.export.save(trace(PairModel(model)), tmp_path / "model.pt2")
+    logits, _ = torch.export.load(tmp_path / "model.pt2").module()(*map(torch.from_numpy, pairs))
+    torch.testing.assert_close(logits, expected)
+    exporting._write_arrays(tmp_path / "model.npz", model, run)
+    np.testing.assert_allclose(numpy_model.NumpyModel(tmp_path / "model.npz").logits(*pairs), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("backbone", numpy_model.BACKBONES)
