@@ -15,7 +15,7 @@ from small_datasets import make_small_dataset
 from distributed_il.core.config import DataConfig, RunConfig, TrainConfig
 from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import NoneConfig
-from distributed_il.runtime import seeds
+from distributed_il.runtime import calls, seeds
 from distributed_il.runtime.seeds import train_seeds
 
 
@@ -82,6 +82,14 @@ def test_finished_runs_of_other_settings_are_refused(here: HereAlone, config: Tr
     with pytest.raises(UserError, match=r"seed-4.* belongs to a run with other settings: run.workers × run.batch"):
         train_seeds(changed(config, batch_size=25))
     assert here.started == [4, 5]
+
+
+def test_python_programs_get_means_and_every_history(here: HereAlone, config: TrainConfig) -> None:
+    run = calls.train(config, seeds=2)
+    assert run.dir == config.run.dir
+    assert run.metrics["seeds"] == [4, 5]
+    assert {"auc", "gauc"} <= run.metrics["test"]["mean"].keys() & run.metrics["test"]["sd"].keys()
+    assert [(entry["seed"], entry["round"]) for entry in run.history] == [(4, 1), (5, 1)]
 
 
 @pytest.mark.parametrize(
