@@ -71,3 +71,15 @@ def test_recommend_reads_its_files_so(run_dir: str, tmp_path: Path) -> None:
     assert work.made_from["candidates"][0] == ("what",)
     work = recommendations_of(RecommendConfig(histories=str(tmp_path / "histories.csv"), **config))
     assert work.made_from["histories"][0] == ("who", "what", "liked")
+
+
+def test_recommend_tells_of_files_without_names(run_dir: str, tmp_path: Path) -> None:
+    texts = {"histories": "77,1,1\n77,2,1\n77,3,0\n", "candidates": "1\n4\n5\n", "exclude": "5\n"}
+    files = {name: str(tmp_path / f"{name}.csv") for name in texts}
+    for name, text in texts.items():
+        Path(files[name]).write_text(text)
+    said: list[str] = []
+    work = recommendations_of(RecommendConfig(run_dir=run_dir, output="out", top=3, **files), said.append)
+    assert [line.partition(":")[0] for line in said] == [files[name] for name in ("histories", "candidates", "exclude")]
+    ((table, _),) = work.tables(0)
+    assert table.select(["user_id", "item_id"]).to_pylist() == [{"user_id": 77, "item_id": 4}]
