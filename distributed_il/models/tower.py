@@ -135,7 +135,8 @@ class Tower:
         """Returns λ of each weight, [P]: the extras have their own, the backbone's `weight_decay`."""
         sizes = [self.module_size, *(math.prod(extra.shape) for extra in self.extras.values())]
         own = [weight_decay, *(extra.weight_decay for extra in self.extras.values())]
-        return torch.tensor(own, dtype=self.packed.dtype).repeat_interleave(torch.tensor(sizes)).to(self.packed)
+        each = torch.tensor(own, dtype=self.packed.dtype).repeat_interleave(torch.tensor(sizes), output_size=self.size)
+        return each.to(self.packed)
 
     def adam_step(self, gradient: Tensor, *, step: int, optimizer: OptimizerConfig) -> None:
         """Takes Adam step t = `step`, counted from 1, with the gradient [P] of the global batch."""
