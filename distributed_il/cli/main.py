@@ -44,6 +44,7 @@ COMMANDS = {
     "submit": Command("distributed_il.cli.submit", "sends one of these to a Ray cluster as a job"),
 }
 
+COMPLETION = "--print_completion"
 INTERRUPTED = 130
 REFUSED = 2
 FAILED = 1
@@ -62,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # As an exception, so that a command that is half done removes what it wrote.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        if arguments and arguments[0].partition("=")[0] == COMPLETION:
+            _print_completion(arguments)
+            return 0
         command, rest = _choose(arguments)
         COMMANDS[command].load().run(rest)
     except UserError as error:
@@ -84,6 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"distributed-il: {left.code}", file=sys.stderr)
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     return 0
+
+
+def _print_completion(arguments: list[str]) -> None:
+    from distributed_il.cli.completion import completion_script
+
+    shell = arguments[0].partition("=")[2] or next(iter(arguments[1:]), "")
+    print(completion_script(shell))
 
 
 def _unforeseen(error: Exception) -> str:
@@ -115,6 +126,9 @@ def _choose(arguments: list[str]) -> tuple[str, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=True,
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        COMPLETION, metavar="SHELL", help="print a script that completes commands and settings, and exit"
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     if first not in ("-h", "--help", "--version"):

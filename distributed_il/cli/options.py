@@ -61,7 +61,7 @@ def read_options(
     """
     given = collect(command, argv)
     chosen = sections(given)
-    kinds = _kinds(chosen)
+    kinds = kinds_of(chosen)
     _refuse_unknown(given, kinds, chosen, belongs_elsewhere)
     _refuse_null(given, kinds)
     parser = _parser(command, about, chosen, names, operands)
@@ -73,7 +73,7 @@ def read_options(
     return {name: value for name, value in values.items() if name in chosen or name in kinds}
 
 
-def _kinds(sections: Sections) -> dict[str, Any]:
+def kinds_of(sections: Sections) -> dict[str, Any]:
     """Returns the type of every key."""
     kinds: dict[str, Any] = {}
     for section, cls in sections.items():
