@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _up(given: argparse.Namespace) -> int:
     with running.held(given.name) as directory:
-        print("Starting a head and the nodes, some seconds each …", flush=True)
+        print(_intent(given), flush=True)
         cluster = LocalCluster(
             nodes=given.nodes,
             cpus=given.cpus,
@@ -102,10 +102,20 @@ def _up(given: argparse.Namespace) -> int:
     raise AssertionError("unreachable: signals leave")
 
 
+def _intent(given: argparse.Namespace) -> str:
+    """Says what `up` is about to do."""
+    return (
+        f"Starting a Ray head and {given.nodes} node{'s' if given.nodes > 1 else ''} of {given.cpus} CPU"
+        f"{'s' if given.cpus > 1 else ''} on this machine, some seconds each; the dashboard will be at "
+        f"127.0.0.1:{given.port} …"
+    )
+
+
 def _up_in_background(given: argparse.Namespace, words: Sequence[str]) -> int:
     if given.command:
         raise UserError("--background takes no command; run it with `python -m cluster.local run -- COMMAND`")
     log = running.place(given.name).with_suffix(".log")
+    print(f"{_intent(given)}\n  until then its words go to {log}", flush=True)
     with log.open("wb") as output:
         holder = subprocess.Popen(
             [sys.executable, "-m", "cluster.local", *(word for word in words if word != "--background")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ KUBERAY = sorted((FOLDER / "kuberay").glob("*.yaml"))
 RAY_UP = sorted((FOLDER / "ray_up").glob("*.yaml"))
 READMES = ["README.md", "cluster/README.md", "jobs/README.md", "distributed_il/data/prepare/README.md"]
 PAGES = [*KUBERAY, *RAY_UP, FOLDER / "Dockerfile", *(ROOT / page for page in READMES)]
-OURS = re.compile(r"(?:python -m distributed_il|distributed-il)\s+(?=[a-z])")
+OURS = re.compile(r"(?:python -m distributed_il|python -m jobs\.kuberay|(?<!/)distributed-il)\s+(?=[a-z])")
 LOCAL = re.compile(r"python -m cluster\.local\s+(?=[a-z])")
 RAY = re.compile(r"(?<![\w/-])ray (?=(?:start|stop|up|down|dashboard|status|job|get-auth-token)\b)")
 PINNED = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
@@ -147,18 +148,19 @@ def ray_clusters() -> list[Any]:
 
 @pytest.mark.parametrize("spec", ray_clusters())
 def test_manifests_have_the_parts_that_kuberay_reads(spec: dict[str, Any]) -> None:
-    assert set(spec) == {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
+    assert set(spec) | {"workerGroupSpecs"} == {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
     assert spec["rayVersion"] == PINNED["ray"]
     assert spec["authOptions"] == {"mode": "token"}
     assert set(spec["headGroupSpec"]) == {"rayStartParams", "template"}
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
-    names = [group["groupName"] for group in spec["workerGroupSpecs"]]
-    assert len(set(names)) == len(names) > 0
-    for group in spec["workerGroupSpecs"]:
+    workers = spec.get("workerGroupSpecs", [])
+    names = [group["groupName"] for group in workers]
+    assert len(set(names)) == len(names)
+    for group in workers:
         assert set(group) == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
     options = {f"--{name}" for option in ray_cli.commands["start"].params for name in [option.name.replace("_", "-")]}
-    for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
+    for group in [spec["headGroupSpec"], *spec.get("workerGroupSpecs", [])]:
         assert all(isinstance(value, str) and f"--{name}" in options for name, value in group["rayStartParams"].items())
 
 
@@ -166,7 +168,7 @@ def test_manifests_have_the_parts_that_kuberay_reads(spec: dict[str, Any]) -> No
 def test_pods_run_without_root_on_the_shared_storage_with_room_for_the_object_store(spec: dict[str, Any]) -> None:
     (claim,) = documents(FOLDER / "kuberay" / "storage.yaml")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
-    for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
+    for group in [spec["headGroupSpec"], *spec.get("workerGroupSpecs", [])]:
         pod = group["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         (container,) = pod["containers"]
@@ -201,6 +203,38 @@ def test_a_job_that_is_sent_again_goes_on_with_the_same_run_and_fits_its_cluster
     assert workers * int(settings.get("run.threads_per_worker", 1)) <= group["replicas"] * int(limits["cpu"])
     if settings.get("run.use_gpu") == "true":
         assert workers <= group["replicas"] * int(limits["nvidia.com/gpu"])
+
+
+def test_the_data_job_writes_where_the_training_jobs_read() -> None:
+    (data,) = documents(FOLDER / "kuberay" / "simulate-demo.yaml")
+    assert data["kind"] == "RayJob"
+    (output,) = re.findall(r"--output=(\S+)", data["spec"]["entrypoint"])
+    for name in ("train-cpu", "train-gpu"):
+        path = FOLDER / "kuberay" / f"{name}.yaml"
+        assert f"--data.path={output} " in documents(path)[0]["spec"]["entrypoint"]
+        text = path.read_text()
+        order = ("kubectl apply -f cluster/kuberay/simulate-demo.yaml", "rayjob/simulate-demo", f"{name}.yaml\n")
+        assert sorted(map(text.index, order)) == [text.index(words) for words in order]
+
+
+@pytest.mark.parametrize("name", ["simulate-demo", "train-cpu", "train-gpu"])
+def test_a_job_that_was_refused_is_not_sent_again(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job,) = documents(FOLDER / "kuberay" / f"{name}.yaml")
+    python, flag, module, *words = shlex.split(job["spec"]["entrypoint"])
+    assert (python, flag) == ("python", "-m")
+    for arguments, ended in (([*words, "--wrong=1"], 0), (["train", "--help"], 0)):
+        monkeypatch.setattr("sys.argv", ["kuberay", *arguments])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_module(module, run_name="__main__")
+        assert left.value.code == ended
+        refused = "KubeRay does not send this job again" in capsys.readouterr().err
+        assert refused == ("--wrong=1" in arguments)
+    monkeypatch.setattr("distributed_il.cli.main", lambda: 1)  # what may be another the next time
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(module, run_name="__main__")
+    assert left.value.code == 1
 
 
 def test_the_image_takes_pinned_versions_copies_what_exists_and_is_not_root() -> None:
