@@ -22,7 +22,6 @@ from distributed_il.core.errors import UserError
 from distributed_il.core.method_config import InverseGradientConfig, MethodConfig, NoneConfig
 from distributed_il.data.dataset import Dataset
 from distributed_il.inference.loaded_model import load
-from distributed_il.report import results
 from distributed_il.report.measurement import compare
 from distributed_il.report.records import read_record, short_names
 from distributed_il.report.run_page import ReportConfig, write_report
@@ -197,16 +196,6 @@ def test_runs_on_two_datasets_stand_under_headings(place: Path, other_place: Pat
     # Losses of different rows are no matter of one picture.
     assert html.count("<h4>Validation log loss</h4>") == 2
     assert html.count("<h4>Validation NDCG@20</h4>") == 2
-
-
-def test_groups_of_few_users_are_set_off_and_not_drawn(place: Path) -> None:
-    (comparison,) = compare([read_record(str(place / "none"), "none")], None)
-    users = [group["users"] for group in comparison.baselines[-1].slices["user"]]
-    assert min(users) < results.FEWEST_USERS
-    few = [number for number, count in enumerate(users) if count < results.FEWEST_USERS]
-    assert results.small_groups(comparison, "user") == [row for number in few for row in (2 * number, 2 * number + 1)]
-    chart = results.slice_charts(comparison, {"none": 0})[0]
-    assert chart is None or f"{users[0]:,} users" in chart.svg()
 
 
 def test_slices_add_up_to_all_rows(place: Path) -> None:
