@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -24,7 +23,6 @@ complete_words distributed-il recommend --to
 """
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="asks bash")
 def test_commands_settings_and_values_are_completed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--print_completion", "bash"]) == 0
     script = capsys.readouterr().out
