@@ -23,7 +23,7 @@ from distributed_il.methods.losses import inverse_dual_weights
 from distributed_il.methods.steps.decision import Decision, StepReport
 from distributed_il.models.learner import Learner
 from distributed_il.training.monitor import DecisionHistory, WeightHistogram
-from distributed_il.training.monitor.curves import TRAIN
+from distributed_il.training.monitor.curves import TRAIN, candidate_curves
 from distributed_il.training.run_hooks import RunHooks
 from distributed_il.training.run_state import RankRequests
 
@@ -223,11 +223,7 @@ class Telemetry:
         values["throughput/collectives_share"] = float(shares[1])
         values["throughput/sent_bytes"] = float(shares[2])
         if self._candidates:
-            direct, skip, inverse = np.mean([decision.losses for decision in self._candidates], axis=0).tolist()
-            chosen = float(np.mean([decision.losses[decision.choice] for decision in self._candidates]))
-            values["candidates/skip"] = skip
-            differences = {"direct": direct - skip, "inverse": inverse - skip, "chosen": chosen - skip}
-            values |= {f"candidates/{name}_less_skip": value for name, value in differences.items()}
+            values |= candidate_curves(self._candidates)
             values |= {f"decisions/{name}": share for name, share in self.decisions.shares().items()}
         self._hooks.monitor.scalars(values, self._learner.step)
 

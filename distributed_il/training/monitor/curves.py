@@ -6,11 +6,14 @@ round, such as the number of rows, is no curve: it stands in the texts, and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from distributed_il.core.config import flat
 from distributed_il.evaluation.selection import RANKING
+from distributed_il.methods.steps.decision import Decision
 
 VALID, TRAIN, TEST = "1_valid", "2_train", "test"
 """Groups."""
@@ -77,3 +80,15 @@ def description(tag: str) -> str:
         return _OTHERS.get(tag, "")
     known, name = (_RANKINGS, name.removeprefix(f"{RANKING}/")) if name.startswith(f"{RANKING}/") else (_METRICS, name)
     return known.get(name.partition("@")[0], "")
+
+
+def candidate_curves(decisions: Sequence[Decision]) -> dict[str, float]:
+    """Means over inverse steps: skip's loss, and how far direct, inverse and what was chosen lie from it, in nats.
+
+    Args:
+        decisions: At least one.
+    """
+    direct, skip, inverse = np.mean([decision.losses for decision in decisions], axis=0).tolist()
+    chosen = float(np.mean([decision.losses[decision.choice] for decision in decisions]))
+    differences = {"direct": direct - skip, "inverse": inverse - skip, "chosen": chosen - skip}
+    return {"candidates/skip": skip} | {f"candidates/{name}_less_skip": value for name, value in differences.items()}
